@@ -1,0 +1,27 @@
+# The warnings, hardening and sanitizer switches that every target of ours shares.
+add_library(genesis_options INTERFACE)
+
+target_compile_options(genesis_options INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor -Wold-style-cast
+  -Wthread-safety -Werror
+  -fno-omit-frame-pointer)
+target_compile_definitions(genesis_options INTERFACE
+  BOOST_ASIO_NO_DEPRECATED BOOST_ALLOW_DEPRECATED_HEADERS)
+# libstdc++ 12 spells std::unexpected's constraints in a way that needs no flag on clang 19.
+target_link_libraries(genesis_options INTERFACE Threads::Threads)
+target_link_options(genesis_options INTERFACE -fuse-ld=lld-19)
+
+if(CMAKE_BUILD_TYPE STREQUAL "Release" OR CMAKE_BUILD_TYPE STREQUAL "RelWithDebInfo")
+  target_compile_definitions(genesis_options INTERFACE _GLIBCXX_ASSERTIONS)
+  target_compile_options(genesis_options INTERFACE -fstack-protector-strong)
+  target_link_options(genesis_options INTERFACE LINKER:-z,relro,-z,now)
+endif()
+
+if(GENESIS_SANITIZE)
+  target_compile_options(genesis_options INTERFACE
+    -fsanitize=${GENESIS_SANITIZE} -fno-sanitize-recover=all)
+  target_link_options(genesis_options INTERFACE -fsanitize=${GENESIS_SANITIZE})
+endif()
+if(GENESIS_FUZZ)
+  target_compile_options(genesis_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()

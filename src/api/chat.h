@@ -1,0 +1,166 @@
+// The vocabulary of chat and completion: what is asked, what streams back, what it used, and the one
+// verb that carries it everywhere. Data only, plus two ports.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/cancel.h"
+#include "base/clock.h"
+#include "base/result.h"
+#include "base/task.h"
+
+namespace genesis {
+
+// One turn of a conversation. `content` is plain text; parts of type "text" are joined by newline.
+struct ChatMessage {
+  std::string role;
+  std::string content;
+  std::string name;
+  std::string tool_call_id;
+  std::string tool_calls_json;  // raw JSON array, empty if none
+};
+
+// How the caller phrased the request. It decides which upstream route a provider uses.
+enum class Dialect : std::uint8_t {
+  kOpenAiChat,        // /v1/chat/completions: `messages`
+  kOpenAiCompletion,  // /v1/completions: `prompt`
+  kTgi,               // /generate, /generate_stream: `prompt`
+};
+
+// Sampling as the union of OpenAI's and TGI's words; defaults are OpenAI's. Ranges are checked by
+// validate_sampling() before anything else happens.
+struct Sampling {
+  double temperature = 1.0;         // 0 = greedy; [0, 2]
+  double top_p = 1.0;               // (0, 1]
+  int top_k = 0;                    // 0 = off; [0, 1,000,000]
+  double min_p = 0.0;               // [0, 1]
+  double repetition_penalty = 1.0;  // (0, 2]; over prompt and output, as in transformers
+  double presence_penalty = 0.0;    // [-2, 2]; over output only, as OpenAI defines it
+  double frequency_penalty = 0.0;   // [-2, 2]; over output only
+  std::optional<std::uint64_t> seed;
+  std::optional<int> max_tokens;    // unset = until the context is full
+  int min_tokens = 0;               // end tokens are masked before this many
+  std::vector<std::string> stop;    // at most kMaxStopStrings, none empty
+  bool include_stop_in_output = false;
+  bool ignore_eos = false;
+  bool want_logprobs = false;       // logprob of each chosen token
+  int top_logprobs = 0;             // alternatives per token; [0, 20]
+  bool want_prompt_logprobs = false;  // completions `echo` with logprobs, TGI decoder_input_details
+  std::map<int, double> logit_bias;   // token id -> [-100, 100]
+};
+
+inline constexpr std::size_t kMaxStopStrings = 16;
+
+Result<void> validate_sampling(const Sampling& sampling);
+
+// The part of a request that is large and never changes: shared, not copied, between attempts.
+struct ChatInput {
+  std::vector<ChatMessage> messages;     // Dialect::kOpenAiChat
+  std::string prompt;                    // the other dialects, when prompt_tokens is empty
+  std::vector<std::int32_t> prompt_tokens;  // a prompt given as token ids
+  std::string tools_json;                // raw JSON array of OpenAI `tools`, empty if none
+  std::string body;  // the client's own JSON when it is OpenAI-shaped, so unknown fields pass unchanged
+};
+
+// One request, or one attempt at it. Cheap to copy.
+struct ChatRequest {
+  std::string id;            // unique; the ledger's key together with `attempt`
+  std::uint32_t attempt = 0;  // 0 = not dispatched yet; 1, 2, ... per dispatch
+  std::string route;         // what the client asked for by `model`, e.g. "auto"
+  std::string model;         // what the endpoint serving this attempt calls the model
+  std::string tenant;        // whose money and whose cache
+  std::string key_id;        // public part of the API key, "local" on keyless loopback
+  Dialect dialect = Dialect::kOpenAiChat;
+  bool stream = false;
+  int n = 1;                 // choices; [1, 8]
+  bool echo = false;         // completions: prompt text comes first in the output
+  Sampling sampling;
+  SteadyTime deadline = SteadyTime::max();  // of the whole request, all attempts together
+  std::shared_ptr<const ChatInput> input = std::make_shared<ChatInput>();
+};
+
+enum class FinishReason : std::uint8_t {
+  kStop,           // end token
+  kStopSequence,   // a stop string; OpenAI says "stop", TGI "stop_sequence"
+  kLength,         // max_tokens or the context
+  kToolCalls,
+  kContentFilter,
+};
+
+// An alternative at one position.
+struct TokenAlternative {
+  std::int32_t id = -1;
+  std::string text;
+  float logprob = 0;
+};
+
+// One token; `id` is -1 where an upstream does not tell it.
+struct TokenInfo {
+  std::int32_t id = -1;
+  std::string text;  // raw bytes of this token, possibly part of a UTF-8 character
+  float logprob = 0;
+  bool special = false;
+  std::vector<TokenAlternative> top;
+};
+
+// A piece of one choice. Any part may be empty; `finish` comes once per choice, on its last delta.
+struct ChatDelta {
+  int index = 0;
+  std::string text;             // valid UTF-8
+  std::string reasoning;        // reasoning_content / reasoning
+  std::string tool_calls_json;  // raw JSON array for delta.tool_calls, passed on unchanged
+  std::vector<TokenInfo> tokens;         // the tokens behind `text`, when asked for or known
+  std::vector<TokenInfo> prompt_tokens;  // once, when prompt logprobs were asked for
+  std::optional<FinishReason> finish;
+};
+
+// Typed token counts of one attempt. `reasoning` is a part of `output`, `cached_input` and
+// `cache_write` are parts of `input`.
+struct Usage {
+  std::int64_t input = 0;
+  std::int64_t cached_input = 0;
+  std::int64_t cache_write = 0;
+  std::int64_t output = 0;
+  std::int64_t reasoning = 0;
+};
+
+enum class Tier : std::uint8_t { kSelfHosted, kManaged, kCommercial };
+
+std::string_view tier_name(Tier tier);
+std::optional<Tier> tier_from_name(std::string_view name);
+
+// Who answers; known before the first delta.
+struct ServedBy {
+  std::string endpoint;
+  std::string model;
+  Tier tier = Tier::kSelfHosted;
+};
+
+// Where an answer goes. The server writes SSE or collects a body; decorators count, time and guard.
+// All calls come from the io thread, one at a time. A sink whose token is cancelled has no reader any
+// more: the producer stops and returns ErrorCode::kCancelled.
+class ChatSink {
+ public:
+  virtual ~ChatSink() = default;
+  // Once, before the first write(): the commit point, after which failover is no longer free.
+  virtual Task<Result<void>> begin(const ServedBy& served) = 0;
+  virtual Task<Result<void>> write(const ChatDelta& delta) = 0;
+  virtual CancelToken cancel_token() const = 0;
+};
+
+// The one verb. Implementations: the engine, each provider, and the decorators around them.
+// Returns the usage after the last delta, or the error that ended the answer; after a begin() an
+// error means a cut answer. `request` and `sink` outlive the call.
+class ChatModel {
+ public:
+  virtual ~ChatModel() = default;
+  virtual Task<Result<Usage>> chat(const ChatRequest& request, ChatSink& sink) = 0;
+};
+
+}  // namespace genesis

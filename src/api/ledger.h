@@ -1,0 +1,57 @@
+// The ledger port: money is reserved before an attempt leaves and posted or voided after it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "api/chat.h"
+
+namespace genesis {
+
+// Money: whole nano-USD (1e-9 USD). 64 bits hold 9.2 billion USD. Never a floating-point number.
+using NanoUsd = std::int64_t;
+
+inline constexpr NanoUsd kNanoPerUsd = 1'000'000'000;
+
+// "1.234567890" -> the same with trailing zeros cut to at least two decimals: "1.23456789".
+std::string format_usd(NanoUsd amount);
+
+// Names one dispatch. Writing the same thing twice for one attempt is the same as once.
+struct AttemptId {
+  std::string request_id;
+  std::uint32_t attempt = 0;
+};
+
+// What is known before dispatch. `upper_bound` is the most this attempt can use.
+struct Reservation {
+  AttemptId id;
+  std::string tenant;
+  std::string key_id;
+  std::string route;
+  std::string endpoint;
+  Tier tier = Tier::kSelfHosted;
+  std::string model;  // the name the price table knows
+  Usage upper_bound;
+};
+
+// How an attempt ended, for the row that posts it.
+struct AttemptOutcome {
+  Usage usage;
+  bool delivered = false;   // the client got the whole answer
+  std::string finish;       // "stop", "length", or an error code name
+  std::int64_t first_token_ms = -1;
+  std::int64_t total_ms = 0;
+};
+
+// Implemented by `ledger`. Calls come from the io thread; each returns when the row is durable.
+class Ledger {
+ public:
+  virtual ~Ledger() = default;
+  virtual Task<Result<void>> reserve(const Reservation& reservation) = 0;
+  // Returns what the attempt cost.
+  virtual Task<Result<NanoUsd>> post(const AttemptId& id, const AttemptOutcome& outcome) = 0;
+  // The attempt used nothing (refused, reset before any token).
+  virtual Task<Result<void>> void_attempt(const AttemptId& id, const std::string& reason) = 0;
+};
+
+}  // namespace genesis

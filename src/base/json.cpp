@@ -1,0 +1,346 @@
+#include "base/json.h"
+
+#include <array>
+#include <charconv>
+#include <cmath>
+
+#include <boost/json.hpp>
+#include <fmt/format.h>
+
+namespace genesis {
+
+namespace {
+
+std::unexpected<Error> wrong_type(std::string_view prefix, std::string_view key, std::string_view expected) {
+  const std::string param = fmt::format("{}{}", prefix, key);
+  return fail_param(param, fmt::format("'{}' must be {}", param, expected));
+}
+
+template <typename T>
+void append_shortest(std::string& out, T value) {
+  if (!std::isfinite(value)) {
+    out += "null";
+    return;
+  }
+  std::array<char, 40> buffer{};
+  const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
+  out.append(buffer.data(), end.ptr);
+}
+
+// Length of the valid UTF-8 sequence at the front of `text`, or 0 (RFC 3629, table in section 4).
+std::size_t utf8_sequence_length(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char lead = byte(0);
+  if (lead < 0x80) {
+    return 1;
+  }
+  std::size_t length = 0;
+  unsigned char low = 0x80;
+  unsigned char high = 0xBF;
+  if (lead >= 0xC2 && lead <= 0xDF) {
+    length = 2;
+  } else if (lead >= 0xE0 && lead <= 0xEF) {
+    length = 3;
+    low = lead == 0xE0 ? 0xA0 : 0x80;
+    high = lead == 0xED ? 0x9F : 0xBF;
+  } else if (lead >= 0xF0 && lead <= 0xF4) {
+    length = 4;
+    low = lead == 0xF0 ? 0x90 : 0x80;
+    high = lead == 0xF4 ? 0x8F : 0xBF;
+  }
+  if (length == 0 || text.size() < length || byte(1) < low || byte(1) > high) {
+    return 0;
+  }
+  for (std::size_t i = 2; i < length; ++i) {
+    if (byte(i) < 0x80 || byte(i) > 0xBF) {
+      return 0;
+    }
+  }
+  return length;
+}
+
+void append_escaped_ascii(std::string& out, char c) {
+  switch (c) {
+    case '"':
+      out += "\\\"";
+      return;
+    case '\\':
+      out += "\\\\";
+      return;
+    case '\n':
+      out += "\\n";
+      return;
+    case '\r':
+      out += "\\r";
+      return;
+    case '\t':
+      out += "\\t";
+      return;
+    default:
+      break;
+  }
+  if (static_cast<unsigned char>(c) < 0x20) {
+    fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned>(c));
+  } else {
+    out.push_back(c);
+  }
+}
+
+// Walks one object's text; positions only, no tree.
+class MemberScanner {
+ public:
+  explicit MemberScanner(std::string_view text) : text_(text) {}
+
+  Result<std::vector<JsonMember>> run() {
+    std::vector<JsonMember> members;
+    skip_space();
+    if (!take('{')) {
+      return malformed();
+    }
+    skip_space();
+    while (!take('}')) {
+      GENESIS_TRY(auto member, next_member());
+      members.push_back(std::move(member));
+      skip_space();
+      if (take(',')) {
+        skip_space();
+      } else if (at_ >= text_.size() || text_[at_] != '}') {
+        return malformed();
+      }
+    }
+    return members;
+  }
+
+ private:
+  std::unexpected<Error> malformed() const {
+    return fail(ErrorCode::kInvalidArgument, fmt::format("malformed JSON object at byte {}", at_));
+  }
+
+  void skip_space() {
+    while (at_ < text_.size() && std::string_view(" \t\r\n").contains(text_[at_])) {
+      ++at_;
+    }
+  }
+
+  bool take(char c) {
+    if (at_ < text_.size() && text_[at_] == c) {
+      ++at_;
+      return true;
+    }
+    return false;
+  }
+
+  bool skip_string() {
+    if (!take('"')) {
+      return false;
+    }
+    while (at_ < text_.size() && text_[at_] != '"') {
+      at_ += text_[at_] == '\\' ? 2 : 1;
+    }
+    return take('"');
+  }
+
+  bool skip_value() {
+    std::size_t depth = 0;
+    const std::size_t begin = at_;
+    while (at_ < text_.size()) {
+      const char c = text_[at_];
+      if (c == '"') {
+        if (!skip_string()) {
+          return false;
+        }
+        continue;
+      }
+      if (depth == 0 && (c == ',' || c == '}' || c == ']')) {
+        break;
+      }
+      if (c == '{' || c == '[') {
+        ++depth;
+      } else if (c == '}' || c == ']') {
+        --depth;
+      }
+      ++at_;
+    }
+    return depth == 0 && at_ > begin;
+  }
+
+  Result<JsonMember> next_member() {
+    const std::size_t key_begin = at_;
+    if (!skip_string()) {
+      return malformed();
+    }
+    GENESIS_TRY(const auto key, parse_json(text_.substr(key_begin, at_ - key_begin)));
+    skip_space();
+    if (!take(':')) {
+      return malformed();
+    }
+    skip_space();
+    const std::size_t value_begin = at_;
+    if (!skip_value()) {
+      return malformed();
+    }
+    std::size_t value_end = at_;
+    while (value_end > value_begin && std::string_view(" \t\r\n").contains(text_[value_end - 1])) {
+      --value_end;
+    }
+    return JsonMember{.key = std::string(key.as_string()),
+                      .value = text_.substr(value_begin, value_end - value_begin)};
+  }
+
+  std::string_view text_;
+  std::size_t at_ = 0;
+};
+
+}  // namespace
+
+Result<boost::json::value> parse_json(std::string_view text) {
+  boost::json::parse_options options;
+  options.max_depth = kMaxJsonDepth;
+  boost::json::stream_parser parser({}, options);
+  boost::system::error_code error;
+  std::size_t used = parser.write_some(text.data(), text.size(), error);
+  if (!error && used == text.size()) {
+    parser.finish(error);
+  }
+  if (error || used != text.size()) {
+    const std::string reason = error ? error.message() : std::string("text after the end of the document");
+    return fail(ErrorCode::kInvalidArgument, fmt::format("invalid JSON at byte {}: {}", used, reason));
+  }
+  return parser.release();
+}
+
+Result<std::vector<JsonMember>> scan_members(std::string_view object_text) {
+  return MemberScanner(object_text).run();
+}
+
+void append_json_string(std::string& out, std::string_view text) {
+  out.push_back('"');
+  while (!text.empty()) {
+    const std::size_t length = utf8_sequence_length(text);
+    if (length == 0) {
+      out += "\xEF\xBF\xBD";
+      text.remove_prefix(1);
+    } else if (length == 1) {
+      append_escaped_ascii(out, text.front());
+      text.remove_prefix(1);
+    } else {
+      out.append(text.substr(0, length));
+      text.remove_prefix(length);
+    }
+  }
+  out.push_back('"');
+}
+
+void append_json_number(std::string& out, double value) { append_shortest(out, value); }
+
+void append_json_number(std::string& out, float value) { append_shortest(out, value); }
+
+void JsonWriter::key(std::string_view name) {
+  separate();
+  append_json_string(out_, name);
+  out_.push_back(':');
+  need_comma_ = false;
+}
+
+void JsonWriter::string(std::string_view text) {
+  separate();
+  append_json_string(out_, text);
+  need_comma_ = true;
+}
+
+void JsonWriter::number(double value) {
+  separate();
+  append_json_number(out_, value);
+  need_comma_ = true;
+}
+
+void JsonWriter::number(float value) {
+  separate();
+  append_json_number(out_, value);
+  need_comma_ = true;
+}
+
+void JsonWriter::integer(std::int64_t value) { raw(fmt::format_int(value).c_str()); }
+
+void JsonWriter::boolean(bool value) { raw(value ? "true" : "false"); }
+
+void JsonWriter::null() { raw("null"); }
+
+void JsonWriter::raw(std::string_view json) {
+  separate();
+  out_.append(json);
+  need_comma_ = true;
+}
+
+void JsonWriter::open(char bracket) {
+  separate();
+  out_.push_back(bracket);
+  need_comma_ = false;
+}
+
+void JsonWriter::close(char bracket) {
+  out_.push_back(bracket);
+  need_comma_ = true;
+}
+
+void JsonWriter::separate() {
+  if (need_comma_) {
+    out_.push_back(',');
+  }
+}
+
+Result<std::optional<std::string>> get_string(const boost::json::object& object,
+                                              std::string_view key,
+                                              std::string_view prefix) {
+  const auto* value = object.if_contains(key);
+  if (value == nullptr || value->is_null()) {
+    return std::nullopt;
+  }
+  if (!value->is_string()) {
+    return wrong_type(prefix, key, "a string");
+  }
+  return std::string(value->get_string());
+}
+
+Result<std::optional<double>> get_number(const boost::json::object& object,
+                                         std::string_view key,
+                                         std::string_view prefix) {
+  const auto* value = object.if_contains(key);
+  if (value == nullptr || value->is_null()) {
+    return std::nullopt;
+  }
+  if (!value->is_number() || !std::isfinite(value->to_number<double>())) {
+    return wrong_type(prefix, key, "a finite number");
+  }
+  return value->to_number<double>();
+}
+
+Result<std::optional<std::int64_t>> get_integer(const boost::json::object& object,
+                                                std::string_view key,
+                                                std::string_view prefix) {
+  const auto* value = object.if_contains(key);
+  if (value == nullptr || value->is_null()) {
+    return std::nullopt;
+  }
+  boost::system::error_code error;
+  const auto integer = value->is_number() ? value->to_number<std::int64_t>(error) : 0;
+  if (!value->is_number() || error) {
+    return wrong_type(prefix, key, "an integer");
+  }
+  return integer;
+}
+
+Result<std::optional<bool>> get_bool(const boost::json::object& object,
+                                     std::string_view key,
+                                     std::string_view prefix) {
+  const auto* value = object.if_contains(key);
+  if (value == nullptr || value->is_null()) {
+    return std::nullopt;
+  }
+  if (!value->is_bool()) {
+    return wrong_type(prefix, key, "true or false");
+  }
+  return value->get_bool();
+}
+
+}  // namespace genesis

@@ -1,0 +1,79 @@
+// Engine: queue, continuous batching and sampling over a Runner, on one step thread of its own.
+//
+// submit() and abort() may be called from any thread; events come on the step thread, so a listener
+// only hands them over. Everything is bounded: the queue refuses with kOverloaded and a Retry-After
+// estimated from its own speed.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "api/chat.h"
+#include "base/metrics.h"
+#include "base/result.h"
+#include "engine/runner.h"
+
+namespace genesis::engine {
+
+using SequenceId = std::uint64_t;
+
+// One choice to generate. Stop strings are the caller's (they need text): it aborts on a match.
+struct GenerateRequest {
+  std::vector<std::int32_t> prompt;
+  Sampling sampling;
+  std::vector<std::int32_t> end_ids;
+  std::uint32_t choice = 0;  // mixed into the seed, so that n choices differ
+};
+
+// One generated token, or the end. Sent in order, the end exactly once (also after abort()).
+struct GenerateEvent {
+  TokenInfo token;           // id -1 when only `finish` or `error` is told
+  std::vector<TokenInfo> prompt_tokens;  // on the first event, when prompt logprobs were asked for
+  std::optional<FinishReason> finish;
+  std::optional<Error> error;
+  std::int64_t prompt_tokens_count = 0;
+  std::int64_t cached_tokens = 0;
+};
+
+using GenerateListener = std::function<void(GenerateEvent&&)>;
+
+struct EngineOptions {
+  int max_batch = 64;             // sequences that run together
+  int max_queue = 256;            // sequences that wait; above it kOverloaded
+  int prefill_chunk = 256;        // prompt tokens computed in one step at most, over all sequences
+};
+
+struct EngineStats {
+  int running = 0;
+  int waiting = 0;
+  int free_pages = 0;
+  int total_pages = 0;
+  std::uint64_t steps = 0;
+  std::int64_t last_step_unix_ms = 0;  // moves also when idle: a heartbeat
+  std::uint64_t generated_tokens = 0;
+  std::uint64_t prompt_tokens = 0;
+};
+
+class Engine {
+ public:
+  Engine(std::unique_ptr<Runner> runner, EngineOptions options, MetricsRegistry& metrics);
+  ~Engine();  // aborts everything and joins the step thread
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  const RunnerInfo& info() const;
+  // Errors before any work: kContextLength, kInvalidArgument, kOverloaded, kResourceExhausted.
+  Result<SequenceId> submit(GenerateRequest request, GenerateListener listener);
+  // The sequence leaves the batch before the next step; its last event says kCancelled.
+  void abort(SequenceId id);
+  EngineStats stats() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace genesis::engine

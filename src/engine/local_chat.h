@@ -1,0 +1,37 @@
+// LocalChat: the engine as a ChatModel. Renders the template, tokenizes, submits, and turns token
+// events into deltas (detokenizer, stop strings, usage). Lives on the io thread.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "api/chat.h"
+#include "base/task.h"
+#include "engine/engine.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace genesis::engine {
+
+// What a model brings beside its weights.
+struct TextAssets {
+  std::shared_ptr<const text::Tokenizer> tokenizer;
+  std::shared_ptr<const text::ChatTemplate> chat_template;  // null: chat is refused with a hint
+  std::string bos_token;
+  std::string eos_token;
+};
+
+class LocalChat final : public ChatModel {
+ public:
+  // `engine` outlives this object; events are posted to `executor`.
+  LocalChat(Executor executor, Engine& engine, TextAssets assets, ServedBy served);
+  Task<Result<Usage>> chat(const ChatRequest& request, ChatSink& sink) override;
+
+ private:
+  Executor executor_;
+  Engine& engine_;
+  TextAssets assets_;
+  ServedBy served_;
+};
+
+}  // namespace genesis::engine

@@ -1,0 +1,38 @@
+// Loads a chat model from one weights file: ModelSpec, executor and text assets. The only door into
+// this room for the composition root.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "engine/local_chat.h"
+#include "engine/runner.h"
+
+namespace genesis::model {
+
+enum class Precision : std::uint8_t {
+  kQuantized,  // packed weights, int8 activations scaled per 32 values
+  kFp32,       // weights expanded to float, float activations: the parity mode
+};
+
+struct LoadOptions {
+  Precision precision = Precision::kQuantized;
+  int threads = 0;                 // 0 = physical cores
+  std::int64_t kv_bytes = 512LL * 1024 * 1024;  // for the page pool
+  int max_context = 0;             // 0 = what the model declares, cut to what the pool holds
+  std::string isa;                 // "" = best available; "scalar" or "avx2" force a tier
+};
+
+struct LoadedModel {
+  std::unique_ptr<engine::Runner> runner;
+  engine::TextAssets text;
+};
+
+// Errors: kDataLoss (hostile or truncated file), kUnsupported (architecture or tensor type, named),
+// kResourceExhausted (says how much memory is needed).
+Result<LoadedModel> load_model(const std::filesystem::path& path, const LoadOptions& options);
+
+}  // namespace genesis::model

@@ -1,0 +1,82 @@
+// HTTP/1.1 server on coroutines. Strict parsing, limits on everything, keep-alive, chunked streaming,
+// and notice within one event-loop turn when a client goes away. Knows nothing about models.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/cancel.h"
+#include "base/result.h"
+#include "base/task.h"
+#include "net/http.h"
+
+namespace genesis::net {
+
+struct ServerRequest {
+  std::string method;
+  std::string path;   // decoded once; never contains "..", NUL or backslash
+  std::string query;  // raw text after '?'
+  Headers headers;
+  std::string body;
+  std::string peer;   // "127.0.0.1:53122" or "unix"
+  bool from_unix_socket = false;
+};
+
+// One response, written once by the handler: either send(), or start_stream(), write()..., finish().
+// After finish() or send() nothing more may be written. If the handler returns without finishing a
+// stream, the connection is closed so that the client sees a cut, not an end.
+class ResponseWriter {
+ public:
+  virtual ~ResponseWriter() = default;
+  virtual Task<Result<void>> send(int status, const Headers& headers, std::string_view body) = 0;
+  virtual Task<Result<void>> start_stream(int status, const Headers& headers) = 0;
+  // Waits until the bytes are in the socket's buffer; a slow reader slows the producer.
+  virtual Task<Result<void>> write(std::string_view bytes) = 0;
+  virtual Task<Result<void>> finish() = 0;
+  virtual bool started() const = 0;
+  // Cancelled when the client closes or resets the connection while the handler runs.
+  virtual CancelToken client_gone() const = 0;
+};
+
+using Handler = std::function<Task<void>(const ServerRequest&, ResponseWriter&)>;
+
+struct ServerLimits {
+  std::size_t body_bytes = 20 * 1024 * 1024;  // 413 above
+  std::size_t header_bytes = 32 * 1024;       // 431 above
+  std::size_t connections = 10'000;           // further ones are closed at once
+  std::chrono::milliseconds header_timeout{10'000};
+  std::chrono::milliseconds body_timeout{60'000};
+  std::chrono::milliseconds idle_timeout{75'000};
+  std::chrono::milliseconds write_timeout{30'000};  // a reader that takes nothing for so long is cut
+};
+
+// Makes the text of protocol-level refusals (400, 408, 413, 431) before a handler is reached.
+using RefusalBody = std::function<std::string(int status, std::string_view message)>;
+
+// Lives on `executor`'s thread. stop() closes the listener; drain() waits for open requests.
+class Server {
+ public:
+  Server(Executor executor, Handler handler, ServerLimits limits, RefusalBody refusal_body = {});
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // Starts to accept. Port 0 picks a free one; returns the address in use. Unix sockets are made with
+  // mode 0600; a stale socket file is replaced.
+  Result<Address> listen(const Address& address);
+  void stop_accepting();
+  // Returns when no request is in flight or the time is over; then closes what is left.
+  Task<void> drain(std::chrono::milliseconds limit);
+  std::size_t open_connections() const;
+  std::size_t active_requests() const;
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace genesis::net

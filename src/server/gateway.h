@@ -1,0 +1,106 @@
+// Every inbound route: dialect <-> api types, authentication, SSE. Sees only ports, so the same code
+// serves the gateway and a single engine process.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "api/catalog.h"
+#include "api/chat.h"
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "base/result.h"
+#include "base/task.h"
+#include "net/server.h"
+
+namespace genesis::server {
+
+// Who is asking, after authentication.
+struct Principal {
+  std::string key_id;   // "local" without a key on loopback
+  std::string tenant;
+  bool admin = false;
+  std::vector<std::string> models;  // empty = all routes and models
+};
+
+// Checks keys. `token` is the bearer token, or nullopt when none was sent.
+class Authenticator {
+ public:
+  virtual ~Authenticator() = default;
+  virtual Result<Principal> authenticate(std::optional<std::string_view> token) const = 0;
+};
+
+// What GET /ready tells: an empty list of reasons means ready.
+struct Readiness {
+  std::vector<std::string> reasons;
+};
+
+// The figures behind TGI's /info and x-compute headers; a gateway tells its default route's model.
+struct ServiceInfo {
+  std::string model_id;
+  std::string model_sha;
+  std::string model_dtype;
+  std::string isa;
+  std::int64_t max_input_tokens = 0;
+  std::int64_t max_total_tokens = 0;
+  std::int64_t max_concurrent_requests = 0;
+};
+
+// An admin route that `app` adds (savings, keys, endpoints): JSON body in, JSON text out.
+struct AdminRoute {
+  std::string method;
+  std::string path;
+  std::function<Task<Result<std::string>>(const net::ServerRequest&)> handle;
+};
+
+struct GatewayOptions {
+  std::string version;
+  std::string default_model = "auto";  // used by dialects that carry no `model`
+  std::vector<std::string> allowed_hosts;  // Host header allow-list for keyless loopback access
+  bool require_key = false;                // true when bound beyond loopback
+  int max_concurrent = 1024;               // requests in flight; above it 429 with Retry-After
+  std::chrono::milliseconds total_budget{600'000};
+  std::chrono::milliseconds keep_alive_comment{15'000};  // SSE comment while nothing else is sent
+};
+
+struct GatewayPorts {
+  ChatModel& chat;
+  const ModelCatalog& catalog;
+  const Authenticator& auth;
+  MetricsRegistry& metrics;
+  const Clock& clock;
+  std::function<Readiness()> readiness;
+  std::function<ServiceInfo()> info;
+  std::vector<AdminRoute> admin_routes;
+};
+
+// One row of the router table; public for the test that enumerates it.
+enum class Access : std::uint8_t { kPublic, kInference, kAdmin };
+
+struct RouteRow {
+  std::string_view method;
+  std::string_view path;
+  Access access;
+};
+
+class Gateway {
+ public:
+  Gateway(Executor executor, GatewayOptions options, GatewayPorts ports);
+  ~Gateway();
+  Gateway(const Gateway&) = delete;
+  Gateway& operator=(const Gateway&) = delete;
+
+  // Give this to net::Server.
+  Task<void> handle(const net::ServerRequest& request, net::ResponseWriter& response);
+  std::vector<RouteRow> routes() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace genesis::server

@@ -1,0 +1,103 @@
+// Tokenizer: text <-> token ids, run from data (a tokenizer.json document or the vocabulary inside a
+// GGUF file), never from code written for one model. Immutable after loading; safe from any thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace genesis::text {
+
+// The vocabulary as GGUF metadata holds it (keys tokenizer.ggml.*), already read by `weights`.
+struct GgufVocabulary {
+  std::string model;  // "gpt2" = byte-level BPE
+  std::string pre;    // name of the pre-tokenizer, e.g. "smollm", "llama-bpe", "qwen2"
+  std::vector<std::string> tokens;
+  std::vector<std::int32_t> token_types;  // 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte
+  std::vector<std::string> merges;        // "left right"
+  std::optional<std::int32_t> bos_id;
+  std::optional<std::int32_t> eos_id;
+  std::optional<std::int32_t> eot_id;
+  std::optional<std::int32_t> unknown_id;
+  std::optional<std::int32_t> padding_id;
+  bool add_bos = false;
+  bool add_eos = false;
+};
+
+// A half-open byte range of the input in which special tokens are plain text: what users typed.
+struct PlainSpan {
+  std::size_t begin = 0;
+  std::size_t end = 0;
+};
+
+struct EncodeOptions {
+  bool add_special_tokens = true;   // run the post-processor (BOS, EOS as the model declares)
+  bool parse_special = true;        // recognise special tokens written in the text
+  std::span<const PlainSpan> plain_spans = {};  // sorted, disjoint; exempt from parse_special
+};
+
+class Tokenizer {
+ public:
+  // Both refuse what they cannot run exactly, naming the component (kUnsupported), and treat their
+  // input as hostile.
+  static Result<std::shared_ptr<const Tokenizer>> from_tokenizer_json(std::string_view json);
+  static Result<std::shared_ptr<const Tokenizer>> from_gguf(const GgufVocabulary& vocabulary);
+
+  virtual ~Tokenizer() = default;
+
+  virtual std::vector<std::int32_t> encode(std::string_view text, const EncodeOptions& options = {}) const = 0;
+  // As the `tokenizers` package decodes, invalid UTF-8 replaced by U+FFFD.
+  virtual std::string decode(std::span<const std::int32_t> ids, bool skip_special) const = 0;
+  // The bytes one token stands for (possibly half a character); empty for an unknown id.
+  virtual std::string token_bytes(std::int32_t id) const = 0;
+  virtual bool is_special(std::int32_t id) const = 0;
+  virtual std::int32_t vocab_size() const = 0;  // highest id + 1, added tokens included
+  virtual std::optional<std::int32_t> token_id(std::string_view token) const = 0;
+  virtual std::optional<std::int32_t> bos_id() const = 0;
+  // Ids that end a generation (EOS, end of turn).
+  virtual std::span<const std::int32_t> end_ids() const = 0;
+};
+
+// Incremental detokenizer of one choice: feed ids as they come, get text that is always whole UTF-8
+// characters. The concatenation of all pieces and flush() equals Tokenizer::decode of all ids.
+class Detokenizer {
+ public:
+  Detokenizer(std::shared_ptr<const Tokenizer> tokenizer, bool skip_special);
+
+  std::string push(std::int32_t id);
+  // What is still held back, as U+FFFD where it never became a character.
+  std::string flush();
+
+ private:
+  std::shared_ptr<const Tokenizer> tokenizer_;
+  bool skip_special_;
+  std::string pending_;  // at most 3 bytes of an unfinished character
+};
+
+// Finds stop strings in a stream of text pieces, also across pieces. Text that could be the beginning
+// of a stop string is held back until that is decided.
+class StopMatcher {
+ public:
+  explicit StopMatcher(std::vector<std::string> stops, bool include_stop = false);
+
+  struct Output {
+    std::string text;      // safe to send now
+    bool stopped = false;  // a stop string was found; text ends before it (or after, if included)
+  };
+
+  Output push(std::string_view piece);
+  std::string flush();
+
+ private:
+  std::vector<std::string> stops_;
+  bool include_stop_;
+  std::string held_;
+};
+
+}  // namespace genesis::text
