@@ -8,17 +8,16 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <string>
+#include <optional>
 #include <vector>
 
 #include "api/chat.h"
 #include "base/metrics.h"
 #include "base/result.h"
 #include "engine/runner.h"
+#include "engine/sequence_id.h"
 
 namespace genesis::engine {
-
-using SequenceId = std::uint64_t;
 
 // One choice to generate. Stop strings are the caller's (they need text): it aborts on a match.
 struct GenerateRequest {
@@ -28,10 +27,13 @@ struct GenerateRequest {
   std::uint32_t choice = 0;  // mixed into the seed, so that n choices differ
 };
 
-// One generated token, or the end. Sent in order, the end exactly once (also after abort()).
+// One generated token, or the end. Sent in order, the end exactly once (also after abort()). The last
+// token's event carries `finish` itself; an end token is sent too.
 struct GenerateEvent {
   TokenInfo token;           // id -1 when only `finish` or `error` is told
-  std::vector<TokenInfo> prompt_tokens;  // on the first event, when prompt logprobs were asked for
+  // On the first event, when prompt logprobs were asked for; the first token's logprob is NaN, since
+  // nothing precedes it.
+  std::vector<TokenInfo> prompt_tokens;
   std::optional<FinishReason> finish;
   std::optional<Error> error;
   std::int64_t prompt_tokens_count = 0;
@@ -42,7 +44,9 @@ using GenerateListener = std::function<void(GenerateEvent&&)>;
 
 struct EngineOptions {
   int max_batch = 64;             // sequences that run together
-  int max_queue = 256;            // sequences that wait; above it kOverloaded
+  // Sequences that wait for a place in the batch; with max_batch + max_queue alive, the next is
+  // refused with kOverloaded.
+  int max_queue = 256;
   int prefill_chunk = 256;        // prompt tokens computed in one step at most, over all sequences
 };
 
@@ -55,8 +59,12 @@ struct EngineStats {
   std::int64_t last_step_unix_ms = 0;  // moves also when idle: a heartbeat
   std::uint64_t generated_tokens = 0;
   std::uint64_t prompt_tokens = 0;
+  std::uint64_t preemptions = 0;
+  std::uint64_t failed_steps = 0;  // steps in which the runner returned an error
+  bool healthy = true;             // false after 3 failed steps in a row, until one succeeds
 };
 
+// A failed Runner step ends the sequences that were in it with kInternal; the engine goes on.
 class Engine {
  public:
   Engine(std::unique_ptr<Runner> runner, EngineOptions options, MetricsRegistry& metrics);
@@ -65,9 +73,12 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   const RunnerInfo& info() const;
-  // Errors before any work: kContextLength, kInvalidArgument, kOverloaded, kResourceExhausted.
+  // Errors before any work: kContextLength, kInvalidArgument, kOverloaded, kResourceExhausted,
+  // kUnavailable (being destroyed). The listener is called only after a success, possibly before
+  // submit() returns; it may call submit() and abort(), and must not throw.
   Result<SequenceId> submit(GenerateRequest request, GenerateListener listener);
-  // The sequence leaves the batch before the next step; its last event says kCancelled.
+  // The sequence leaves the batch before the next step; its last event says kCancelled. Nothing
+  // happens when it has ended already.
   void abort(SequenceId id);
   EngineStats stats() const;
 

@@ -12,6 +12,9 @@
 
 namespace genesis::net {
 
+// True when two header names are the same but for ASCII case.
+bool equal_names(std::string_view a, std::string_view b);
+
 // Header fields in order; names compare without case.
 class Headers {
  public:
@@ -41,7 +44,9 @@ struct Address {
 
 Result<Address> parse_address(std::string_view text);
 
-// An origin plus a path prefix: "https://api.example.com/v1", "unix:/run/engine.sock".
+// An origin plus a path prefix: "https://api.example.com/v1", "unix:/run/engine.sock", and with a
+// prefix behind a socket, as nginx writes it, "unix:/run/engine.sock:/v1". User names and passwords in
+// a URL are refused.
 struct BaseUrl {
   bool tls = false;
   Address address;

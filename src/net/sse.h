@@ -16,7 +16,7 @@ struct SseEvent {
   std::string data;   // data lines joined by '\n'
 };
 
-// Push parser with a bounded memory. Not thread-safe.
+// Push parser with a bounded memory; `id` and `retry` fields are ignored. Not thread-safe.
 class SseReader {
  public:
   // A longer line or event is an error (kUpstream) and ends the stream.
@@ -27,7 +27,7 @@ class SseReader {
   bool has_partial_event() const;
 
  private:
-  Result<void> take_line(std::string_view line, std::vector<SseEvent>& events);
+  void take_line(std::vector<SseEvent>& events);
 
   std::size_t max_event_bytes_;
   std::string line_;
@@ -36,6 +36,7 @@ class SseReader {
   bool has_data_ = false;
   bool last_was_cr_ = false;
   bool at_start_ = true;
+  bool failed_ = false;
 };
 
 // "data: " + each line + "\n\n".

@@ -1,0 +1,181 @@
+#include "endpoint/guarded_chat.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <boost/asio/steady_timer.hpp>
+#include <fmt/format.h>
+
+#include "base/random.h"
+
+namespace genesis::endpoint {
+
+namespace {
+
+using Milliseconds = std::chrono::milliseconds;
+
+// Which budget ran out.
+enum class Expired : std::uint8_t { kNone, kFirstToken, kBetweenTokens, kTotal };
+
+// Owned by the attempt and by its timer's handler, whichever lives longer.
+struct Watch {
+  Watch(const Executor& executor, const Budgets& limits, SteadyTime end)
+      : timer(executor), budgets(limits), deadline(end) {}
+
+  boost::asio::steady_timer timer;
+  Budgets budgets;
+  SteadyTime deadline;
+  CancelSource source;
+  Expired expired = Expired::kNone;
+  bool done = false;
+};
+
+void arm(const std::shared_ptr<Watch>& watch, Milliseconds budget, Expired kind) {
+  const SteadyTime now = std::chrono::steady_clock::now();
+  const bool total_first = watch->deadline - now < budget;
+  const SteadyTime at = total_first ? watch->deadline : now + budget;
+  const Expired why = total_first ? Expired::kTotal : kind;
+  watch->timer.expires_at(at);
+  watch->timer.async_wait([watch, why](const boost::system::error_code& error) {
+    if (!error && !watch->done) {
+      watch->expired = why;
+      watch->source.cancel();
+    }
+  });
+}
+
+// Restarts the clock between tokens and passes everything on.
+class WatchedSink final : public ChatSink {
+ public:
+  WatchedSink(ChatSink& inner, std::shared_ptr<Watch> watch) : inner_(inner), watch_(std::move(watch)) {
+    hook_ = inner_.cancel_token().on_cancel([state = watch_] { state->source.cancel(); });
+  }
+
+  Task<Result<void>> begin(const ServedBy& served) override {
+    first_token_at_ = std::chrono::steady_clock::now();
+    pause();
+    auto result = co_await inner_.begin(served);
+    resume();
+    co_return result;
+  }
+
+  Task<Result<void>> write(const ChatDelta& delta) override {
+    // A slow reader is not the endpoint's fault: the budget stands still while the client takes it.
+    pause();
+    auto result = co_await inner_.write(delta);
+    resume();
+    co_return result;
+  }
+
+  CancelToken cancel_token() const override { return watch_->source.token(); }
+
+  std::optional<SteadyTime> first_token_at() const { return first_token_at_; }
+
+ private:
+  void pause() { arm(watch_, watch_->budgets.total, Expired::kTotal); }
+
+  void resume() { arm(watch_, watch_->budgets.between_tokens, Expired::kBetweenTokens); }
+
+  ChatSink& inner_;
+  std::shared_ptr<Watch> watch_;
+  CancelHook hook_;
+  std::optional<SteadyTime> first_token_at_;
+};
+
+Error timeout_error(Expired expired, const Budgets& budgets, const std::string& endpoint) {
+  Error error;
+  error.code = ErrorCode::kTimeout;
+  switch (expired) {
+    case Expired::kFirstToken:
+      error.message = fmt::format("endpoint '{}' sent no first token within {} ms", endpoint, budgets.first_token.count());
+      error.param = "first_token_ms";
+      break;
+    case Expired::kBetweenTokens:
+      error.message =
+          fmt::format("endpoint '{}' fell silent for {} ms within its answer", endpoint, budgets.between_tokens.count());
+      error.param = "between_tokens_ms";
+      break;
+    case Expired::kTotal:
+    case Expired::kNone:
+      error.message = fmt::format("endpoint '{}' did not finish within the total budget", endpoint);
+      error.param = "total_ms";
+      break;
+  }
+  error.hint = fmt::format("raise budgets.{} or add an endpoint to the route", error.param);
+  return error;
+}
+
+// Says nothing about the endpoint: the caller left, or asked for something impossible.
+bool is_neutral(const Error& error) { return !error.retryable() && error.code != ErrorCode::kInternal; }
+
+}  // namespace
+
+GuardedChat::GuardedChat(Executor executor, const Clock& clock, ChatModel& inner, Options options)
+    : executor_(std::move(executor)),
+      clock_(clock),
+      inner_(inner),
+      options_(std::move(options)),
+      breaker_(options_.breaker, std::hash<std::string>{}(options_.identity.name)) {}
+
+Task<Result<Usage>> GuardedChat::chat(const ChatRequest& request, ChatSink& sink) {
+  const SteadyTime start = std::chrono::steady_clock::now();
+  const SteadyTime deadline = std::min(request.deadline, start + options_.budgets.total);
+  auto watch = std::make_shared<Watch>(executor_, options_.budgets, deadline);
+  WatchedSink watched(sink, watch);
+  breaker_.on_dispatch(clock_.steady());
+  ++in_flight_;
+  // A body that is not streamed has no tokens to wait for: only the total budget applies to it.
+  if (request.stream) {
+    arm(watch, options_.budgets.first_token, Expired::kFirstToken);
+  } else {
+    arm(watch, options_.budgets.total, Expired::kTotal);
+  }
+  Result<Usage> result = co_await inner_.chat(request, watched);
+  --in_flight_;
+  watch->done = true;
+  watch->timer.cancel();
+  const bool timed_out = !result && watch->expired != Expired::kNone && !sink.cancel_token().cancelled();
+  if (timed_out) {
+    result = std::unexpected(timeout_error(watch->expired, options_.budgets, options_.identity.name));
+  }
+  if (const auto first = watched.first_token_at()) {
+    const double took = std::chrono::duration<double, std::milli>(*first - start).count();
+    // Exponential average over about the last five answers.
+    first_token_ms_ = first_token_ms_ == 0 ? took : 0.8 * first_token_ms_ + 0.2 * took;
+  }
+  settle(result, timed_out);
+  co_return result;
+}
+
+void GuardedChat::settle(const Result<Usage>& result, bool timed_out) {
+  const SteadyTime now = clock_.steady();
+  if (result) {
+    breaker_.on_success();
+  } else if (result.error().retry_after && !timed_out) {
+    breaker_.on_retry_after(now, *result.error().retry_after);
+  } else if (is_neutral(result.error())) {
+    breaker_.on_neutral();
+  } else {
+    breaker_.on_failure(now);
+  }
+}
+
+EndpointSnapshot GuardedChat::snapshot() const {
+  EndpointSnapshot snapshot{.name = options_.identity.name,
+                            .model = options_.identity.model,
+                            .tier = options_.identity.tier,
+                            .usable = true,
+                            .why_not = {},
+                            .in_flight = in_flight_,
+                            .first_token_ms = first_token_ms_};
+  if (options_.life_cycle) {
+    snapshot.why_not = options_.life_cycle();
+  }
+  if (snapshot.why_not.empty()) {
+    snapshot.why_not = breaker_.blocked(clock_.steady()).value_or("");
+  }
+  snapshot.usable = snapshot.why_not.empty();
+  return snapshot;
+}
+
+}  // namespace genesis::endpoint

@@ -1,0 +1,45 @@
+// Faults a test asks of the mock upstream: a queue per model, taken one per request.
+#pragma once
+
+#include "base/result.h"
+
+#include <cstdint>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace genesis::mock {
+
+// What goes wrong with one answer. `kind` is one of the names in script.cpp; the numbers mean what
+// the kind says: `tokens` = after so many tokens, `ms` = milliseconds.
+struct Fault {
+  std::string kind;
+  std::string model;  // empty = any
+  int times = 1;      // -1 = always
+  int status = 500;
+  int tokens = 0;
+  int ms = 120'000;
+  std::optional<int> retry_after_s;
+  std::string code;     // of an error object
+  std::string message;  // of an error object
+};
+
+// Safe from any thread.
+class Script {
+ public:
+  // `json`: {"faults": [{"fault": "status", "status": 429, "times": 2, ...}, ...]}; appended to
+  // what is waiting. An unknown fault or field is an error, so that a test cannot misspell one.
+  Result<void> load(std::string_view json);
+  void clear();
+  // The next fault for `model`; `assistant_last` tells whether the request ends in an assistant
+  // turn, which is the only kind that "refuse_prefill" hits.
+  std::optional<Fault> take(std::string_view model, bool assistant_last);
+
+ private:
+  std::mutex mutex_;
+  std::deque<Fault> faults_;
+};
+
+}  // namespace genesis::mock
