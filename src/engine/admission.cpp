@@ -13,7 +13,7 @@ Result<void> check_ids(std::span<const std::int32_t> ids, std::string_view field
   for (std::size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] < 0 || ids[i] >= vocab) {
       return fail_param(std::string(field),
-                        fmt::format("'{}' holds token id {} at place {}; this model knows ids 0 to {}",
+                        fmt::format("{} holds token id {} at place {}; this model knows ids 0 to {}",
                                     field,
                                     ids[i],
                                     i,
@@ -25,7 +25,7 @@ Result<void> check_ids(std::span<const std::int32_t> ids, std::string_view field
 
 Result<void> check_fields(const RunnerInfo& info, const GenerateRequest& request) {
   if (request.prompt.empty()) {
-    return fail_param("prompt", "'prompt' is empty; at least one token is needed");
+    return fail_param("prompt", "the prompt is empty; at least one token is needed");
   }
   GENESIS_TRY_VOID(validate_sampling(request.sampling));
   GENESIS_TRY_VOID(check_ids(request.prompt, "prompt", info.vocab_size));

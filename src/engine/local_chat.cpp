@@ -1,1 +1,223 @@
-// Being written.
+// One answer: make the prompt, submit its choices, then turn token events into deltas as they come.
+//
+// The step thread only posts events to the io executor; everything else happens there. The coroutine
+// owns the Mailbox; the step thread holds an Outlet to it that the coroutine closes when it ends, so an
+// answer may be dropped at any point, together with the io context.
+#include "engine/local_chat.h"
+
+#include <algorithm>
+#include <deque>
+#include <mutex>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "engine/chat_prompt.h"
+#include "engine/choice_text.h"
+
+namespace genesis::engine {
+
+namespace {
+
+struct Letter {
+  std::size_t choice = 0;
+  GenerateEvent event;
+};
+
+// Events on their way to the coroutine; io thread only. Bounded by what the choices may generate. The
+// timer is the bell: it rings (is cancelled) when a letter comes, and expires at the deadline.
+struct Mailbox {
+  explicit Mailbox(const Executor& executor) : bell(executor) {}
+
+  std::deque<Letter> letters;
+  boost::asio::steady_timer bell;
+  bool client_gone = false;
+};
+
+// The step thread's way to a mailbox.
+class Outlet {
+ public:
+  Outlet(Executor executor, std::weak_ptr<Mailbox> mailbox)
+      : executor_(std::move(executor)), mailbox_(std::move(mailbox)) {}
+
+  void post(Letter letter) {
+    const std::scoped_lock lock(mutex_);
+    if (closed_) {
+      return;
+    }
+    boost::asio::post(executor_, [mailbox = mailbox_, letter = std::move(letter)]() mutable {
+      if (const auto open = mailbox.lock()) {
+        open->letters.push_back(std::move(letter));
+        open->bell.cancel();
+      }
+    });
+  }
+
+  // Afterwards the executor is not touched any more.
+  void close() {
+    const std::scoped_lock lock(mutex_);
+    closed_ = true;
+  }
+
+ private:
+  std::mutex mutex_;
+  bool closed_ = false;
+  const Executor executor_;
+  const std::weak_ptr<Mailbox> mailbox_;
+};
+
+// The sequences of one answer. Whatever way the answer ends, those still generating are aborted.
+class Submission {
+ public:
+  Submission(Engine& engine, std::shared_ptr<Outlet> outlet)
+      : engine_(engine), outlet_(std::move(outlet)) {}
+
+  Submission(const Submission&) = delete;
+  Submission& operator=(const Submission&) = delete;
+
+  ~Submission() {
+    abort_all();
+    outlet_->close();
+  }
+
+  Result<void> submit(GenerateRequest request) {
+    const std::size_t choice = ids_.size();
+    GENESIS_TRY(const SequenceId id,
+                engine_.submit(std::move(request), [outlet = outlet_, choice](GenerateEvent&& event) {
+                  outlet->post({.choice = choice, .event = std::move(event)});
+                }));
+    ids_.push_back(id);
+    return {};
+  }
+
+  // Aborting what has ended is nothing.
+  void abort(std::size_t choice) { engine_.abort(ids_[choice]); }
+
+  void abort_all() {
+    for (const SequenceId id : ids_) {
+      engine_.abort(id);
+    }
+  }
+
+ private:
+  Engine& engine_;
+  std::shared_ptr<Outlet> outlet_;
+  std::vector<SequenceId> ids_;
+};
+
+GenerateRequest generate_request(const ChatRequest& request,
+                                 const TextAssets& assets,
+                                 const std::vector<std::int32_t>& prompt,
+                                 std::size_t choice) {
+  GenerateRequest generate;
+  generate.prompt = prompt;
+  generate.sampling = request.sampling;
+  // TGI tells each token's logprob in every stream event, asked or not.
+  generate.sampling.want_logprobs |= request.dialect == Dialect::kTgi;
+  const auto ends = assets.tokenizer->end_ids();
+  generate.end_ids.assign(ends.begin(), ends.end());
+  generate.choice = static_cast<std::uint32_t>(choice);
+  return generate;
+}
+
+// A prompt's length is about the field the client filled in.
+Error name_field(Error error, Dialect dialect) {
+  if (error.param == "prompt") {
+    error.param = dialect == Dialect::kOpenAiChat ? "messages"
+                  : dialect == Dialect::kTgi      ? "inputs"
+                                                  : "prompt";
+  }
+  return error;
+}
+
+std::unexpected<Error> client_gone() {
+  return fail(ErrorCode::kCancelled, "the client has gone");
+}
+
+// Waits until a letter is there. Errors: kCancelled, kTimeout.
+Task<Result<Letter>> next_letter(Mailbox& mailbox, SteadyTime deadline) {
+  while (true) {
+    if (mailbox.client_gone) {
+      co_return client_gone();
+    }
+    if (std::chrono::steady_clock::now() >= deadline) {
+      co_return fail(ErrorCode::kTimeout, "the time for this request ran out while generating");
+    }
+    if (!mailbox.letters.empty()) {
+      Letter letter = std::move(mailbox.letters.front());
+      mailbox.letters.pop_front();
+      co_return letter;
+    }
+    mailbox.bell.expires_at(deadline);
+    co_await mailbox.bell.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
+  }
+}
+
+}  // namespace
+
+LocalChat::LocalChat(Executor executor, Engine& engine, TextAssets assets, ServedBy served)
+    : executor_(std::move(executor)),
+      engine_(engine),
+      assets_(std::move(assets)),
+      served_(std::move(served)) {}
+
+Task<Result<Usage>> LocalChat::chat(const ChatRequest& request, ChatSink& sink) {
+  if (request.n < 1) {
+    co_return fail_param("n", "'n' must be at least 1");
+  }
+  const CancelToken cancel = sink.cancel_token();
+  if (cancel.cancelled()) {
+    co_return client_gone();
+  }
+  GENESIS_CO_TRY(const ChatPrompt prompt, make_prompt(request, assets_));
+
+  const auto mailbox = std::make_shared<Mailbox>(executor_);
+  Submission submission(engine_, std::make_shared<Outlet>(executor_, mailbox));
+  std::vector<ChoiceText> choices;
+  for (std::size_t i = 0; std::cmp_less(i, request.n); ++i) {
+    if (auto submitted = submission.submit(generate_request(request, assets_, prompt.tokens, i));
+        !submitted) {
+      co_return std::unexpected(name_field(std::move(submitted).error(), request.dialect));
+    }
+    choices.emplace_back(assets_.tokenizer, request.sampling, static_cast<int>(i), prompt.echo);
+  }
+  const CancelHook on_cancel = cancel.on_cancel([mailbox, &submission] {
+    mailbox->client_gone = true;
+    submission.abort_all();
+    mailbox->bell.cancel();
+  });
+
+  Usage usage;
+  usage.input = static_cast<std::int64_t>(prompt.tokens.size());
+  bool begun = false;
+  for (std::size_t open = choices.size(); open > 0;) {
+    GENESIS_CO_TRY(Letter letter, co_await next_letter(*mailbox, request.deadline));
+    ChoiceText& choice = choices[letter.choice];
+    if (choice.finished()) {
+      continue;  // sent by the engine before it heard of the stop string
+    }
+    if (letter.event.error) {
+      co_return std::unexpected(*std::move(letter.event.error));
+    }
+    if (!std::exchange(begun, true)) {
+      // Only now: until the first token is there, another endpoint may still take over for free.
+      GENESIS_CO_TRY_VOID(co_await sink.begin(served_));
+    }
+    usage.cached_input = std::max(usage.cached_input, letter.event.cached_tokens);
+    usage.output += letter.event.token.id >= 0 ? 1 : 0;
+    const ChatDelta delta = choice.accept(std::move(letter.event));
+    if (choice.finished()) {
+      submission.abort(letter.choice);
+      --open;
+    }
+    GENESIS_CO_TRY_VOID(co_await sink.write(delta));
+  }
+  co_return usage;
+}
+
+}  // namespace genesis::engine

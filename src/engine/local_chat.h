@@ -23,8 +23,11 @@ struct TextAssets {
 
 class LocalChat final : public ChatModel {
  public:
-  // `engine` outlives this object; events are posted to `executor`.
+  // `engine` outlives this object and every chat() in progress; events are posted to `executor`, whose
+  // context may go earlier, since a chat() that ends or is destroyed cuts the connection.
   LocalChat(Executor executor, Engine& engine, TextAssets assets, ServedBy served);
+  // begin() comes with the first token. Errors: the engine's submit() errors, kUnsupported (no chat
+  // template), kCancelled (the sink's token), kTimeout (the request's deadline), kInternal.
   Task<Result<Usage>> chat(const ChatRequest& request, ChatSink& sink) override;
 
  private:

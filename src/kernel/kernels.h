@@ -6,6 +6,8 @@
 // +0). No row of a result depends on how many rows a call has or which panels it covers.
 // The seam for AVX-512-VNNI and AMX: another table, the same layout and the same sequences.
 //
+// Vector lengths are multiples of 8 unless told otherwise; scales given to softmax are positive.
+//
 // NaN and infinity: they come out as NaN or infinity in the rows they belong to; only their payload
 // and sign may differ between tiers.
 #pragma once

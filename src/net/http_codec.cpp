@@ -143,7 +143,6 @@ RequestDecoder::Step RequestDecoder::advance_head(std::string& in) {
   if (parser_->http.is_done()) {
     return Step::kDone;
   }
-  parser_->http.eager(true);
   return Step::kHead;
 }
 
@@ -229,7 +228,6 @@ Result<void> ResponseDecoder::take_head() {
                 fmt::format("the HTTP response uses Transfer-Encoding '{}'", *coding));
   }
   head_done_ = true;
-  parser_->http.eager(true);
   return {};
 }
 

@@ -2,8 +2,10 @@
 // serves the gateway and a single engine process.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>

@@ -1,11 +1,11 @@
-// Exact expansion of stored blocks to float: the meaning of each format, in portable code. Formulas and
-// layouts are those of ggml (ggml-common.h for the blocks, ggml-quants.c dequantize_row_*).
-#include <bit>
-#include <cstring>
+// Exact expansion of stored blocks to float: the meaning of each format, in portable code. Formulas
+// and layouts are those of ggml (ggml-common.h for the blocks, ggml-quants.c dequantize_row_*).
+#include "weights/tensor_type.h"
 
 #include <fmt/format.h>
 
-#include "weights/tensor_type.h"
+#include <bit>
+#include <cstring>
 
 static_assert(std::endian::native == std::endian::little, "stored numbers are read in place");
 
@@ -28,13 +28,21 @@ T load(Bytes at) {
   return value;
 }
 
-float load_half(Bytes at) { return half_to_float(load<std::uint16_t>(at)); }
+float load_half(Bytes at) {
+  return half_to_float(load<std::uint16_t>(at));
+}
 
-float to_float(int value) { return static_cast<float>(value); }
+float to_float(int value) {
+  return static_cast<float>(value);
+}
 
-void expand_f32(Bytes block, float* out) { *out = load<float>(block); }
+void expand_f32(Bytes block, float* out) {
+  *out = load<float>(block);
+}
 
-void expand_f16(Bytes block, float* out) { *out = load_half(block); }
+void expand_f16(Bytes block, float* out) {
+  *out = load_half(block);
+}
 
 void expand_bf16(Bytes block, float* out) {
   *out = std::bit_cast<float>(static_cast<std::uint32_t>(load<std::uint16_t>(block)) << 16);
@@ -62,7 +70,9 @@ void expand_q4_1(Bytes block, float* out) {
 }
 
 // The fifth bit of element i (0-31), moved to bit 4.
-int fifth_bit(std::uint32_t high, std::size_t i) { return static_cast<int>((high >> i) & 1U) << 4; }
+int fifth_bit(std::uint32_t high, std::size_t i) {
+  return static_cast<int>((high >> i) & 1U) << 4;
+}
 
 // half d, 32 fifth bits, nibbles. x = d (q - 16)
 void expand_q5_0(Bytes block, float* out) {
@@ -100,8 +110,9 @@ struct ScaleMin {
   float minimum = 0;
 };
 
-// Group j of eight in the 12 packed bytes: the first four have their six bits whole in bytes 0-3 and
-// 4-7, the last four have low nibbles in bytes 8-11 and their top two bits above the first four's.
+// Group j of eight in the 12 packed bytes: the first four have their six bits whole in bytes 0-3
+// and 4-7, the last four have low nibbles in bytes 8-11 and their top two bits above the first
+// four's.
 ScaleMin unpack_scale(Bytes scales, std::size_t j) {
   if (j < 4) {
     return {.scale = to_float(scales[j] & 63), .minimum = to_float(scales[j + 4] & 63)};

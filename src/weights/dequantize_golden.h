@@ -2,17 +2,18 @@
 // `gguf` package; do not edit.
 #pragma once
 
+#include "weights/tensor_type.h"
+
 #include <array>
 #include <string_view>
-
-#include "weights/tensor_type.h"
 
 namespace genesis::weights::golden {
 
 struct Row {
   TensorType type;
-  std::string_view first_block;  // first elements of one block made from Random(1), hex of float bits
-  std::string_view sha256;       // of the floats of 256 blocks made from Random(256)
+  std::string_view
+      first_block;          // first elements of one block made from Random(1), hex of float bits
+  std::string_view sha256;  // of the floats of 256 blocks made from Random(256)
 };
 
 inline constexpr std::array<Row, 10> kRows{{

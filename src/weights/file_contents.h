@@ -1,14 +1,14 @@
 // What the two format readers hand to TensorFile. Private to this room.
 #pragma once
 
+#include "base/result.h"
+#include "weights/tensor_file.h"
+
 #include <cstdint>
 #include <map>
 #include <span>
 #include <string>
 #include <vector>
-
-#include "base/result.h"
-#include "weights/tensor_file.h"
 
 namespace genesis::weights {
 

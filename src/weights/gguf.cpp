@@ -1,15 +1,15 @@
-// Reader of GGUF versions 2 and 3 (ggml docs/gguf.md). Nothing in the file is trusted: each count is
-// held against the bytes left before anything is allocated for it.
+// Reader of GGUF versions 2 and 3 (ggml docs/gguf.md). Nothing in the file is trusted: each count
+// is held against the bytes left before anything is allocated for it.
+#include "weights/file_contents.h"
+
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <bit>
 #include <cstring>
 #include <numeric>
 #include <type_traits>
 #include <utility>
-
-#include <fmt/format.h>
-
-#include "weights/file_contents.h"
 
 static_assert(std::endian::native == std::endian::little, "stored numbers are read in place");
 
@@ -19,14 +19,15 @@ namespace {
 
 using Bytes = std::span<const std::uint8_t>;
 
-constexpr std::size_t kMaxKeyBytes = 65'535;   // docs/gguf.md: a key is at most 2^16-1 bytes
-constexpr std::size_t kMaxNameBytes = 256;     // the document says 64; some converters write 128
-constexpr std::uint32_t kMaxDimensions = 4;    // GGML_MAX_DIMS
+constexpr std::size_t kMaxKeyBytes = 65'535;     // docs/gguf.md: a key is at most 2^16-1 bytes
+constexpr std::size_t kMaxNameBytes = 256;       // the document says 64; some converters write 128
+constexpr std::uint32_t kMaxDimensions = 4;      // GGML_MAX_DIMS
 constexpr std::uint64_t kDefaultAlignment = 32;  // GGUF_DEFAULT_ALIGNMENT
 // Above a huge page nothing is won, and a hostile value would only move the data out of the file.
 constexpr std::uint64_t kMaxAlignment = 1024 * 1024;
-constexpr std::uint64_t kMinKeyValueBytes = 8 + 1 + 4 + 1;    // key length, key, type, smallest value
-constexpr std::uint64_t kMinTensorBytes = 8 + 1 + 4 + 8 + 4 + 8;  // name, one dimension, type, offset
+constexpr std::uint64_t kMinKeyValueBytes = 8 + 1 + 4 + 1;  // key length, key, type, smallest value
+constexpr std::uint64_t kMinTensorBytes =
+    8 + 1 + 4 + 8 + 4 + 8;  // name, one dimension, type, offset
 
 // gguf_type
 enum class ValueType : std::uint32_t {
@@ -72,10 +73,12 @@ class Cursor {
   Result<std::string> text(std::string_view what, std::size_t limit) {
     GENESIS_TRY(const auto size, number<std::uint64_t>(what));
     if (size > limit) {
-      return damaged(fmt::format("{} at byte {} says {} bytes; {} are allowed", what, at_, size, limit));
+      return damaged(
+          fmt::format("{} at byte {} says {} bytes; {} are allowed", what, at_, size, limit));
     }
     if (size > left()) {
-      return damaged(fmt::format("{} at byte {} says {} bytes; {} are left", what, at_, size, left()));
+      return damaged(
+          fmt::format("{} at byte {} says {} bytes; {} are left", what, at_, size, left()));
     }
     std::string value(static_cast<std::size_t>(size), '\0');
     std::memcpy(value.data(), bytes_.data() + at_, value.size());
@@ -118,7 +121,8 @@ Result<MetadataValue> number_array(Cursor& cursor, std::uint64_t count, std::str
     GENESIS_TRY(const auto value, cursor.number<T>(what));
     if constexpr (std::is_integral_v<T>) {
       if (!std::in_range<Wide>(value)) {
-        return damaged(fmt::format("{} holds {}, which passes a signed 64-bit integer", what, value));
+        return damaged(
+            fmt::format("{} holds {}, which passes a signed 64-bit integer", what, value));
       }
     }
     values.push_back(static_cast<Wide>(value));
@@ -236,12 +240,14 @@ Result<MetadataValue> read_value(Cursor& cursor, std::string_view what) {
       return widened<float>(cursor, what);
     case ValueType::kFloat64:
       return widened<double>(cursor, what);
-    case ValueType::kBool:
-      return read_bool(cursor, what).transform([](bool value) { return MetadataValue(value); });
-    case ValueType::kString:
-      return cursor.text(what, std::string::npos).transform([](std::string value) {
-        return MetadataValue(std::move(value));
-      });
+    case ValueType::kBool: {
+      GENESIS_TRY(const bool value, read_bool(cursor, what));
+      return MetadataValue(value);
+    }
+    case ValueType::kString: {
+      GENESIS_TRY(auto value, cursor.text(what, std::string::npos));
+      return MetadataValue(std::move(value));
+    }
     case ValueType::kArray:
       return read_array(cursor, what);
   }
@@ -290,12 +296,26 @@ std::optional<TensorType> tensor_type(std::uint32_t number) {
 
 // ggml_type numbers that exist but that we do not read; empty for anything else.
 std::string_view foreign_type_name(std::uint32_t number) {
-  constexpr std::pair<std::uint32_t, std::string_view> kForeign[] = {
-      {9, "Q8_1"},     {10, "Q2_K"},   {11, "Q3_K"},   {15, "Q8_K"},   {16, "IQ2_XXS"},
-      {17, "IQ2_XS"},  {18, "IQ3_XXS"}, {19, "IQ1_S"},  {20, "IQ4_NL"}, {21, "IQ3_S"},
-      {22, "IQ2_S"},   {23, "IQ4_XS"}, {29, "IQ1_M"},  {34, "TQ1_0"},  {35, "TQ2_0"},
-      {39, "MXFP4"},   {40, "NVFP4"},  {41, "Q1_0"}};
-  const auto* at = std::ranges::find(kForeign, number, &std::pair<std::uint32_t, std::string_view>::first);
+  constexpr std::pair<std::uint32_t, std::string_view> kForeign[] = {{9, "Q8_1"},
+                                                                     {10, "Q2_K"},
+                                                                     {11, "Q3_K"},
+                                                                     {15, "Q8_K"},
+                                                                     {16, "IQ2_XXS"},
+                                                                     {17, "IQ2_XS"},
+                                                                     {18, "IQ3_XXS"},
+                                                                     {19, "IQ1_S"},
+                                                                     {20, "IQ4_NL"},
+                                                                     {21, "IQ3_S"},
+                                                                     {22, "IQ2_S"},
+                                                                     {23, "IQ4_XS"},
+                                                                     {29, "IQ1_M"},
+                                                                     {34, "TQ1_0"},
+                                                                     {35, "TQ2_0"},
+                                                                     {39, "MXFP4"},
+                                                                     {40, "NVFP4"},
+                                                                     {41, "Q1_0"}};
+  const auto* at =
+      std::ranges::find(kForeign, number, &std::pair<std::uint32_t, std::string_view>::first);
   return at == std::end(kForeign) ? std::string_view("unknown") : at->second;
 }
 
@@ -313,7 +333,8 @@ Result<TensorRow> read_tensor_row(Cursor& cursor) {
   const std::string what = fmt::format("the entry of tensor '{}'", name);
   GENESIS_TRY(const auto dimensions, cursor.number<std::uint32_t>(what));
   if (dimensions == 0 || dimensions > kMaxDimensions) {
-    return damaged(fmt::format("tensor '{}' has {} dimensions; 1 to 4 are allowed", name, dimensions));
+    return damaged(
+        fmt::format("tensor '{}' has {} dimensions; 1 to 4 are allowed", name, dimensions));
   }
   for (std::uint32_t i = 0; i < dimensions; ++i) {
     GENESIS_TRY(const auto extent, cursor.number<std::uint64_t>(what));
@@ -365,8 +386,8 @@ Result<void> place_tensors(std::vector<TensorRow>& rows, Bytes data, std::uint64
   for (TensorRow& row : rows) {
     const std::string& name = row.view.name;
     if (row.offset % alignment != 0) {
-      return damaged(
-          fmt::format("tensor '{}' begins at {}, not a multiple of {}", name, row.offset, alignment));
+      return damaged(fmt::format(
+          "tensor '{}' begins at {}, not a multiple of {}", name, row.offset, alignment));
     }
     if (row.offset > data.size() || row.bytes > data.size() - row.offset) {
       return damaged(fmt::format("tensor '{}' needs {} bytes at {}; the data section has {}",
@@ -448,9 +469,8 @@ Result<FileContents> read_gguf(Bytes bytes) {
     rows.push_back(std::move(row));
   }
   const std::uint64_t data_begin = (cursor.at() + alignment - 1) / alignment * alignment;
-  const Bytes data = data_begin < bytes.size()
-                         ? bytes.subspan(static_cast<std::size_t>(data_begin))
-                         : Bytes{};
+  const Bytes data =
+      data_begin < bytes.size() ? bytes.subspan(static_cast<std::size_t>(data_begin)) : Bytes{};
   GENESIS_TRY_VOID(place_tensors(rows, data, alignment));
   for (TensorRow& row : rows) {
     contents.tensors.push_back(std::move(row.view));

@@ -1,17 +1,17 @@
 // Reader of safetensors (huggingface/safetensors README, "Format"): eight bytes of header length, a
-// JSON header, then the data without holes. The header is read event by event, so that a hostile one
-// costs no more memory than its own tensors.
+// JSON header, then the data without holes. The header is read event by event, so that a hostile
+// one costs no more memory than its own tensors.
+#include "weights/file_contents.h"
+
+#include <boost/json/basic_parser_impl.hpp>
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <bit>
 #include <cstring>
 #include <numeric>
 #include <optional>
 #include <utility>
-
-#include <boost/json/basic_parser_impl.hpp>
-#include <fmt/format.h>
-
-#include "weights/file_contents.h"
 
 static_assert(std::endian::native == std::endian::little, "stored numbers are read in place");
 
@@ -27,7 +27,8 @@ constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;  // MAX_HEADER_SIZE of th
 constexpr std::size_t kMaxDimensions = 8;               // nothing we serve has more than four
 
 std::unexpected<Error> damaged(std::string message) {
-  return fail(ErrorCode::kDataLoss, fmt::format("safetensors: {}", message), "fetch the file again");
+  return fail(
+      ErrorCode::kDataLoss, fmt::format("safetensors: {}", message), "fetch the file again");
 }
 
 std::optional<TensorType> tensor_type(std::string_view dtype) {
@@ -162,8 +163,10 @@ class HeaderHandler {
       return refuse("a number where none belongs, or a negative one", error);
     }
     if (numbers_->size() == kMaxDimensions) {
-      return refuse(fmt::format("tensor '{}' has more than {} dimensions", entries.back().name, kMaxDimensions),
-                    error);
+      return refuse(
+          fmt::format(
+              "tensor '{}' has more than {} dimensions", entries.back().name, kMaxDimensions),
+          error);
     }
     numbers_->push_back(value);
     return true;
@@ -216,9 +219,11 @@ Result<TensorView> make_view(HeaderEntry entry, Bytes data) {
   }
   const auto type = tensor_type(*entry.dtype);
   if (!type) {
-    return fail(ErrorCode::kUnsupported,
-                fmt::format("safetensors: tensor '{}' has dtype {}, which is not supported", name, *entry.dtype),
-                "store it as F32, F16 or BF16");
+    return fail(
+        ErrorCode::kUnsupported,
+        fmt::format(
+            "safetensors: tensor '{}' has dtype {}, which is not supported", name, *entry.dtype),
+        "store it as F32, F16 or BF16");
   }
   GENESIS_TRY(const auto elements, count_elements(*entry.shape, name));
   GENESIS_TRY(const auto bytes, stored_bytes(*type, elements, name));
@@ -232,10 +237,11 @@ Result<TensorView> make_view(HeaderEntry entry, Bytes data) {
                                end,
                                data.size()));
   }
-  return TensorView{.name = std::move(entry.name),
-                    .type = *type,
-                    .shape = std::move(*entry.shape),
-                    .data = data.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(bytes))};
+  return TensorView{
+      .name = std::move(entry.name),
+      .type = *type,
+      .shape = std::move(*entry.shape),
+      .data = data.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(bytes))};
 }
 
 // The tensors must cover the data exactly: no hole, no overlap, nothing behind the last.
@@ -249,7 +255,8 @@ Result<void> check_coverage(const std::vector<TensorView>& tensors, Bytes data) 
   const std::uint8_t* at = data.data();
   for (const auto& [begin, end] : pieces) {
     if (begin != at) {
-      return damaged(fmt::format("the data has {} at byte {}", begin < at ? "an overlap" : "a hole", at - data.data()));
+      return damaged(fmt::format(
+          "the data has {} at byte {}", begin < at ? "an overlap" : "a hole", at - data.data()));
     }
     at = end;
   }
@@ -270,7 +277,8 @@ Result<FileContents> read_safetensors(Bytes bytes) {
   std::memcpy(&header_bytes, bytes.data(), sizeof(header_bytes));
   const Bytes rest = bytes.subspan(sizeof(header_bytes));
   if (header_bytes > kMaxHeaderBytes) {
-    return damaged(fmt::format("a header of {} bytes passes the {} allowed", header_bytes, kMaxHeaderBytes));
+    return damaged(
+        fmt::format("a header of {} bytes passes the {} allowed", header_bytes, kMaxHeaderBytes));
   }
   if (header_bytes > rest.size() || header_bytes == 0) {
     return damaged(fmt::format("the header says {} bytes; {} are left", header_bytes, rest.size()));
@@ -282,13 +290,13 @@ Result<FileContents> read_safetensors(Bytes bytes) {
   }
   json::basic_parser<HeaderHandler> parser{json::parse_options{}};
   json::error_code error;
-  const std::size_t used = parser.write_some(
-      false, reinterpret_cast<const char*>(header.data()), header.size(), error);
+  const std::size_t used =
+      parser.write_some(false, reinterpret_cast<const char*>(header.data()), header.size(), error);
   HeaderHandler& handler = parser.handler();
   if (error || used != header.size()) {
     const std::string why = !handler.problem.empty() ? handler.problem
                             : error                  ? error.message()
-                                                     : std::string("text after the end of the header");
+                                    : std::string("text after the end of the header");
     return damaged(fmt::format("bad header near byte {}: {}", used, why));
   }
   FileContents contents;

@@ -1,15 +1,16 @@
-// Opens a weights file: tells the format, runs its reader, checks names, and keeps the mapping alive.
+// Opens a weights file: tells the format, runs its reader, checks names, and keeps the mapping
+// alive.
 #include "weights/tensor_file.h"
+
+#include "base/file.h"
+#include "weights/file_contents.h"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <limits>
 #include <numeric>
 #include <utility>
-
-#include <fmt/format.h>
-
-#include "base/file.h"
-#include "weights/file_contents.h"
 
 namespace genesis::weights {
 
@@ -58,7 +59,9 @@ bool begins_with(Bytes bytes, std::string_view magic) {
 }
 
 // A safetensors file has no magic: eight bytes of header length, then '{'.
-bool looks_like_safetensors(Bytes bytes) { return bytes.size() > 8 && bytes[8] == '{'; }
+bool looks_like_safetensors(Bytes bytes) {
+  return bytes.size() > 8 && bytes[8] == '{';
+}
 
 std::unexpected<Error> refuse_unknown(Bytes bytes) {
   if (bytes.empty()) {
@@ -192,7 +195,9 @@ Result<std::int64_t> count_elements(std::span<const std::int64_t> shape, std::st
   return total;
 }
 
-Result<std::uint64_t> stored_bytes(TensorType type, std::int64_t elements, std::string_view tensor) {
+Result<std::uint64_t> stored_bytes(TensorType type,
+                                   std::int64_t elements,
+                                   std::string_view tensor) {
   const BlockLayout layout = block_layout(type);
   const auto count = static_cast<std::uint64_t>(elements);
   std::uint64_t bytes = 0;

@@ -3,6 +3,9 @@
 // bytes left. Immutable after open(); safe from any thread.
 #pragma once
 
+#include "base/result.h"
+#include "weights/tensor_type.h"
+
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -14,13 +17,10 @@
 #include <variant>
 #include <vector>
 
-#include "base/result.h"
-#include "weights/tensor_type.h"
-
 namespace genesis::weights {
 
-// A tensor inside a file. `shape` is row-major, outermost first (GGUF's order reversed), so a linear
-// layer's weight is [out_features, in_features] in both formats.
+// A tensor inside a file. `shape` is row-major, outermost first (GGUF's order reversed), so a
+// linear layer's weight is [out_features, in_features] in both formats.
 struct TensorView {
   std::string name;
   TensorType type = TensorType::kF32;

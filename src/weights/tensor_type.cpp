@@ -37,7 +37,9 @@ constexpr std::array<TypeRow, 18> kTypes{{
 
 }  // namespace
 
-BlockLayout block_layout(TensorType type) { return kTypes[static_cast<std::size_t>(type)].layout; }
+BlockLayout block_layout(TensorType type) {
+  return kTypes[static_cast<std::size_t>(type)].layout;
+}
 
 std::string_view tensor_type_name(TensorType type) {
   return kTypes[static_cast<std::size_t>(type)].name;
@@ -63,7 +65,9 @@ std::uint16_t float_to_half(float value) {
   const auto bits = std::bit_cast<std::uint32_t>(value);
   const std::uint32_t sign = (bits >> 16) & 0x8000U;
   const std::uint32_t magnitude = bits & 0x7FFFFFFFU;
-  const auto with_sign = [&](std::uint32_t half) { return static_cast<std::uint16_t>(sign | half); };
+  const auto with_sign = [&](std::uint32_t half) {
+    return static_cast<std::uint16_t>(sign | half);
+  };
 
   if (magnitude > 0x7F800000U) {
     return with_sign(0x7E00U | ((magnitude >> 13) & 0x3FFU));  // NaN, made quiet

@@ -1,12 +1,13 @@
-// Element types of stored tensors and their block layouts, as GGUF (ggml) and safetensors define them.
+// Element types of stored tensors and their block layouts, as GGUF (ggml) and safetensors define
+// them.
 #pragma once
+
+#include "base/result.h"
 
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
-
-#include "base/result.h"
 
 namespace genesis::weights {
 

@@ -1,0 +1,302 @@
+#include "app/config.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+
+#include <fmt/format.h>
+
+#include "base/file.h"
+
+namespace genesis::app {
+
+namespace {
+
+constexpr std::size_t kMaxConfigBytes = 1024 * 1024;
+constexpr std::size_t kMaxSecretBytes = 16 * 1024;
+
+std::unexpected<Error> config_error(std::string param, std::string message, std::string hint = {}) {
+  auto error = fail_param(std::move(param), std::move(message), ErrorCode::kConfig);
+  error.error().hint = std::move(hint);
+  return error;
+}
+
+const OptionSpec* find_general(std::string_view key) {
+  for (const OptionSpec& spec : general_options()) {
+    if (spec.key == key) {
+      return &spec;
+    }
+  }
+  return nullptr;
+}
+
+Result<OptionMap> read_file_options(const Home& home) {
+  auto text = read_file(home.config_file, kMaxConfigBytes);
+  if (!text) {
+    if (text.error().code == ErrorCode::kNotFound && !home.config_file_required) {
+      return OptionMap{};
+    }
+    return config_error(home.config_file.string(), text.error().message);
+  }
+  return read_config_text(*text, home.config_file.string());
+}
+
+// file < environment < flags, then defaults for what is still unset.
+Result<OptionMap> merge(const Home& home, const std::vector<OptionOverride>& flags) {
+  GENESIS_TRY(OptionMap map, read_file_options(home));
+  for (const OptionSpec& spec : general_options()) {
+    if (!spec.environment.empty()) {
+      const char* value = std::getenv(std::string(spec.environment).c_str());  // NOLINT(concurrency-mt-unsafe)
+      if (value != nullptr && *value != '\0') {
+        GENESIS_TRY(map[std::string(spec.key)], read_option(spec, value, std::string(spec.environment)));
+      }
+    }
+  }
+  for (const OptionOverride& flag : flags) {
+    const OptionSpec* spec = find_general(flag.key);
+    if (spec == nullptr) {
+      return config_error(flag.key, fmt::format("{}: unknown key '{}'", flag.flag, flag.key));
+    }
+    GENESIS_TRY(map[flag.key], read_option(*spec, flag.text, flag.flag));
+  }
+  for (const OptionSpec& spec : general_options()) {
+    const std::string key(spec.key);
+    if (!map.contains(key)) {
+      map[key] = OptionValue{.type = spec.type, .text = std::string(spec.fallback), .list = {}, .origin = "default"};
+    }
+  }
+  return map;
+}
+
+const OptionValue* find(const OptionMap& map, const std::string& key) {
+  const auto at = map.find(key);
+  return at == map.end() ? nullptr : &at->second;
+}
+
+std::string text_of(const OptionMap& map, const std::string& key) {
+  const OptionValue* value = find(map, key);
+  return value == nullptr ? "" : value->text;
+}
+
+// The value was checked when it was read, so this cannot fail; unset gives `fallback`.
+std::int64_t integer_of(const OptionMap& map, const std::string& key, std::int64_t fallback = 0) {
+  const std::string text = text_of(map, key);
+  std::int64_t value = fallback;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
+std::vector<std::string> list_of(const OptionMap& map, const std::string& key) {
+  const OptionValue* value = find(map, key);
+  return value == nullptr ? std::vector<std::string>{} : value->list;
+}
+
+endpoint::Budgets read_budgets(const OptionMap& map, const std::string& prefix, const endpoint::Budgets& base) {
+  const auto ms = [&](const char* key, std::chrono::milliseconds fallback) {
+    return std::chrono::milliseconds(integer_of(map, prefix + "budgets." + key, fallback.count()));
+  };
+  return {.connect = ms("connect_ms", base.connect),
+          .first_token = ms("first_token_ms", base.first_token),
+          .between_tokens = ms("between_tokens_ms", base.between_tokens),
+          .total = ms("total_ms", base.total)};
+}
+
+bool is_name(std::string_view name) {
+  const auto allowed = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           std::string_view("._-:/").contains(c);
+  };
+  return !name.empty() && name.size() <= 128 && std::ranges::all_of(name, allowed);
+}
+
+Result<EndpointConfig> read_endpoint(const OptionMap& map, const std::string& prefix, const endpoint::Budgets& base) {
+  const std::string where = text_of(map, prefix).empty() ? find(map, prefix)->origin : "";
+  EndpointConfig out;
+  out.name = text_of(map, prefix + "name");
+  if (!is_name(out.name)) {
+    return config_error(prefix + "name", fmt::format("{}: an [[endpoint]] needs a 'name' of letters, digits and ._-:/", where));
+  }
+  out.kind = text_of(map, prefix + "kind") == "local" ? EndpointKind::kLocal : EndpointKind::kUrl;
+  out.tier = tier_from_name(text_of(map, prefix + "tier"))
+                 .value_or(out.kind == EndpointKind::kLocal ? Tier::kSelfHosted : Tier::kCommercial);
+  out.model = text_of(map, prefix + "model");
+  const std::string url = text_of(map, prefix + "url");
+  if (out.kind == EndpointKind::kUrl) {
+    auto parsed = net::parse_base_url(url);
+    if (!parsed) {
+      return config_error(prefix + "url",
+                          fmt::format("{}: endpoint '{}': {}", where, out.name, url.empty() ? "'url' is missing" : parsed.error().message),
+                          "url = \"https://host/v1\"");
+    }
+    out.url = std::move(*parsed);
+    if (out.model.empty()) {
+      return config_error(prefix + "model", fmt::format("{}: endpoint '{}' needs a 'model'", where, out.name));
+    }
+  } else if (!url.empty()) {
+    return config_error(prefix + "url", fmt::format("{}: endpoint '{}' is local and takes no 'url'", where, out.name));
+  }
+  if (out.model.empty()) {
+    out.model = kDefaultModel;
+  }
+  out.api_key_source = text_of(map, prefix + "api_key");
+  out.price_model = text_of(map, prefix + "price_model");
+  out.price_input = text_of(map, prefix + "price.input");
+  out.price_cached_input = text_of(map, prefix + "price.cached_input");
+  out.price_output = text_of(map, prefix + "price.output");
+  out.price_per_hour = text_of(map, prefix + "price.per_hour");
+  if (out.price_input.empty() != out.price_output.empty()) {
+    return config_error(prefix + "price", fmt::format("{}: endpoint '{}': give both price.input and price.output", where, out.name));
+  }
+  out.budgets = read_budgets(map, prefix, base);
+  return out;
+}
+
+Result<router::RouteRule> read_route(const OptionMap& map, const std::string& prefix, const std::vector<EndpointConfig>& endpoints) {
+  const std::string where = find(map, prefix)->origin;
+  router::RouteRule rule{.name = text_of(map, prefix + "name"),
+                         .endpoints = list_of(map, prefix + "endpoints"),
+                         .aliases = list_of(map, prefix + "aliases")};
+  if (!is_name(rule.name) || rule.endpoints.empty()) {
+    return config_error(prefix + "name", fmt::format("{}: a [[route]] needs a 'name' and a list of 'endpoints'", where));
+  }
+  std::vector<std::string> known;
+  for (const EndpointConfig& endpoint : endpoints) {
+    known.push_back(endpoint.name);
+  }
+  for (const std::string& name : rule.endpoints) {
+    if (std::ranges::find(known, name) == known.end()) {
+      const std::string near = nearest(name, known);
+      return config_error(prefix + "endpoints",
+                          fmt::format("{}: route '{}' names the unknown endpoint '{}'", where, rule.name, name),
+                          near.empty() ? "add an [[endpoint]] of that name" : fmt::format("did you mean '{}'?", near));
+    }
+  }
+  return rule;
+}
+
+Result<void> read_endpoints(const OptionMap& map, Config& config) {
+  for (int i = 0; map.contains(fmt::format("endpoint[{}].", i)); ++i) {
+    GENESIS_TRY(EndpointConfig endpoint, read_endpoint(map, fmt::format("endpoint[{}].", i), config.budgets));
+    for (const EndpointConfig& other : config.endpoints) {
+      if (other.name == endpoint.name) {
+        return config_error("endpoint.name", fmt::format("two endpoints are called '{}'", endpoint.name));
+      }
+    }
+    config.endpoints.push_back(std::move(endpoint));
+  }
+  if (config.endpoints.empty()) {
+    config.endpoints.push_back({.name = "local",
+                                .kind = EndpointKind::kLocal,
+                                .tier = Tier::kSelfHosted,
+                                .model = std::string(kDefaultModel),
+                                .budgets = config.budgets});
+  }
+  return {};
+}
+
+Result<void> read_routes(const OptionMap& map, Config& config) {
+  for (int i = 0; map.contains(fmt::format("route[{}].", i)); ++i) {
+    GENESIS_TRY(router::RouteRule rule, read_route(map, fmt::format("route[{}].", i), config.endpoints));
+    config.routes.push_back(std::move(rule));
+  }
+  const auto is_default = [&](const router::RouteRule& rule) { return rule.name == config.default_route; };
+  if (std::ranges::none_of(config.routes, is_default)) {
+    if (!config.routes.empty() && config.default_route != "auto") {
+      return config_error("routing.default_route", fmt::format("no [[route]] is called '{}'", config.default_route));
+    }
+    // Without a rule of its own the default route takes the endpoints tier by tier.
+    router::RouteRule rule{.name = config.default_route};
+    for (const Tier tier : {Tier::kSelfHosted, Tier::kManaged, Tier::kCommercial}) {
+      for (const EndpointConfig& endpoint : config.endpoints) {
+        if (endpoint.tier == tier) {
+          rule.endpoints.push_back(endpoint.name);
+        }
+      }
+    }
+    config.routes.push_back(std::move(rule));
+  }
+  return {};
+}
+
+LogLevel level_of(const std::string& name) {
+  if (name == "debug") {
+    return LogLevel::kDebug;
+  }
+  if (name == "warn") {
+    return LogLevel::kWarn;
+  }
+  if (name == "error") {
+    return LogLevel::kError;
+  }
+  return name == "off" ? LogLevel::kOff : LogLevel::kInfo;
+}
+
+}  // namespace
+
+Result<Config> load_config(const Home& home, const std::vector<OptionOverride>& flags) {
+  Config config;
+  GENESIS_TRY(config.origins, merge(home, flags));
+  const OptionMap& map = config.origins;
+  const OptionValue& listen = map.at("server.listen");
+  auto address = net::parse_address(listen.text);
+  if (!address) {
+    return config_error("server.listen",
+                        fmt::format("{}: {}", listen.origin, address.error().message),
+                        "use host:port, for example 127.0.0.1:8080");
+  }
+  config.listen = std::move(*address);
+  config.max_body_bytes = static_cast<std::size_t>(integer_of(map, "server.max_body_bytes"));
+  config.max_concurrent = static_cast<int>(integer_of(map, "server.max_concurrent"));
+  config.require_key = text_of(map, "server.require_key") == "true" || !config.listen.is_loopback();
+  config.allowed_hosts = list_of(map, "server.allowed_hosts");
+  const std::string ledger_path = text_of(map, "ledger.path");
+  config.ledger_path = ledger_path.empty() ? home.database() : std::filesystem::path(ledger_path);
+  config.baseline_model = text_of(map, "ledger.baseline_model");
+  config.price_file = text_of(map, "ledger.price_file");
+  config.machine_usd_per_hour = text_of(map, "local.machine_usd_per_hour");
+  config.engine = {.threads = static_cast<int>(integer_of(map, "engine.threads")),
+                   .kv_bytes = integer_of(map, "engine.kv_mib") * 1024 * 1024,
+                   .max_context = static_cast<int>(integer_of(map, "engine.max_context")),
+                   .max_batch = static_cast<int>(integer_of(map, "engine.max_batch")),
+                   .max_queue = static_cast<int>(integer_of(map, "engine.max_queue")),
+                   .idle_stop = std::chrono::seconds(integer_of(map, "engine.idle_stop_s")),
+                   .memory_bytes = integer_of(map, "engine.memory_mib") * 1024 * 1024};
+  config.budgets = read_budgets(map, "", {});
+  config.default_route = text_of(map, "routing.default_route");
+  config.log_level = level_of(text_of(map, "log.level"));
+  config.log_format = text_of(map, "log.format");
+  GENESIS_TRY_VOID(read_endpoints(map, config));
+  GENESIS_TRY_VOID(read_routes(map, config));
+  return config;
+}
+
+Result<std::string> read_secret(const std::string& source) {
+  if (source.empty()) {
+    return std::string();
+  }
+  const std::size_t colon = source.find(':');
+  const std::string where = source.substr(colon + 1);
+  std::string secret;
+  if (source.starts_with("env:")) {
+    const char* value = std::getenv(where.c_str());  // NOLINT(concurrency-mt-unsafe): read once at start
+    if (value == nullptr) {
+      return config_error("api_key", fmt::format("the environment variable {} is not set", where), fmt::format("export {}=...", where));
+    }
+    secret = value;
+  } else {
+    auto text = read_file(where, kMaxSecretBytes);
+    if (!text) {
+      return config_error("api_key", text.error().message);
+    }
+    secret = std::move(*text);
+  }
+  while (!secret.empty() && std::string_view(" \t\r\n").contains(secret.back())) {
+    secret.pop_back();
+  }
+  if (secret.empty() || std::ranges::any_of(secret, [](char c) { return c < '!' || c > '~'; })) {
+    return config_error("api_key", fmt::format("the secret in {} is empty or has blanks or control characters", source));
+  }
+  return secret;
+}
+
+}  // namespace genesis::app

@@ -1,0 +1,85 @@
+// The configuration as values: genesis.toml, environment and flags merged (flag > env > file >
+// default), checked as a whole, with the origin of every key kept for `genesis config show`.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "api/chat.h"
+#include "app/home.h"
+#include "app/options.h"
+#include "base/log.h"
+#include "base/result.h"
+#include "endpoint/guarded_chat.h"
+#include "net/http.h"
+#include "router/rule_router.h"
+
+namespace genesis::app {
+
+enum class EndpointKind : std::uint8_t { kLocal, kUrl };
+
+struct EndpointConfig {
+  std::string name;
+  EndpointKind kind = EndpointKind::kUrl;
+  Tier tier = Tier::kCommercial;
+  net::BaseUrl url;       // kUrl
+  std::string model;
+  std::string api_key_source;  // "env:NAME", "file:path" or empty
+  std::string price_model;
+  // Decimal USD texts, empty = from the price table.
+  std::string price_input;
+  std::string price_cached_input;
+  std::string price_output;
+  std::string price_per_hour;
+  endpoint::Budgets budgets;
+};
+
+struct EngineConfig {
+  int threads = 0;
+  std::int64_t kv_bytes = 0;
+  int max_context = 0;
+  int max_batch = 64;
+  int max_queue = 256;
+  std::chrono::seconds idle_stop{0};  // 0 = never
+  std::int64_t memory_bytes = 0;      // 0 = no cap
+};
+
+struct Config {
+  net::Address listen;
+  std::size_t max_body_bytes = 0;
+  int max_concurrent = 0;
+  bool require_key = false;
+  std::vector<std::string> allowed_hosts;
+  std::filesystem::path ledger_path;
+  std::string baseline_model;
+  std::string price_file;
+  std::string machine_usd_per_hour;
+  EngineConfig engine;
+  endpoint::Budgets budgets;
+  std::string default_route;
+  std::vector<EndpointConfig> endpoints;
+  std::vector<router::RouteRule> routes;
+  LogLevel log_level = LogLevel::kInfo;
+  std::string log_format;
+  OptionMap origins;  // every key with its value and where it came from
+};
+
+// The model served when nothing is configured.
+inline constexpr std::string_view kDefaultModel = "smollm2-135m-instruct";
+
+// A flag that sets an option, e.g. {"server.listen", "0.0.0.0:80", "--listen"}.
+struct OptionOverride {
+  std::string key;
+  std::string text;
+  std::string flag;
+};
+
+// Reads the file of `home` (if any), the environment and the flags. kConfig errors name file and line.
+Result<Config> load_config(const Home& home, const std::vector<OptionOverride>& flags);
+
+// The bearer token an endpoint's `api_key` points to; empty when none is configured.
+Result<std::string> read_secret(const std::string& source);
+
+}  // namespace genesis::app

@@ -1,0 +1,167 @@
+#include "app/engine_app.h"
+
+#include <csignal>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <fmt/format.h>
+
+#include "app/ready_line.h"
+#include "base/log.h"
+#include "base/sha256.h"
+#include "net/server.h"
+#include "server/gateway.h"
+
+namespace genesis::app {
+
+namespace {
+
+// The heartbeat of a healthy engine is younger than this.
+constexpr std::int64_t kHeartbeatLimitMs = 2'000;
+constexpr std::chrono::milliseconds kDrain{10'000};
+
+// One model, one name.
+class SingleModelCatalog final : public ModelCatalog {
+ public:
+  explicit SingleModelCatalog(ModelCard card) : card_(std::move(card)) {}
+
+  std::vector<ModelCard> models() const override { return {card_}; }
+
+ private:
+  ModelCard card_;
+};
+
+// One key, or none (loopback and Unix sockets only).
+class SingleKey final : public server::Authenticator {
+ public:
+  explicit SingleKey(std::string key) : key_(std::move(key)) {}
+
+  Result<server::Principal> authenticate(std::optional<std::string_view> token) const override {
+    if (!key_.empty() && !(token && equal_constant_time(*token, key_))) {
+      return fail(ErrorCode::kUnauthenticated, "missing or wrong API key", "send Authorization: Bearer KEY");
+    }
+    return server::Principal{.key_id = "local", .tenant = "default", .admin = false, .models = {}};
+  }
+
+ private:
+  std::string key_;
+};
+
+// Everything an engine process owns, in order of construction.
+class EngineApp {
+ public:
+  EngineApp(const EngineAppOptions& options, model::LoadedModel loaded)
+      : options_(options),
+        engine_(std::move(loaded.runner), options.engine, metrics_),
+        chat_(io_.get_executor(),
+              engine_,
+              std::move(loaded.text),
+              ServedBy{.endpoint = "engine", .model = options.model_name, .tier = Tier::kSelfHosted}),
+        catalog_({.id = options.model_name,
+                  .owned_by = "genesis",
+                  .created_unix = clock_.unix_ms() / 1000,
+                  .max_context = engine_.info().max_context,
+                  .sha256 = engine_.info().weights_sha256,
+                  .kind = "model"}),
+        auth_(options.api_key),
+        gateway_(io_.get_executor(), gateway_options(), ports()),
+        server_(
+            io_.get_executor(),
+            [this](const net::ServerRequest& request, net::ResponseWriter& response) {
+              return gateway_.handle(request, response);
+            },
+            net::ServerLimits{}) {}
+
+  Result<void> run() {
+    GENESIS_TRY(const net::Address bound, server_.listen(options_.listen));
+    log(LogLevel::kInfo,
+        "engine ready",
+        {{"model", options_.model_name},
+         {"listen", bound.to_string()},
+         {"isa", engine_.info().isa},
+         {"context", engine_.info().max_context},
+         {"kv_pages", engine_.info().num_pages}});
+    print_engine_ready(bound, options_.model_name);
+    boost::asio::signal_set signals(io_, SIGTERM, SIGINT);
+    signals.async_wait([this](const boost::system::error_code& error, int) {
+      if (!error) {
+        boost::asio::co_spawn(io_, shut_down(), boost::asio::detached);
+      }
+    });
+    io_.run();
+    return {};
+  }
+
+ private:
+  Task<void> shut_down() {
+    server_.stop_accepting();
+    co_await server_.drain(kDrain);
+    io_.stop();
+  }
+
+  server::GatewayOptions gateway_options() const {
+    return {.version = options_.version,
+            .default_model = options_.model_name,
+            .allowed_hosts = {"localhost", "127.0.0.1", "[::1]"},
+            .require_key = !options_.api_key.empty(),
+            .max_concurrent = options_.engine.max_batch + options_.engine.max_queue};
+  }
+
+  server::GatewayPorts ports() {
+    return {.chat = chat_,
+            .catalog = catalog_,
+            .auth = auth_,
+            .metrics = metrics_,
+            .clock = clock_,
+            .readiness = [this] { return readiness(); },
+            .info = [this] { return info(); },
+            .admin_routes = {}};
+  }
+
+  server::Readiness readiness() const {
+    const std::int64_t age = clock_.unix_ms() - engine_.stats().last_step_unix_ms;
+    if (age > kHeartbeatLimitMs) {
+      return {.reasons = {fmt::format("the engine has not stepped for {} ms", age)}};
+    }
+    return {};
+  }
+
+  server::ServiceInfo info() const {
+    const engine::RunnerInfo& runner = engine_.info();
+    return {.model_id = options_.model_name,
+            .model_sha = runner.weights_sha256,
+            .model_dtype = options_.load.precision == model::Precision::kFp32 ? "float32" : "quantized",
+            .isa = runner.isa,
+            .max_input_tokens = runner.max_context - 1,
+            .max_total_tokens = runner.max_context,
+            .max_concurrent_requests = options_.engine.max_batch + options_.engine.max_queue};
+  }
+
+  const EngineAppOptions& options_;
+  boost::asio::io_context io_{1};
+  SystemClock clock_;
+  MetricsRegistry metrics_;
+  engine::Engine engine_;
+  engine::LocalChat chat_;
+  SingleModelCatalog catalog_;
+  SingleKey auth_;
+  server::Gateway gateway_;
+  net::Server server_;
+};
+
+}  // namespace
+
+Result<void> run_engine(const EngineAppOptions& options) {
+  if (!options.listen.is_loopback() && options.api_key.empty()) {
+    return fail_param("listen",
+                      fmt::format("{} is reachable from other machines and no API key is set", options.listen.to_string()),
+                      ErrorCode::kConfig);
+  }
+  GENESIS_TRY(model::LoadedModel loaded, model::load_model(options.model_path, options.load));
+  EngineApp app(options, std::move(loaded));
+  return app.run();
+}
+
+}  // namespace genesis::app

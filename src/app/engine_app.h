@@ -1,0 +1,28 @@
+// The engine process: one model behind the same HTTP routes as the gateway, on a Unix socket or an
+// address. Can be used alone in place of TGI or llama-server.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "base/result.h"
+#include "engine/engine.h"
+#include "model/loader.h"
+#include "net/http.h"
+
+namespace genesis::app {
+
+struct EngineAppOptions {
+  std::filesystem::path model_path;
+  std::string model_name;
+  net::Address listen;
+  model::LoadOptions load;
+  engine::EngineOptions engine;
+  std::string api_key;  // required when `listen` is beyond loopback
+  std::string version;
+};
+
+// Loads, serves until SIGTERM or SIGINT, drains, returns.
+Result<void> run_engine(const EngineAppOptions& options);
+
+}  // namespace genesis::app

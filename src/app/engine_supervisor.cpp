@@ -1,0 +1,244 @@
+#include "app/engine_supervisor.h"
+
+#include <algorithm>
+#include <csignal>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <fmt/format.h>
+
+#include "app/child_process.h"
+#include "base/log.h"
+
+namespace genesis::app {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kStartPoll{20};
+constexpr milliseconds kHealthPoll{500};
+// Four silent polls: not-ready within 2 s, as the readiness contract asks.
+constexpr int kMissedPolls = 4;
+// Loading a model may take long; a process that never becomes ready is given up after this.
+constexpr milliseconds kStartLimit{600'000};
+// A process that dies so soon after its start counts towards giving up.
+constexpr milliseconds kQuickCrash{5'000};
+constexpr int kQuickCrashesAllowed = 5;
+constexpr milliseconds kLongestPause{5'000};
+
+}  // namespace
+
+struct EngineSupervisor::Current {
+  std::unique_ptr<ChildProcess> child;
+  bool gone = false;
+};
+
+EngineSupervisor::EngineSupervisor(Executor executor, net::Client& client, EngineLaunch launch)
+    : executor_(std::move(executor)), client_(client), launch_(std::move(launch)) {}
+
+EngineSupervisor::~EngineSupervisor() = default;
+
+void EngineSupervisor::set_state(EngineState state) {
+  state_ = state;
+  CancelSource old = std::exchange(changed_, CancelSource());
+  old.cancel();
+}
+
+void EngineSupervisor::start() {
+  if (supervising_ || stopping_) {
+    return;
+  }
+  supervising_ = true;
+  quick_crashes_ = 0;
+  idle_since_ = std::chrono::steady_clock::now();
+  set_state(EngineState::kStarting);
+  boost::asio::co_spawn(executor_, supervise(), boost::asio::detached);
+}
+
+Task<void> EngineSupervisor::supervise() {
+  while (!stopping_) {
+    const SteadyTime started = std::chrono::steady_clock::now();
+    set_state(EngineState::kStarting);
+    co_await run_once();
+    pid_ = 0;
+    if (stopping_ || state_ == EngineState::kStopped) {
+      break;
+    }
+    const bool quick = std::chrono::steady_clock::now() - started < kQuickCrash;
+    quick_crashes_ = quick ? quick_crashes_ + 1 : 0;
+    log(LogLevel::kError, "engine ended", {{"engine", launch_.name}, {"how", last_exit_}, {"quick_crashes", quick_crashes_}});
+    if (quick_crashes_ >= kQuickCrashesAllowed) {
+      set_state(EngineState::kBroken);
+      break;
+    }
+    set_state(EngineState::kCrashed);
+    // The first restart is at once: a fleet is waiting; only repeated crashes slow down.
+    if (quick_crashes_ > 1) {
+      co_await sleep(std::min(kLongestPause, milliseconds(100 << quick_crashes_)));
+    }
+  }
+  supervising_ = false;
+  if (state_ != EngineState::kBroken) {
+    set_state(EngineState::kStopped);
+  }
+}
+
+Task<void> EngineSupervisor::run_once() {
+  const EngineConfig& engine = launch_.engine;
+  ChildOptions options{.program = launch_.program,
+                       .arguments = {"engine",
+                                     "--model", launch_.model_path.string(),
+                                     "--name", launch_.model_name,
+                                     "--listen", "unix:" + launch_.socket.string(),
+                                     "--threads", std::to_string(engine.threads),
+                                     "--kv-mib", std::to_string(engine.kv_bytes / (1024 * 1024)),
+                                     "--max-context", std::to_string(engine.max_context),
+                                     "--max-batch", std::to_string(engine.max_batch),
+                                     "--max-queue", std::to_string(engine.max_queue)},
+                       .memory_bytes = engine.memory_bytes};
+  auto child = ChildProcess::start(executor_, options);
+  if (!child) {
+    last_exit_ = child.error().message;
+    co_return;
+  }
+  auto current = std::make_shared<Current>();
+  current->child = std::move(*child);
+  current_ = current;
+  pid_ = current->child->pid();
+  log(LogLevel::kInfo, "engine started", {{"engine", launch_.name}, {"pid", pid_}, {"model", launch_.model_name}});
+  boost::asio::co_spawn(executor_, watch_health(), boost::asio::detached);
+  const ChildExit exit = co_await current->child->wait();
+  current->gone = true;
+  current_.reset();
+  last_exit_ = exit.to_string();
+}
+
+// Follows one child until it is gone: readiness first, then health and idleness.
+Task<void> EngineSupervisor::watch_health() {
+  const auto current = current_;
+  const SteadyTime started = std::chrono::steady_clock::now();
+  int missed = 0;
+  while (!current->gone) {
+    const bool ready = co_await answers_ready();
+    if (current->gone) {
+      break;
+    }
+    const SteadyTime now = std::chrono::steady_clock::now();
+    if (state_ == EngineState::kStarting) {
+      if (ready) {
+        set_state(EngineState::kReady);
+        idle_since_ = now;
+      } else if (now - started > kStartLimit) {
+        current->child->send_signal(SIGKILL);
+      }
+      co_await sleep(ready ? kHealthPoll : kStartPoll);
+      continue;
+    }
+    missed = ready ? 0 : missed + 1;
+    if (missed >= kMissedPolls) {
+      log(LogLevel::kError, "engine does not answer, restarting it", {{"engine", launch_.name}, {"pid", pid_}});
+      current->child->send_signal(SIGKILL);
+    }
+    const bool idle = in_flight_ == 0 && launch_.engine.idle_stop.count() > 0 && now - idle_since_ > launch_.engine.idle_stop;
+    if (idle && state_ == EngineState::kReady) {
+      log(LogLevel::kInfo, "engine idle, stopping it", {{"engine", launch_.name}});
+      set_state(EngineState::kStopped);
+      current->child->send_signal(SIGTERM);
+    }
+    co_await sleep(kHealthPoll);
+  }
+}
+
+Task<bool> EngineSupervisor::answers_ready() {
+  net::ClientRequest request;
+  request.method = "GET";
+  request.base.address.unix_path = launch_.socket.string();
+  request.base.host_header = "localhost";
+  request.target = "/ready";
+  CancelSource give_up;
+  boost::asio::steady_timer timer(executor_, kHealthPoll);
+  timer.async_wait([give_up](const boost::system::error_code& error) mutable {
+    if (!error) {
+      give_up.cancel();
+    }
+  });
+  auto response = co_await client_.send(std::move(request), give_up.token());
+  bool ready = false;
+  if (response) {
+    ready = (*response)->status() == 200;
+    co_await net::read_body(**response, 64 * 1024);
+  }
+  timer.cancel();
+  co_return ready;
+}
+
+Task<Result<void>> EngineSupervisor::wait_ready(SteadyTime deadline, CancelToken cancel) {
+  boost::asio::steady_timer timer(executor_);
+  while (state_ != EngineState::kReady) {
+    start();  // also again, when an idle engine was just being stopped
+    if (state_ == EngineState::kBroken) {
+      co_return fail(ErrorCode::kUnavailable, why_not(), "look at the engine's log lines, then restart genesis serve");
+    }
+    if (cancel.cancelled()) {
+      co_return fail(ErrorCode::kCancelled, "the client is gone");
+    }
+    if (stopping_ || std::chrono::steady_clock::now() >= deadline) {
+      co_return fail(ErrorCode::kUnavailable, fmt::format("the engine '{}' is not ready yet", launch_.name), "try again");
+    }
+    const CancelHook on_change = changed_.token().on_cancel([&timer] { timer.cancel(); });
+    const CancelHook on_leave = cancel.on_cancel([&timer] { timer.cancel(); });
+    timer.expires_at(deadline);
+    co_await timer.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
+  }
+  co_return Result<void>{};
+}
+
+Task<void> EngineSupervisor::stop(milliseconds grace) {
+  stopping_ = true;
+  const auto current = current_;
+  if (current) {
+    current->child->send_signal(SIGTERM);
+    const SteadyTime until = std::chrono::steady_clock::now() + grace;
+    while (!current->gone && std::chrono::steady_clock::now() < until) {
+      co_await sleep(milliseconds(10));
+    }
+    current->child->send_signal(SIGKILL);
+  }
+  while (supervising_) {
+    co_await sleep(milliseconds(5));
+  }
+}
+
+std::string EngineSupervisor::why_not() const {
+  switch (state_) {
+    case EngineState::kReady:
+      return "";
+    case EngineState::kStopped:
+      return stopping_ ? "stopping" : "";
+    case EngineState::kStarting:
+      return "the engine is starting";
+    case EngineState::kCrashed:
+      return fmt::format("the engine crashed ({}) and is being restarted", last_exit_);
+    case EngineState::kBroken:
+      return fmt::format("the engine ended {} times right after its start (last: {})", quick_crashes_, last_exit_);
+  }
+  return "";
+}
+
+void EngineSupervisor::request_begins() { ++in_flight_; }
+
+void EngineSupervisor::request_ends() {
+  --in_flight_;
+  idle_since_ = std::chrono::steady_clock::now();
+}
+
+Task<void> EngineSupervisor::sleep(milliseconds time) {
+  boost::asio::steady_timer timer(executor_, time);
+  co_await timer.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
+}
+
+}  // namespace genesis::app

@@ -1,0 +1,82 @@
+// EngineSupervisor: keeps one engine process serving one model: starts it, waits until it is ready,
+// watches its health, restarts it after a crash, stops it when idle (scale to zero).
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include <sys/types.h>
+
+#include "app/config.h"
+#include "base/cancel.h"
+#include "base/result.h"
+#include "base/task.h"
+#include "net/client.h"
+
+namespace genesis::app {
+
+struct EngineLaunch {
+  std::string name;                  // of the endpoint
+  std::string program;               // the genesis binary itself
+  std::filesystem::path model_path;
+  std::string model_name;
+  std::filesystem::path socket;
+  EngineConfig engine;
+};
+
+enum class EngineState : std::uint8_t { kStopped, kStarting, kReady, kCrashed, kBroken };
+
+// Lives on the io thread; outlives every request that uses it.
+class EngineSupervisor {
+ public:
+  EngineSupervisor(Executor executor, net::Client& client, EngineLaunch launch);
+  ~EngineSupervisor();
+
+  // Starts the process if it is not running; returns at once.
+  void start();
+  // Returns when the engine answers, or with kUnavailable/kTimeout. Starts a stopped one.
+  Task<Result<void>> wait_ready(SteadyTime deadline, CancelToken cancel);
+  // SIGTERM, then SIGKILL after `grace`.
+  Task<void> stop(std::chrono::milliseconds grace);
+
+  // Why no work should be sent now; empty when ready, or stopped and able to start.
+  std::string why_not() const;
+
+  EngineState state() const { return state_; }
+
+  pid_t pid() const { return pid_; }
+
+  const EngineLaunch& launch() const { return launch_; }
+
+  // Requests bracket their work with these; idleness is measured from the last end.
+  void request_begins();
+  void request_ends();
+
+ private:
+  Task<void> supervise();
+  Task<void> run_once();
+  Task<void> watch_health();
+  Task<bool> answers_ready();
+  Task<void> sleep(std::chrono::milliseconds time);
+  void set_state(EngineState state);
+
+  Executor executor_;
+  net::Client& client_;
+  EngineLaunch launch_;
+  EngineState state_ = EngineState::kStopped;
+  pid_t pid_ = 0;
+  bool supervising_ = false;
+  bool stopping_ = false;
+  int quick_crashes_ = 0;
+  int in_flight_ = 0;
+  SteadyTime idle_since_;
+  std::string last_exit_;
+  CancelSource changed_;  // cancelled and replaced at every change of state: wakes the waiters
+  struct Current;
+  std::shared_ptr<Current> current_;
+};
+
+}  // namespace genesis::app

@@ -1,0 +1,61 @@
+// The option table: every key of genesis.toml once, with type, default, range and meaning. The reader,
+// `genesis config show` and the documentation all come from it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace genesis::app {
+
+enum class OptionType : std::uint8_t {
+  kString,
+  kChoice,   // one of OptionSpec::choices, separated by '|'
+  kInteger,
+  kBool,
+  kUsd,      // decimal text such as "2.50", never a float
+  kList,     // of strings
+  kSecret,   // { env = "X" } or { file = "path" }
+};
+
+struct OptionSpec {
+  std::string_view key;  // "server.listen", or the key inside [[endpoint]] / [[route]]
+  OptionType type = OptionType::kString;
+  std::string_view fallback;
+  std::string_view doc;
+  std::int64_t low = 0;
+  std::int64_t high = 0;
+  std::string_view choices = {};
+  std::string_view environment = {};  // variable that overrides the file
+};
+
+std::span<const OptionSpec> general_options();
+std::span<const OptionSpec> endpoint_options();
+std::span<const OptionSpec> route_options();
+
+// A value as read, with where it came from: "default", "genesis.toml:12", "GENESIS_HOST", "--listen".
+struct OptionValue {
+  OptionType type = OptionType::kString;
+  std::string text;
+  std::vector<std::string> list;
+  std::string origin = "default";
+};
+
+// Keys: "server.listen", "endpoint[0].name", "route[1].endpoints".
+using OptionMap = std::map<std::string, OptionValue, std::less<>>;
+
+// Checks type, range and choice of a text form; the error names the key.
+Result<OptionValue> read_option(const OptionSpec& spec, std::string_view text, std::string origin);
+
+// Parses TOML text over the table. Unknown keys are errors with line and suggestion.
+Result<OptionMap> read_config_text(std::string_view toml, std::string_view file_name);
+
+// The nearest known word by edit distance, or "" when nothing is near.
+std::string nearest(std::string_view word, const std::vector<std::string>& known);
+
+}  // namespace genesis::app

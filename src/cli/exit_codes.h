@@ -1,0 +1,25 @@
+// Exit codes of every verb; `genesis help exit-codes` prints this table.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace genesis::cli {
+
+struct ExitCode {
+  int code;
+  std::string_view meaning;
+};
+
+std::span<const ExitCode> exit_codes();
+int exit_code_of(ErrorCode code);
+
+inline constexpr int kExitOk = 0;
+inline constexpr int kExitFailure = 1;
+inline constexpr int kExitUsage = 2;
+inline constexpr int kExitIntegrity = 7;
+inline constexpr int kExitConfig = 78;
+
+}  // namespace genesis::cli

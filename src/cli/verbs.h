@@ -1,0 +1,92 @@
+// The verbs as plain functions: parsed options in, exit code out. main.cpp is the only file that knows
+// how the command line is parsed.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "app/config.h"
+
+namespace genesis::cli {
+
+// What every verb may be given.
+struct CommonOptions {
+  std::string config_file;                       // --config
+  std::vector<app::OptionOverride> overrides;    // flags that set options
+  bool json = false;
+  bool quiet = false;
+};
+
+struct ServeOptions {
+  std::string model;  // --model: serve this one instead of the configured endpoints
+};
+
+struct AskOptions {
+  std::string model;
+  std::string prompt;  // empty = standard input
+  std::string system;
+  int max_tokens = 0;  // 0 = until the model ends
+  double temperature = 0;
+  std::optional<std::uint64_t> seed;
+};
+
+struct PullOptions {
+  std::string source;
+  std::string name;
+  bool dry_run = false;
+};
+
+struct KeyCreateOptions {
+  std::string name;
+  std::string tenant = "default";
+  bool admin = false;
+  std::vector<std::string> models;
+};
+
+struct EngineOptions {
+  std::string model;   // a file or a pulled model's name
+  std::string name;
+  std::string listen;
+  std::string precision = "quantized";
+  std::string isa;
+  int threads = 0;
+  int kv_mib = 512;
+  int max_context = 0;
+  int max_batch = 64;
+  int max_queue = 256;
+  bool supervised = false;
+};
+
+int serve(const CommonOptions& common, const ServeOptions& options);
+int engine(const CommonOptions& common, const EngineOptions& options);
+int run(const CommonOptions& common, const AskOptions& options);
+int chat(const CommonOptions& common, const AskOptions& options);
+
+int pull(const CommonOptions& common, const PullOptions& options);
+int list_models(const CommonOptions& common);
+int show_model(const CommonOptions& common, const std::string& name);
+int remove_model(const CommonOptions& common, const std::string& name);
+int list_running(const CommonOptions& common);
+
+int key_create(const CommonOptions& common, const KeyCreateOptions& options);
+int key_list(const CommonOptions& common);
+int key_revoke(const CommonOptions& common, const std::string& id);
+
+int savings(const CommonOptions& common, const std::string& since);
+int ledger_verify(const CommonOptions& common);
+int ledger_list(const CommonOptions& common, const std::string& since, int limit);
+
+int config_show(const CommonOptions& common, bool origin);
+int config_check(const CommonOptions& common);
+int doctor(const CommonOptions& common);
+int completion(const std::string& shell);
+int version(const CommonOptions& common);
+int help_topic(const std::string& topic);
+
+// Home and configuration as the common options ask; the home comes with --config applied.
+Result<app::Home> open_home(const CommonOptions& common);
+Result<app::Config> open_config(const CommonOptions& common, const app::Home& home);
+
+}  // namespace genesis::cli

@@ -1,0 +1,138 @@
+// For tests: a listener that keeps what it hears, and the naive one-at-a-time generation that every
+// schedule must agree with.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "base/random.h"
+#include "engine/engine.h"
+#include "engine/fake_runner.h"
+#include "engine/sampler.h"
+#include "engine/softmax.h"
+
+namespace genesis::engine {
+
+struct Heard {
+  std::vector<TokenInfo> tokens;
+  std::vector<TokenInfo> prompt_tokens;
+  std::optional<FinishReason> finish;
+  std::optional<Error> error;
+  int ends = 0;  // must become 1
+};
+
+class Collector : public std::enable_shared_from_this<Collector> {
+ public:
+  GenerateListener listener() {
+    return [self = shared_from_this()](GenerateEvent&& event) { self->hear(std::move(event)); };
+  }
+
+  // What was heard until the end, or until `tokens` of them; gives up after a minute.
+  Heard wait(std::size_t tokens = SIZE_MAX) {
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, std::chrono::minutes(1), [&] {
+      return heard_.ends > 0 || heard_.tokens.size() >= tokens;
+    });
+    return heard_;
+  }
+
+ private:
+  void hear(GenerateEvent&& event) {
+    const std::scoped_lock lock(mutex_);
+    heard_.ends += event.finish || event.error ? 1 : 0;
+    if (!event.prompt_tokens.empty()) {
+      heard_.prompt_tokens = std::move(event.prompt_tokens);
+    }
+    if (event.token.id >= 0) {
+      heard_.tokens.push_back(std::move(event.token));
+    }
+    heard_.finish = event.finish;
+    heard_.error = std::move(event.error);
+    changed_.notify_all();
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  Heard heard_;
+};
+
+inline bool same_token(const TokenInfo& a, const TokenInfo& b) {
+  if (a.id != b.id || a.logprob != b.logprob || a.top.size() != b.top.size()) {
+    return false;
+  }
+  for (std::size_t i = 0; i < a.top.size(); ++i) {
+    if (a.top[i].id != b.top[i].id || a.top[i].logprob != b.top[i].logprob) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// The same request on the fake model with nothing else in the world: no batch, pages or chunks.
+inline Heard generate_alone(const FakeShape& shape, const GenerateRequest& request) {
+  const auto vocab = static_cast<std::size_t>(shape.vocab_size);
+  std::vector<float> row(vocab);
+  std::uint64_t state = 0;
+  Heard heard;
+  for (std::size_t i = 0; i < request.prompt.size(); ++i) {
+    if (request.sampling.want_prompt_logprobs && i > 0) {
+      fake_logits(state, row);
+      heard.prompt_tokens.push_back(
+          token_logprobs(row, request.prompt[i], request.sampling.top_logprobs));
+    }
+    state = fake_state(state, request.prompt[i]);
+  }
+  Sampler sampler(request.sampling, request.prompt, request.end_ids, request.choice);
+  SamplerScratch scratch;
+  const auto most = static_cast<std::size_t>(
+      request.sampling.max_tokens.value_or(shape.max_context - static_cast<int>(request.prompt.size())));
+  while (heard.tokens.size() < most && !heard.finish) {
+    fake_logits(state, row);
+    heard.tokens.push_back(*sampler.next(row, request.prompt.size() + heard.tokens.size(), scratch));
+    const std::int32_t id = heard.tokens.back().id;
+    state = fake_state(state, id);
+    for (const std::int32_t end : request.end_ids) {
+      if (id == end && !request.sampling.ignore_eos) {
+        heard.finish = FinishReason::kStop;
+      }
+    }
+  }
+  heard.finish = heard.finish.value_or(FinishReason::kLength);
+  return heard;
+}
+
+// A request that uses a random part of what sampling offers; always seeded.
+inline GenerateRequest random_request(Random& random, const FakeShape& shape, int longest) {
+  GenerateRequest request;
+  const auto vocab = static_cast<std::uint64_t>(shape.vocab_size);
+  const auto prompt = 1 + random.below(static_cast<std::uint64_t>(longest) / 2);
+  for (std::uint64_t i = 0; i < prompt; ++i) {
+    request.prompt.push_back(static_cast<std::int32_t>(random.below(vocab)));
+  }
+  Sampling& sampling = request.sampling;
+  sampling.max_tokens = static_cast<int>(1 + random.below(static_cast<std::uint64_t>(longest) - prompt));
+  sampling.temperature = random.below(3) == 0 ? 0.0 : 0.3 + random.uniform();
+  sampling.top_k = random.below(3) == 0 ? static_cast<int>(1 + random.below(vocab)) : 0;
+  sampling.top_p = random.below(3) == 0 ? 0.5 + random.uniform() / 2 : 1.0;
+  sampling.min_p = random.below(4) == 0 ? random.uniform() / 4 : 0.0;
+  sampling.repetition_penalty = random.below(4) == 0 ? 1.2 : 1.0;
+  sampling.frequency_penalty = random.below(4) == 0 ? 0.5 : 0.0;
+  sampling.min_tokens = static_cast<int>(random.below(4));
+  sampling.seed = random.next();
+  sampling.want_logprobs = true;
+  sampling.top_logprobs = static_cast<int>(random.below(4));
+  sampling.want_prompt_logprobs = random.below(4) == 0;
+  request.choice = static_cast<std::uint32_t>(random.below(3));
+  if (random.below(2) == 0) {
+    request.end_ids = {static_cast<std::int32_t>(random.below(vocab))};
+  }
+  return request;
+}
+
+}  // namespace genesis::engine

@@ -1,0 +1,76 @@
+// A Runner for tests: logits are a pure function of the sequence's tokens, and every call is checked
+// against the port's contract, with a KV cache that notices a page used by two sequences.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/runner.h"
+
+namespace genesis::engine {
+
+// What a test may do to a runner that the engine owns; any thread.
+struct FakeControl {
+  std::atomic<int> fail_steps{0};     // the next so many steps return an error
+  std::atomic<int> broken_logits{0};  // the next so many steps give NaN in the first row
+  std::atomic<std::uint64_t> steps{0};
+  std::atomic<std::uint64_t> tokens{0};
+  std::atomic<int> largest_batch{0};
+  std::atomic<int> most_prompt_tokens{0};  // in parts of more than one token, in one step
+
+  // While closed, run() waits at its beginning.
+  void close_gate();
+  void open_gate();
+  void pass_gate();
+  // Returns when a run() stands at the gate.
+  void wait_until_at_gate();
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool closed_ = false;
+  bool at_gate_ = false;
+};
+
+struct FakeShape {
+  std::int32_t vocab_size = 40;
+  std::int32_t max_context = 200;
+  std::int32_t page_tokens = 4;
+  std::int32_t num_pages = 64;
+};
+
+// What a model is here: a hash of the tokens so far, and logits drawn from it.
+std::uint64_t fake_state(std::uint64_t before, std::int32_t token);
+void fake_logits(std::uint64_t state, std::span<float> row);
+
+class FakeRunner final : public Runner {
+ public:
+  FakeRunner(const FakeShape& shape, std::shared_ptr<FakeControl> control);
+
+  const RunnerInfo& info() const override { return info_; }
+
+  Result<void> run(std::span<const SequenceStep> batch, std::span<float> logits) override;
+
+ private:
+  struct Cell {
+    std::int32_t position = -1;
+    std::int32_t token = -1;
+    std::uint64_t state = 0;
+  };
+
+  Cell& cell(std::span<const std::int32_t> pages, std::int32_t position);
+  std::uint64_t read_prefix(const SequenceStep& step);
+  void check_batch(std::span<const SequenceStep> batch, std::size_t logits) const;
+
+  RunnerInfo info_;
+  std::shared_ptr<FakeControl> control_;
+  std::vector<Cell> cache_;
+};
+
+}  // namespace genesis::engine

@@ -1,0 +1,39 @@
+// Sequence: one choice in the making, with its tokens, its sampler and who listens.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/sampler.h"
+#include "engine/scheduler.h"
+
+namespace genesis::engine {
+
+// Made on the caller's thread, then lives on the step thread.
+struct Sequence {
+  SequenceId id = 0;                  // given at the door
+  std::vector<std::int32_t> tokens;   // prompt and output
+  std::size_t prompt_size = 0;
+  std::int32_t max_output = 0;
+  std::vector<std::int32_t> end_ids;  // empty with ignore_eos
+  bool want_prompt_logprobs = false;
+  int top_logprobs = 0;
+  std::vector<TokenInfo> prompt_infos;  // of the first tokens of the prompt, as far as known
+  Sampler sampler;
+  GenerateListener listener;
+
+  Sequence(GenerateRequest request, std::int32_t most_output, GenerateListener to);
+
+  bool prompt_logprobs_missing() const;
+  // Logits are wanted for the last this many tokens of `part`.
+  std::int32_t logit_rows(const StepPart& part) const;
+  // `rows` hold the logits of the last tokens of `part`; each predicts the token after it.
+  void note_prompt_logprobs(const StepPart& part, std::span<const float> rows, std::size_t vocab);
+  // Whether `token`, already the last of `tokens`, ends the sequence.
+  std::optional<FinishReason> finish_after(std::int32_t token) const;
+};
+
+}  // namespace genesis::engine

@@ -1,0 +1,184 @@
+// Linear layers: error against double, and equal bits over tiers, row counts and panel ranges.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "kernel/test_matrix.h"
+
+namespace genesis::kernel {
+namespace {
+
+constexpr std::uint64_t kSeed = 20261122;
+
+struct TestRows {
+  int rows = 0;
+  int inputs = 0;
+  std::vector<float> values;
+  std::vector<std::int8_t> codes;
+  std::vector<float> scales;
+  std::vector<float> sums;
+
+  Activations at(int row) const {
+    const auto r = static_cast<std::size_t>(row) * static_cast<std::size_t>(inputs);
+    return {codes.data() + r, scales.data() + r / kGroup, sums.data() + r / kGroup, values.data() + r};
+  }
+};
+
+TestRows make_rows(int rows, int inputs, std::vector<float> values) {
+  TestRows x{rows, inputs, std::move(values), {}, {}, {}};
+  x.codes.resize(x.values.size());
+  x.scales.resize(x.values.size() / kGroup);
+  x.sums.resize(x.values.size() / kGroup);
+  kernels_of(Tier::kScalar)
+      .quantize(x.values.data(), rows * inputs, x.codes.data(), x.scales.data(), x.sums.data());
+  return x;
+}
+
+TestRows random_rows(int rows, int inputs, Random& random) {
+  std::vector<float> values(static_cast<std::size_t>(rows * inputs));
+  for (float& v : values) {
+    v = test_normal(random);
+  }
+  return make_rows(rows, inputs, std::move(values));
+}
+
+std::vector<float> run(Tier tier, const TestMatrix& w, const Activations& x, int rows) {
+  std::vector<float> out(static_cast<std::size_t>(rows * w.view.outputs), -1.0F);
+  LinearCall call;
+  call.weights = w.view;
+  call.x = x;
+  call.rows = rows;
+  call.panel_end = w.view.panels();
+  call.out = out.data();
+  call.out_stride = static_cast<std::size_t>(w.view.outputs);
+  kernels_of(tier).linear(call);
+  return out;
+}
+
+std::vector<Tier> tiers() {
+  std::vector<Tier> all{Tier::kScalar};
+  if (best_tier() == Tier::kAvx2) {
+    all.push_back(Tier::kAvx2);
+  }
+  return all;
+}
+
+// The result as a double sum over the very codes and scales, and a bound of its rounding: each of the
+// 2 * groups fused steps rounds once (2^-24 of the running magnitude), so does each factor.
+void expect_close(const TestMatrix& w, const TestRows& x, const std::vector<float>& y) {
+  for (int r = 0; r < x.rows; ++r) {
+    for (int n = 0; n < w.view.outputs; ++n) {
+      double exact = 0.0;
+      double magnitude = 0.0;
+      for (int k = 0; k < x.inputs; ++k) {
+        const auto at = static_cast<std::size_t>(r * x.inputs + k);
+        const double xv = w.view.format == Format::kF32
+                              ? static_cast<double>(x.values[at])
+                              : static_cast<double>(x.scales[at / kGroup]) * x.codes[at];
+        const double term = xv * w.exact[static_cast<std::size_t>(n * x.inputs + k)];
+        exact += term;
+        magnitude += std::abs(term);
+      }
+      // Cancellation between the code and min terms of kQ4 can exceed the sum of |w x|.
+      const double bound = (magnitude + 1e-3 * x.inputs) * 1e-5 + 1e-30;
+      ASSERT_NEAR(static_cast<double>(y[static_cast<std::size_t>(r * w.view.outputs + n)]), exact, bound)
+          << "row " << r << " output " << n;
+    }
+  }
+}
+
+class LinearTest : public testing::TestWithParam<Format> {};
+
+TEST_P(LinearTest, AgreesWithDoubleAndTiersAreBitEqual) {
+  Random random(kSeed);
+  for (const int outputs : {1, 15, 16, 17, 40}) {
+    for (const int inputs : {32, 96, 576}) {
+      const TestMatrix w = make_matrix(GetParam(), outputs, inputs, random);
+      const TestRows x = random_rows(7, inputs, random);
+      const std::vector<float> reference = run(Tier::kScalar, w, x.at(0), x.rows);
+      expect_close(w, x, reference);
+      for (const Tier tier : tiers()) {
+        EXPECT_EQ(reference, run(tier, w, x.at(0), x.rows))
+            << tier_name(tier) << " " << outputs << "x" << inputs << " seed " << kSeed;
+      }
+    }
+  }
+}
+
+TEST_P(LinearTest, ARowDoesNotDependOnItsNeighbours) {
+  Random random(kSeed + 1);
+  const TestMatrix w = make_matrix(GetParam(), 37, 192, random);
+  for (const Tier tier : tiers()) {
+    for (int rows = 1; rows <= 33; ++rows) {
+      const TestRows x = random_rows(rows, 192, random);
+      const std::vector<float> together = run(tier, w, x.at(0), rows);
+      for (int r = 0; r < rows; ++r) {
+        const std::vector<float> alone = run(tier, w, x.at(r), 1);
+        ASSERT_TRUE(std::equal(alone.begin(), alone.end(), together.begin() + r * 37))
+            << tier_name(tier) << " rows " << rows << " row " << r;
+      }
+    }
+  }
+}
+
+TEST_P(LinearTest, PanelRangesAndAddition) {
+  Random random(kSeed + 2);
+  const TestMatrix w = make_matrix(GetParam(), 70, 64, random);
+  const TestRows x = random_rows(5, 64, random);
+  for (const Tier tier : tiers()) {
+    const std::vector<float> whole = run(tier, w, x.at(0), 5);
+    // The outputs of panels 3 and 4 (48..69), added to 1, two rows apart by 100.
+    std::vector<float> part(500, 1.0F);
+    LinearCall call{w.view, x.at(0), 5, 3, 5, part.data(), 100, true};
+    kernels_of(tier).linear(call);
+    for (std::size_t r = 0; r < 5; ++r) {
+      for (std::size_t i = 0; i < 100; ++i) {
+        const float expected = i < 22 ? 1.0F + whole[r * 70 + 48 + i] : 1.0F;
+        ASSERT_EQ(part[r * 100 + i], expected) << tier_name(tier) << " row " << r << " at " << i;
+      }
+    }
+  }
+}
+
+TEST_P(LinearTest, ExtremeInputsAreExact) {
+  Random random(kSeed + 3);
+  constexpr int kInputs = 64;
+  std::vector<std::vector<float>> cases;
+  cases.emplace_back(kInputs, 0.0F);
+  cases.emplace_back(kInputs, 3.0F);
+  cases.emplace_back(kInputs, -3.0F);
+  cases.emplace_back(kInputs, 1e-40F);
+  cases.emplace_back(kInputs, 1e34F);
+  std::vector<float> outlier(kInputs, 1e-3F);
+  outlier[5] = 1e6F;
+  cases.push_back(outlier);
+  for (const int code : {15, 127, 128}) {
+    if ((code == 15) != (GetParam() == Format::kQ4)) {
+      continue;
+    }
+    const TestMatrix w = make_matrix(GetParam(), 16, kInputs, random, code);
+    for (const auto& values : cases) {
+      const TestRows x = make_rows(1, kInputs, values);
+      const std::vector<float> reference = run(Tier::kScalar, w, x.at(0), 1);
+      expect_close(w, x, reference);
+      for (const Tier tier : tiers()) {
+        EXPECT_EQ(reference, run(tier, w, x.at(0), 1)) << tier_name(tier) << " x " << values[0];
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, LinearTest,
+                         testing::Values(Format::kQ4, Format::kQ8, Format::kF32),
+                         [](const auto& info) {
+                           return std::string(info.param == Format::kQ4   ? "Q4"
+                                              : info.param == Format::kQ8 ? "Q8"
+                                                                          : "F32");
+                         });
+
+}  // namespace
+}  // namespace genesis::kernel

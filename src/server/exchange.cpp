@@ -1,0 +1,47 @@
+#include "server/exchange.h"
+
+namespace genesis::server {
+
+std::string header_safe(std::string_view value) {
+  std::string safe;
+  safe.reserve(value.size());
+  for (const char c : value) {
+    safe.push_back(c > ' ' && c < '\x7f' ? c : '_');
+  }
+  return safe;
+}
+
+net::Headers response_headers(const Exchange& x, std::string_view content_type) {
+  net::Headers headers;
+  headers.add("Content-Type", content_type);
+  headers.add("x-request-id", x.record.id);
+  headers.add("Cache-Control", "no-store");
+  headers.add("X-Content-Type-Options", "nosniff");
+  return headers;
+}
+
+void add_served_headers(const ServedBy& served, net::Headers& headers) {
+  headers.add("x-genesis-model", header_safe(served.model));
+  headers.add("x-genesis-tier", tier_name(served.tier));
+  headers.add("x-genesis-endpoint", header_safe(served.endpoint));
+}
+
+Task<void> send_json(Exchange& x, int status, std::string_view body) {
+  x.record.status = status;
+  const net::Headers headers = response_headers(x, "application/json");
+  (void)co_await x.response.send(status, headers, body);
+}
+
+Task<void> send_error(Exchange& x, const Error& error, net::Headers extra) {
+  x.record.status = error_status(error.code, x.wire);
+  x.record.finish = error_code_name(error.code);
+  net::Headers headers = response_headers(x, "application/json");
+  for (const auto& [name, value] : extra.all()) {
+    headers.add(name, value);
+  }
+  add_error_headers(error, headers);
+  const std::string body = error_body(error, x.wire, x.record.id);
+  (void)co_await x.response.send(x.record.status, headers, body);
+}
+
+}  // namespace genesis::server

@@ -1,0 +1,35 @@
+// One request and its response on the way through the server, with the two ways to answer it whole.
+#pragma once
+
+#include <string_view>
+
+#include "base/task.h"
+#include "net/server.h"
+#include "server/errors.h"
+#include "server/gateway.h"
+#include "server/request_record.h"
+
+namespace genesis::server {
+
+struct Exchange {
+  const net::ServerRequest& request;
+  net::ResponseWriter& response;
+  Wire wire = Wire::kOpenAi;
+  Principal principal;
+  RequestRecord record;
+};
+
+// A header value from elsewhere: visible ASCII only, so that it can end no header line.
+std::string header_safe(std::string_view value);
+
+// The fields every response has: id, type, and "do not cache, do not sniff".
+net::Headers response_headers(const Exchange& x, std::string_view content_type);
+
+// The fields that tell who served.
+void add_served_headers(const ServedBy& served, net::Headers& headers);
+
+Task<void> send_json(Exchange& x, int status, std::string_view body);
+// The error in the exchange's dialect, with retry headers; sets the record's status and finish.
+Task<void> send_error(Exchange& x, const Error& error, net::Headers extra = {});
+
+}  // namespace genesis::server

@@ -1,0 +1,33 @@
+// The inference routes: one straight line from body to answer, the same for every dialect.
+#pragma once
+
+#include <cstdint>
+
+#include "base/task.h"
+#include "server/exchange.h"
+#include "server/gateway.h"
+#include "server/request_record.h"
+
+namespace genesis::server {
+
+enum class InferenceRoute : std::uint8_t {
+  kChat,
+  kCompletion,
+  kTgiCompat,          // POST /: an array of one, or an event stream
+  kTgiGenerate,
+  kTgiGenerateStream,
+};
+
+// Shared by all requests; io thread only.
+struct InferenceContext {
+  Executor executor;
+  const GatewayOptions& options;
+  const GatewayPorts& ports;
+  RequestMetrics& metrics;
+  int in_flight = 0;
+};
+
+// permit -> parse -> scope -> model -> answer. Always answers, unless the client is gone.
+Task<void> serve_inference(InferenceContext& context, Exchange& x, InferenceRoute route);
+
+}  // namespace genesis::server

@@ -1,0 +1,20 @@
+// OpenAI request bodies -> InferenceCall. Types are strict and errors name the field
+// (`messages[2].content`); unknown fields stay in ChatInput::body for upstreams that know them.
+// Sources: platform.openai.com/docs/api-reference (chat, completions); vLLM's extra words (top_k,
+// min_p, repetition_penalty, min_tokens, ignore_eos, return_token_ids, include_stop_str_in_output).
+#pragma once
+
+#include <string_view>
+
+#include "base/result.h"
+#include "server/call.h"
+
+namespace genesis::server {
+
+// POST /v1/chat/completions. An absent `model` leaves ChatRequest::route empty.
+Result<InferenceCall> parse_chat_request(std::string_view body);
+
+// POST /v1/completions, one prompt per request.
+Result<InferenceCall> parse_completion_request(std::string_view body);
+
+}  // namespace genesis::server

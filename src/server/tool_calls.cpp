@@ -1,0 +1,73 @@
+#include "server/tool_calls.h"
+
+#include <boost/json.hpp>
+
+#include "base/json.h"
+
+namespace genesis::server {
+
+namespace json = boost::json;
+
+namespace {
+
+// OpenAI allows 128 tools in a request; an answer that calls more is broken.
+constexpr std::size_t kMaxCalls = 128;
+
+std::unexpected<Error> malformed() {
+  return fail(ErrorCode::kUpstream, "the model's endpoint sent malformed tool calls");
+}
+
+}  // namespace
+
+Result<void> ToolCallMerger::add(std::string_view deltas_json) {
+  const auto parsed = parse_json(deltas_json);
+  if (!parsed || !parsed->is_array()) {
+    return malformed();
+  }
+  for (const json::value& value : parsed->get_array()) {
+    const json::object* delta = value.if_object();
+    if (delta == nullptr) {
+      return malformed();
+    }
+    GENESIS_TRY(const auto index, get_integer(*delta, "index"));
+    const std::int64_t at = index.value_or(static_cast<std::int64_t>(calls_.size()));
+    if (at < 0 || at >= static_cast<std::int64_t>(kMaxCalls)) {
+      return malformed();
+    }
+    if (static_cast<std::size_t>(at) >= calls_.size()) {
+      calls_.resize(static_cast<std::size_t>(at) + 1);
+    }
+    Call& call = calls_[static_cast<std::size_t>(at)];
+    GENESIS_TRY(auto id, get_string(*delta, "id"));
+    call.id = id ? std::move(*id) : call.id;
+    const json::value* function = delta->if_contains("function");
+    if (function == nullptr || !function->is_object()) {
+      continue;
+    }
+    GENESIS_TRY(auto name, get_string(function->get_object(), "name"));
+    call.name = name ? std::move(*name) : call.name;
+    GENESIS_TRY(const auto arguments, get_string(function->get_object(), "arguments"));
+    call.arguments += arguments.value_or("");
+  }
+  return {};
+}
+
+std::string ToolCallMerger::to_json() const {
+  JsonWriter w;
+  w.begin_array();
+  for (const Call& call : calls_) {
+    w.begin_object();
+    w.field("id", call.id);
+    w.field("type", "function");
+    w.key("function");
+    w.begin_object();
+    w.field("name", call.name);
+    w.field("arguments", call.arguments);
+    w.end_object();
+    w.end_object();
+  }
+  w.end_array();
+  return w.take();
+}
+
+}  // namespace genesis::server

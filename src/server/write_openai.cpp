@@ -1,0 +1,272 @@
+#include "server/write_openai.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/json.h"
+
+namespace genesis::server {
+
+namespace {
+
+// OpenAI writes -9999.0 for "very unlikely", because JSON has no minus infinity.
+float finite_logprob(float logprob) {
+  return std::isfinite(logprob) ? std::max(logprob, -9999.0F) : -9999.0F;
+}
+
+void write_token(JsonWriter& w, std::string_view text, float logprob) {
+  w.field("token", text);
+  w.key("logprob");
+  w.number(finite_logprob(logprob));
+  w.key("bytes");
+  w.begin_array();
+  for (const char c : text) {
+    w.integer(static_cast<unsigned char>(c));
+  }
+  w.end_array();
+}
+
+std::int64_t count_characters(std::string_view text) {
+  return std::ranges::count_if(
+      text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; });
+}
+
+// Token to logprob; the chosen token is always among them, as at OpenAI.
+void write_top_map(JsonWriter& w, const TokenInfo& token) {
+  w.begin_object();
+  bool has_chosen = false;
+  for (const TokenAlternative& other : token.top) {
+    has_chosen = has_chosen || other.text == token.text;
+    w.key(other.text);
+    w.number(finite_logprob(other.logprob));
+  }
+  if (!has_chosen) {
+    w.key(token.text);
+    w.number(finite_logprob(token.logprob));
+  }
+  w.end_object();
+}
+
+void write_head(JsonWriter& w, const AnswerMeta& meta, const ServedBy& served, const char* object) {
+  w.field("id", meta.id);
+  w.field("object", object);
+  w.field("created", meta.created);
+  w.field("model", served.model);
+  w.field("system_fingerprint", meta.fingerprint);
+}
+
+void write_finish(JsonWriter& w, const CollectedChoice& choice) {
+  const FinishReason finish = choice.finish.value_or(FinishReason::kStop);
+  w.field("finish_reason", openai_finish(finish));
+  if (finish == FinishReason::kStopSequence) {
+    w.field("stop_reason", "stop_sequence");
+  }
+}
+
+void write_message(JsonWriter& w, const CollectedChoice& choice) {
+  w.key("message");
+  w.begin_object();
+  w.field("role", "assistant");
+  if (choice.text.empty() && !choice.tool_calls.empty()) {
+    w.field_null("content");
+  } else {
+    w.field("content", choice.text);
+  }
+  if (!choice.reasoning.empty()) {
+    w.field("reasoning_content", choice.reasoning);
+    w.field("reasoning", choice.reasoning);
+  }
+  if (!choice.tool_calls.empty()) {
+    w.field_raw("tool_calls", choice.tool_calls.to_json());
+  }
+  w.end_object();
+}
+
+void write_chat_choice(JsonWriter& w,
+                       const InferenceCall& call,
+                       const CollectedChoice& choice,
+                       std::int64_t index) {
+  w.begin_object();
+  w.field("index", index);
+  write_message(w, choice);
+  if (call.request.sampling.want_logprobs && !choice.tokens.empty()) {
+    w.field_raw("logprobs", chat_logprobs_json(choice.tokens));
+  } else {
+    w.field_null("logprobs");
+  }
+  write_finish(w, choice);
+  if (call.wire.return_token_ids) {
+    w.field_raw("token_ids", token_ids_json(choice.tokens));
+  }
+  w.end_object();
+}
+
+void write_completion_choice(JsonWriter& w,
+                             const InferenceCall& call,
+                             const CollectedChoice& choice,
+                             std::int64_t index) {
+  w.begin_object();
+  w.field("text", choice.text);
+  w.field("index", index);
+  if (call.request.sampling.want_logprobs && !choice.tokens.empty()) {
+    CompletionLogprobs logprobs(call.request.sampling.top_logprobs);
+    w.field_raw("logprobs", logprobs.json(choice.prompt_tokens, choice.tokens));
+  } else {
+    w.field_null("logprobs");
+  }
+  write_finish(w, choice);
+  if (call.wire.return_token_ids) {
+    w.field_raw("token_ids", token_ids_json(choice.tokens));
+    if (!choice.prompt_tokens.empty()) {
+      w.field_raw("prompt_token_ids", token_ids_json(choice.prompt_tokens));
+    }
+  }
+  w.end_object();
+}
+
+}  // namespace
+
+std::string_view openai_finish(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kStop:
+    case FinishReason::kStopSequence:
+      return "stop";
+    case FinishReason::kLength:
+      return "length";
+    case FinishReason::kToolCalls:
+      return "tool_calls";
+    case FinishReason::kContentFilter:
+      return "content_filter";
+  }
+  return "stop";
+}
+
+std::string usage_json(const Usage& usage) {
+  JsonWriter w;
+  w.begin_object();
+  w.field("prompt_tokens", usage.input);
+  w.field("completion_tokens", usage.output);
+  w.field("total_tokens", usage.input + usage.output);
+  w.key("prompt_tokens_details");
+  w.begin_object();
+  w.field("cached_tokens", usage.cached_input);
+  w.end_object();
+  w.key("completion_tokens_details");
+  w.begin_object();
+  w.field("reasoning_tokens", usage.reasoning);
+  w.end_object();
+  w.end_object();
+  return w.take();
+}
+
+std::string token_ids_json(std::span<const TokenInfo> tokens) {
+  JsonWriter w;
+  w.begin_array();
+  for (const TokenInfo& token : tokens) {
+    w.integer(token.id);
+  }
+  w.end_array();
+  return w.take();
+}
+
+std::string chat_logprobs_json(std::span<const TokenInfo> tokens) {
+  JsonWriter w;
+  w.begin_object();
+  w.key("content");
+  w.begin_array();
+  for (const TokenInfo& token : tokens) {
+    w.begin_object();
+    write_token(w, token.text, token.logprob);
+    w.key("top_logprobs");
+    w.begin_array();
+    for (const TokenAlternative& other : token.top) {
+      w.begin_object();
+      write_token(w, other.text, other.logprob);
+      w.end_object();
+    }
+    w.end_array();
+    w.end_object();
+  }
+  w.end_array();
+  w.field_null("refusal");
+  w.end_object();
+  return w.take();
+}
+
+std::string CompletionLogprobs::json(std::span<const TokenInfo> prompt,
+                                     std::span<const TokenInfo> tokens) {
+  JsonWriter offsets;
+  JsonWriter logprobs;
+  JsonWriter texts;
+  JsonWriter tops;
+  for (JsonWriter* list : {&offsets, &logprobs, &texts, &tops}) {
+    list->begin_array();
+  }
+  const auto add = [&](const TokenInfo& token, bool first_of_prompt) {
+    offsets.integer(offset_);
+    offset_ += count_characters(token.text);
+    texts.string(token.text);
+    if (first_of_prompt) {
+      logprobs.null();
+      tops.null();
+    } else {
+      logprobs.number(finite_logprob(token.logprob));
+      write_top_map(tops, token);
+    }
+  };
+  for (std::size_t i = 0; i < prompt.size(); ++i) {
+    add(prompt[i], i == 0);
+  }
+  for (const TokenInfo& token : tokens) {
+    add(token, false);
+  }
+  for (JsonWriter* list : {&offsets, &logprobs, &texts, &tops}) {
+    list->end_array();
+  }
+  JsonWriter w;
+  w.begin_object();
+  w.field_raw("text_offset", offsets.str());
+  w.field_raw("token_logprobs", logprobs.str());
+  w.field_raw("tokens", texts.str());
+  w.field_raw("top_logprobs", top_logprobs_ > 0 ? std::string_view(tops.str()) : "null");
+  w.end_object();
+  return w.take();
+}
+
+std::string chat_body(const AnswerMeta& meta,
+                      const ServedBy& served,
+                      const CollectedAnswer& answer,
+                      const Usage& usage) {
+  JsonWriter w;
+  w.begin_object();
+  write_head(w, meta, served, "chat.completion");
+  w.key("choices");
+  w.begin_array();
+  for (std::size_t i = 0; i < answer.choices().size(); ++i) {
+    write_chat_choice(w, meta.call, answer.choices()[i], static_cast<std::int64_t>(i));
+  }
+  w.end_array();
+  w.field_raw("usage", usage_json(usage));
+  w.end_object();
+  return w.take();
+}
+
+std::string completion_body(const AnswerMeta& meta,
+                            const ServedBy& served,
+                            const CollectedAnswer& answer,
+                            const Usage& usage) {
+  JsonWriter w;
+  w.begin_object();
+  write_head(w, meta, served, "text_completion");
+  w.key("choices");
+  w.begin_array();
+  for (std::size_t i = 0; i < answer.choices().size(); ++i) {
+    write_completion_choice(w, meta.call, answer.choices()[i], static_cast<std::int64_t>(i));
+  }
+  w.end_array();
+  w.field_raw("usage", usage_json(usage));
+  w.end_object();
+  return w.take();
+}
+
+}  // namespace genesis::server

@@ -1,0 +1,130 @@
+// The writer's checkpoints, the seal that follows each, and the end of the connection.
+#include <algorithm>
+#include <numeric>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "base/log.h"
+#include "store/log_scan.h"
+#include "store/page_check.h"
+#include "store/seal.h"
+#include "store/writer.h"
+
+namespace genesis::store {
+
+namespace {
+
+// Pages to hash again, and those whose last version in the log is damaged: these get a hash that
+// nothing matches, so that the damage stays visible after the log is gone.
+struct LogPages {
+  std::set<std::uint32_t> changed;
+  std::set<std::uint32_t> damaged;
+};
+
+LogPages pages_of(const LogScan& scan) {
+  LogPages pages;
+  for (const LogFrame& frame : scan.frames) {
+    pages.changed.insert(frame.page);
+    if (frame.intact) {
+      pages.damaged.erase(frame.page);
+    } else {
+      pages.damaged.insert(frame.page);
+    }
+  }
+  return pages;
+}
+
+}  // namespace
+
+Result<void> Writer::checkpoint() {
+  if (!connection_) {
+    return fail(ErrorCode::kUnavailable, "the database is closed after a failed write");
+  }
+  // A guest is writing: the log may not be reset now. The next round tries again.
+  if (!guest_lock_.try_lock()) {
+    return fail(ErrorCode::kUnavailable, "another process is writing to the database");
+  }
+  auto outcome = checkpoint_locked();
+  guest_lock_.unlock();
+  if (!outcome) {
+    log(LogLevel::kWarn, "database checkpoint failed", {{"error", outcome.error().message}});
+  }
+  return outcome;
+}
+
+// Copy, seal, and only then cut the log: at each point between, a page is as the seal says or in the
+// log, so dying here is never taken for damage.
+Result<void> Writer::checkpoint_locked() {
+  connection_->set_busy_timeout(std::chrono::milliseconds(0));
+  auto complete = connection_->checkpoint(SQLITE_CHECKPOINT_FULL);
+  Result<void> outcome;
+  if (!complete) {
+    outcome = std::unexpected(complete.error());
+  } else {
+    outcome = update_seal();
+    if (outcome && *complete) {
+      complete = connection_->checkpoint(SQLITE_CHECKPOINT_TRUNCATE);
+      outcome = complete ? Result<void>{} : std::unexpected(complete.error());
+      // A reader may still use the log: then it stays, and the next round tries again.
+      log_pending_ = !complete || !*complete;
+      if (!log_pending_) {
+        connection_->forget_log_frames();
+      }
+    }
+  }
+  connection_->set_busy_timeout(options_.busy_timeout);
+  const std::lock_guard lock(mutex_);
+  stats_.checkpoints += outcome ? 1 : 0;
+  return outcome;
+}
+
+Result<void> Writer::update_seal() {
+  GENESIS_TRY(const LogScan scan, scan_log(log_path(options_.path)));
+  if (!scan.damage.empty()) {
+    log(LogLevel::kError, "the database's log is damaged", {{"what", scan.damage}});
+  }
+  auto loaded = load_seal(options_.path);
+  const bool known = loaded && loaded->has_value();
+  Seal seal = known ? std::move(**loaded) : Seal{};
+  GENESIS_TRY(const std::int64_t page_size, connection_->query_integer("PRAGMA page_size"));
+  GENESIS_TRY(const std::int64_t size, connection_->file_size());
+  const LogPages pages = pages_of(scan);
+  const std::size_t before = known ? seal.pages.size() : 0;
+  const auto count = static_cast<std::size_t>(size / page_size);
+  if (known && pages.changed.empty() && before == count) {
+    return {};
+  }
+  seal.page_size = static_cast<std::uint32_t>(page_size);
+  seal.pages.resize(count);
+  std::set<std::uint32_t> changed = pages.changed;
+  for (std::size_t i = before; i < count; ++i) {
+    changed.insert(static_cast<std::uint32_t>(i + 1));
+  }
+  changed.erase(changed.upper_bound(static_cast<std::uint32_t>(count)), changed.end());
+  changed.erase(0);
+  for (const std::uint32_t page : changed) {
+    Digest digest{};
+    if (!pages.damaged.contains(page)) {
+      GENESIS_TRY(digest, hash_page(*connection_, page, seal.page_size));
+    }
+    seal.pages[page - 1] = digest;
+  }
+  GENESIS_TRY(seal.commits, sealed_commits(options_.path));
+  seal.generation += 1;
+  const std::vector<std::uint32_t> list(changed.begin(), changed.end());
+  return save_seal(options_.path, seal, list);
+}
+
+void Writer::close() {
+  if (!connection_) {
+    return;
+  }
+  // The last to close removes the log, but only when all of it is in the file and sealed.
+  if (owner_ && !log_pending_ && guest_lock_.try_lock()) {
+    connection_->keep_log_on_close(false);
+  }
+  connection_.reset();
+}
+
+}  // namespace genesis::store

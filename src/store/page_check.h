@@ -1,0 +1,29 @@
+// One look at the database file, its seal and its log. Used by check_file() and by the owner at open.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "base/result.h"
+#include "store/file_check.h"
+
+namespace genesis::store {
+
+class Connection;
+
+struct PageCheck {
+  SealState seal = SealState::kUnsealed;
+  std::int64_t pages = 0;
+  std::int64_t log_frames = 0;
+  std::uint64_t generation = 0;  // of the seal
+  std::string damage;            // empty: all is well
+};
+
+// `raw` reads the file's bytes; no statement is run on it.
+Result<PageCheck> check_pages(const std::filesystem::path& path, const Connection& raw);
+
+// The commit counter in the file alone, without the log.
+Result<std::int64_t> sealed_commits(const std::filesystem::path& path);
+
+}  // namespace genesis::store

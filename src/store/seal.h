@@ -1,0 +1,39 @@
+// Seal: SHA-256 of every page of the database file, kept beside it by the owner. In WAL mode the file
+// changes only while a checkpoint runs, so a seal brought up to date after each one holds until the
+// next; a page that differs is either in the log too (the owner died between the two) or damaged.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "base/sha256.h"
+
+namespace genesis::store {
+
+class Connection;
+
+struct Seal {
+  std::uint32_t page_size = 0;
+  std::uint64_t generation = 0;  // grows with each write of the seal
+  std::int64_t commits = 0;      // the database's commit counter as of the sealed file
+  std::vector<Digest> pages;
+};
+
+std::filesystem::path seal_path(const std::filesystem::path& database);
+
+// nullopt: there is none. kDataLoss: it is damaged itself.
+Result<std::optional<Seal>> load_seal(const std::filesystem::path& database);
+
+// Writes the entries of `changed` pages (from 1), then the header, each made durable in this order.
+Result<void> save_seal(const std::filesystem::path& database,
+                       const Seal& seal,
+                       std::span<const std::uint32_t> changed);
+
+// Hash of page `number` (from 1) of the database file.
+Result<Digest> hash_page(const Connection& connection, std::uint32_t number, std::uint32_t page_size);
+
+}  // namespace genesis::store

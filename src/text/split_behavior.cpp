@@ -1,0 +1,93 @@
+#include "text/split_behavior.h"
+
+namespace genesis::text {
+
+namespace {
+
+struct Part {
+  Match range;
+  bool is_match;
+};
+
+// Matches and the gaps between them, covering the text.
+std::vector<Part> parts_of(std::string_view text, const std::vector<Match>& matches, bool invert) {
+  std::vector<Part> parts;
+  parts.reserve(matches.size() * 2 + 1);
+  std::size_t at = 0;
+  for (const Match& match : matches) {
+    if (match.begin > at) {
+      parts.push_back({{at, match.begin}, invert});
+    }
+    parts.push_back({match, !invert});
+    at = match.end;
+  }
+  if (at < text.size()) {
+    parts.push_back({{at, text.size()}, invert});
+  }
+  return parts;
+}
+
+// Joins each part for which `joins` holds to the one before it.
+template <typename Joins>
+std::vector<Part> join_to_previous(const std::vector<Part>& parts, Joins joins) {
+  std::vector<Part> out;
+  out.reserve(parts.size());
+  bool previous_match = false;
+  for (const Part& part : parts) {
+    if (!out.empty() && joins(part.is_match, previous_match)) {
+      out.back().range.end = part.range.end;
+    } else {
+      out.push_back(part);
+    }
+    previous_match = part.is_match;
+  }
+  return out;
+}
+
+std::vector<Part> join_to_next(const std::vector<Part>& parts) {
+  std::vector<Part> backwards;
+  backwards.reserve(parts.size());
+  bool previous_match = false;
+  for (auto part = parts.rbegin(); part != parts.rend(); ++part) {
+    if (!backwards.empty() && part->is_match && !previous_match) {
+      backwards.back().range.begin = part->range.begin;
+    } else {
+      backwards.push_back(*part);
+    }
+    previous_match = part->is_match;
+  }
+  return {backwards.rbegin(), backwards.rend()};
+}
+
+}  // namespace
+
+void cut(std::string_view text,
+         const std::vector<Match>& matches,
+         SplitBehavior behavior,
+         bool invert,
+         std::vector<std::string_view>& out) {
+  std::vector<Part> parts = parts_of(text, matches, invert);
+  switch (behavior) {
+    case SplitBehavior::kIsolated:
+      break;
+    case SplitBehavior::kRemoved:
+      std::erase_if(parts, [](const Part& part) { return part.is_match; });
+      break;
+    case SplitBehavior::kMergedWithPrevious:
+      parts = join_to_previous(parts, [](bool match, bool before) { return match && !before; });
+      break;
+    case SplitBehavior::kMergedWithNext:
+      parts = join_to_next(parts);
+      break;
+    case SplitBehavior::kContiguous:
+      parts = join_to_previous(parts, [](bool match, bool before) { return match == before; });
+      break;
+  }
+  for (const Part& part : parts) {
+    if (part.range.end > part.range.begin) {
+      out.push_back(text.substr(part.range.begin, part.range.end - part.range.begin));
+    }
+  }
+}
+
+}  // namespace genesis::text

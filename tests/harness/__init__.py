@@ -1,0 +1,1 @@
+"""What the black-box suites share: processes under test, the mock upstream, raw sockets."""
