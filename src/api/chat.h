@@ -76,6 +76,8 @@ struct ChatRequest {
   std::string model;         // what the endpoint serving this attempt calls the model
   std::string tenant;        // whose money and whose cache
   std::string key_id;        // public part of the API key, "local" on keyless loopback
+  // Routes, endpoints and models the key may use; null or empty = all. Checked again at dispatch.
+  std::shared_ptr<const std::vector<std::string>> allowed_models;
   Dialect dialect = Dialect::kOpenAiChat;
   bool stream = false;
   int n = 1;                 // choices; [1, 8]

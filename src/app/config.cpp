@@ -218,19 +218,6 @@ Result<void> read_routes(const OptionMap& map, Config& config) {
   return {};
 }
 
-LogLevel level_of(const std::string& name) {
-  if (name == "debug") {
-    return LogLevel::kDebug;
-  }
-  if (name == "warn") {
-    return LogLevel::kWarn;
-  }
-  if (name == "error") {
-    return LogLevel::kError;
-  }
-  return name == "off" ? LogLevel::kOff : LogLevel::kInfo;
-}
-
 }  // namespace
 
 Result<Config> load_config(const Home& home, const std::vector<OptionOverride>& flags) {
@@ -263,7 +250,7 @@ Result<Config> load_config(const Home& home, const std::vector<OptionOverride>& 
                    .memory_bytes = integer_of(map, "engine.memory_mib") * 1024 * 1024};
   config.budgets = read_budgets(map, "", {});
   config.default_route = text_of(map, "routing.default_route");
-  config.log_level = level_of(text_of(map, "log.level"));
+  config.log_level = log_level_from_name(text_of(map, "log.level")).value_or(LogLevel::kInfo);
   config.log_format = text_of(map, "log.format");
   GENESIS_TRY_VOID(read_endpoints(map, config));
   GENESIS_TRY_VOID(read_routes(map, config));

@@ -42,7 +42,7 @@ class SingleKey final : public server::Authenticator {
     if (!key_.empty() && !(token && equal_constant_time(*token, key_))) {
       return fail(ErrorCode::kUnauthenticated, "missing or wrong API key", "send Authorization: Bearer KEY");
     }
-    return server::Principal{.key_id = "local", .tenant = "default", .admin = false, .models = {}};
+    return server::Principal{.key_id = std::string(server::kKeylessId), .tenant = "default", .admin = false, .models = {}};
   }
 
  private:
@@ -83,7 +83,9 @@ class EngineApp {
          {"isa", engine_.info().isa},
          {"context", engine_.info().max_context},
          {"kv_pages", engine_.info().num_pages}});
-    print_engine_ready(bound, options_.model_name);
+    if (options_.announce) {
+      print_engine_ready(bound, options_.model_name);
+    }
     boost::asio::signal_set signals(io_, SIGTERM, SIGINT);
     signals.async_wait([this](const boost::system::error_code& error, int) {
       if (!error) {

@@ -20,6 +20,7 @@ struct EngineAppOptions {
   engine::EngineOptions engine;
   std::string api_key;  // required when `listen` is beyond loopback
   std::string version;
+  bool announce = true;  // print the ready line
 };
 
 // Loads, serves until SIGTERM or SIGINT, drains, returns.

@@ -90,7 +90,7 @@ Task<void> EngineSupervisor::supervise() {
 Task<void> EngineSupervisor::run_once() {
   const EngineConfig& engine = launch_.engine;
   ChildOptions options{.program = launch_.program,
-                       .arguments = {"engine",
+                       .arguments = {"engine", "--supervised",
                                      "--model", launch_.model_path.string(),
                                      "--name", launch_.model_name,
                                      "--listen", "unix:" + launch_.socket.string(),

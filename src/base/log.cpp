@@ -17,7 +17,7 @@ namespace {
 std::atomic<LogLevel> threshold{LogLevel::kInfo};
 std::atomic<bool> as_json{false};
 
-constexpr std::array<std::string_view, 4> kLevelNames = {"debug", "info", "warn", "error"};
+constexpr std::array<std::string_view, 5> kLevelNames = {"debug", "info", "warn", "error", "off"};
 
 std::string json_line(std::string_view level,
                       std::string_view message,
@@ -59,6 +59,15 @@ std::string text_line(std::string_view level,
 }
 
 }  // namespace
+
+std::optional<LogLevel> log_level_from_name(std::string_view name) {
+  for (std::size_t i = 0; i < kLevelNames.size(); ++i) {
+    if (kLevelNames[i] == name) {
+      return static_cast<LogLevel>(i);
+    }
+  }
+  return std::nullopt;
+}
 
 void log_configure(LogLevel level, std::string_view format) {
   threshold = level;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -11,6 +12,9 @@
 namespace genesis {
 
 enum class LogLevel : std::uint8_t { kDebug, kInfo, kWarn, kError, kOff };
+
+// "debug", "info", "warn", "error", "off"; nullopt for anything else.
+std::optional<LogLevel> log_level_from_name(std::string_view name);
 
 // A value on its way into a log line; numbers stay bare in JSON.
 struct LogField {

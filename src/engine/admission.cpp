@@ -1,23 +1,26 @@
 // The checks at the door.
 #include "engine/admission.h"
 
-#include <algorithm>
-
 #include <fmt/format.h>
+
+#include <algorithm>
 
 namespace genesis::engine {
 
 namespace {
 
-Result<void> check_ids(std::span<const std::int32_t> ids, std::string_view field, std::int32_t vocab) {
+Result<void> check_ids(std::span<const std::int32_t> ids,
+                       std::string_view field,
+                       std::int32_t vocab) {
   for (std::size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] < 0 || ids[i] >= vocab) {
-      return fail_param(std::string(field),
-                        fmt::format("{} holds token id {} at place {}; this model knows ids 0 to {}",
-                                    field,
-                                    ids[i],
-                                    i,
-                                    vocab - 1));
+      return fail_param(
+          std::string(field),
+          fmt::format("{} holds token id {} at place {}; this model knows ids 0 to {}",
+                      field,
+                      ids[i],
+                      i,
+                      vocab - 1));
     }
   }
   return {};
@@ -50,9 +53,8 @@ Error too_long(const RunnerInfo& info, std::int64_t prompt, std::int64_t output)
                               prompt + output,
                               prompt,
                               output);
-  error.hint = pool_is_short
-                   ? "give the engine more KV memory, or shorten the prompt or max_tokens"
-                   : "shorten the prompt or max_tokens";
+  error.hint = pool_is_short ? "give the engine more KV memory, or shorten the prompt or max_tokens"
+                             : "shorten the prompt or max_tokens";
   return error;
 }
 
@@ -67,8 +69,9 @@ Result<std::int32_t> admit(const RunnerInfo& info, const GenerateRequest& reques
   GENESIS_TRY_VOID(check_fields(info, request));
   const auto prompt = static_cast<std::int64_t>(request.prompt.size());
   const std::int64_t limit = longest_sequence(info);
-  const std::int64_t output =
-      request.sampling.max_tokens ? *request.sampling.max_tokens : std::max<std::int64_t>(limit - prompt, 1);
+  const std::int64_t output = request.sampling.max_tokens
+                                  ? *request.sampling.max_tokens
+                                  : std::max<std::int64_t>(limit - prompt, 1);
   if (prompt + output > limit) {
     return std::unexpected(too_long(info, prompt, output));
   }

@@ -1,12 +1,12 @@
 // BlockPool: which KV pages are free. Numbers only; the memory behind a page belongs to the Runner.
 #pragma once
 
+#include "base/check.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <vector>
-
-#include "base/check.h"
 
 namespace genesis::engine {
 

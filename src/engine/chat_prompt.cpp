@@ -1,9 +1,9 @@
 // Rendering and encoding of prompts.
 #include "engine/chat_prompt.h"
 
-#include <utility>
-
 #include "base/json.h"
+
+#include <utility>
 
 namespace genesis::engine {
 
@@ -55,10 +55,9 @@ Result<ChatPrompt> from_messages(const ChatInput& input, const TextAssets& asset
                                            template_variables(assets),
                                            /*add_generation_prompt=*/true));
   ChatPrompt prompt;
-  prompt.tokens = assets.tokenizer->encode(rendered.text,
-                                           {.add_special_tokens = false,
-                                            .parse_special = true,
-                                            .plain_spans = rendered.from_messages});
+  prompt.tokens = assets.tokenizer->encode(
+      rendered.text,
+      {.add_special_tokens = false, .parse_special = true, .plain_spans = rendered.from_messages});
   return prompt;
 }
 

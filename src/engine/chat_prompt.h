@@ -1,13 +1,13 @@
 // From a ChatRequest to the model's token ids: template and tokenizer. Pure; runs on the io thread.
 #pragma once
 
-#include <cstdint>
-#include <string>
-#include <vector>
-
 #include "api/chat.h"
 #include "base/result.h"
 #include "engine/local_chat.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
 
 namespace genesis::engine {
 
@@ -17,8 +17,8 @@ struct ChatPrompt {
 };
 
 // Chat: the messages go through the model's template; special tokens count only where the template
-// wrote them, what users typed stays text. Completions and TGI: the prompt is taken as transformers and
-// TGI take it (special tokens recognised, the tokenizer's own ones added), or as the ids given.
+// wrote them, what users typed stays text. Completions and TGI: the prompt is taken as transformers
+// and TGI take it (special tokens recognised, the tokenizer's own ones added), or as the ids given.
 // Errors: kUnsupported (no chat template), kInvalidArgument (empty, or refused by the template).
 Result<ChatPrompt> make_prompt(const ChatRequest& request, const TextAssets& assets);
 

@@ -1,13 +1,13 @@
 // ChoiceText: the text side of one choice, from token events to deltas.
 #pragma once
 
-#include <memory>
-#include <string>
-#include <string_view>
-
 #include "api/chat.h"
 #include "engine/engine.h"
 #include "text/tokenizer.h"
+
+#include <memory>
+#include <string>
+#include <string_view>
 
 namespace genesis::engine {
 
@@ -19,8 +19,9 @@ class ChoiceText {
              int index,
              std::string echo);
 
-  // The delta for one token event without error. After it finished() tells whether the choice is over,
-  // also by a stop string, which the engine does not know: the caller then aborts the sequence.
+  // The delta for one token event without error. After it finished() tells whether the choice is
+  // over, also by a stop string, which the engine does not know: the caller then aborts the
+  // sequence.
   ChatDelta accept(GenerateEvent event);
 
   bool finished() const { return finished_; }

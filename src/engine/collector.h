@@ -2,20 +2,20 @@
 // schedule must agree with.
 #pragma once
 
-#include <chrono>
-#include <cstdint>
-#include <condition_variable>
-#include <memory>
-#include <mutex>
-#include <optional>
-#include <utility>
-#include <vector>
-
 #include "base/random.h"
 #include "engine/engine.h"
 #include "engine/fake_runner.h"
 #include "engine/sampler.h"
 #include "engine/softmax.h"
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
 
 namespace genesis::engine {
 
@@ -90,11 +90,12 @@ inline Heard generate_alone(const FakeShape& shape, const GenerateRequest& reque
   }
   Sampler sampler(request.sampling, request.prompt, request.end_ids, request.choice);
   SamplerScratch scratch;
-  const auto most = static_cast<std::size_t>(
-      request.sampling.max_tokens.value_or(shape.max_context - static_cast<int>(request.prompt.size())));
+  const auto most = static_cast<std::size_t>(request.sampling.max_tokens.value_or(
+      shape.max_context - static_cast<int>(request.prompt.size())));
   while (heard.tokens.size() < most && !heard.finish) {
     fake_logits(state, row);
-    heard.tokens.push_back(*sampler.next(row, request.prompt.size() + heard.tokens.size(), scratch));
+    heard.tokens.push_back(
+        *sampler.next(row, request.prompt.size() + heard.tokens.size(), scratch));
     const std::int32_t id = heard.tokens.back().id;
     state = fake_state(state, id);
     for (const std::int32_t end : request.end_ids) {
@@ -116,7 +117,8 @@ inline GenerateRequest random_request(Random& random, const FakeShape& shape, in
     request.prompt.push_back(static_cast<std::int32_t>(random.below(vocab)));
   }
   Sampling& sampling = request.sampling;
-  sampling.max_tokens = static_cast<int>(1 + random.below(static_cast<std::uint64_t>(longest) - prompt));
+  sampling.max_tokens =
+      static_cast<int>(1 + random.below(static_cast<std::uint64_t>(longest) - prompt));
   sampling.temperature = random.below(3) == 0 ? 0.0 : 0.3 + random.uniform();
   sampling.top_k = random.below(3) == 0 ? static_cast<int>(1 + random.below(vocab)) : 0;
   sampling.top_p = random.below(3) == 0 ? 0.5 + random.uniform() / 2 : 1.0;

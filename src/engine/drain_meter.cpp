@@ -19,7 +19,8 @@ double seconds_between(SteadyTime from, SteadyTime to) {
 void DrainMeter::left(SteadyTime now) {
   if (last_) {
     const double seconds = seconds_between(*last_, now);
-    seconds_each_ = seconds_each_ ? *seconds_each_ + kNewShare * (seconds - *seconds_each_) : seconds;
+    seconds_each_ =
+        seconds_each_ ? *seconds_each_ + kNewShare * (seconds - *seconds_each_) : seconds;
   }
   last_ = now;
 }

@@ -1,10 +1,10 @@
 // DrainMeter: how fast sequences leave the engine, to tell a refused client when to come back.
 #pragma once
 
+#include "base/clock.h"
+
 #include <chrono>
 #include <optional>
-
-#include "base/clock.h"
 
 namespace genesis::engine {
 
@@ -13,11 +13,12 @@ class DrainMeter {
  public:
   // A sequence has left at `now`.
   void left(SteadyTime now);
+
   // The engine ran empty: the time until the next sequence leaves says nothing about its speed.
   void idle() { last_.reset(); }
 
-  // When half of `waiting` sequences will have gone, at the speed seen lately: by then there is room
-  // although others come back too. Between 1 and 60 seconds.
+  // When half of `waiting` sequences will have gone, at the speed seen lately: by then there is
+  // room although others come back too. Between 1 and 60 seconds.
   std::chrono::milliseconds retry_after(int waiting, SteadyTime now) const;
 
  private:

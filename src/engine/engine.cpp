@@ -1,16 +1,6 @@
-// The engine: a door that any thread may knock at (submit, abort, stats) and one step thread that owns
-// the scheduler, the samplers and the runner. They meet in Door, under its mutex.
+// The engine: a door that any thread may knock at (submit, abort, stats) and one step thread that
+// owns the scheduler, the samplers and the runner. They meet in Door, under its mutex.
 #include "engine/engine.h"
-
-#include <algorithm>
-#include <condition_variable>
-#include <mutex>
-#include <thread>
-#include <unordered_map>
-#include <unordered_set>
-#include <utility>
-
-#include <fmt/format.h>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -20,6 +10,16 @@
 #include "engine/scheduler.h"
 #include "engine/sequence.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+
 namespace genesis::engine {
 
 namespace {
@@ -28,7 +28,8 @@ namespace {
 constexpr std::chrono::milliseconds kIdleTick{400};
 // Failed steps in a row after which the engine calls itself unhealthy.
 constexpr int kFailuresUntilUnhealthy = 3;
-// Rows of logits per step for a prompt with logprobs: 32 rows of a 150,000 token vocabulary are 19 MB.
+// Rows of logits per step for a prompt with logprobs: 32 rows of a 150,000 token vocabulary are 19
+// MB.
 constexpr std::int32_t kPromptLogprobRows = 32;
 
 SchedulerOptions scheduler_options(const RunnerInfo& info, const EngineOptions& options) {
@@ -41,7 +42,9 @@ SchedulerOptions scheduler_options(const RunnerInfo& info, const EngineOptions& 
 }  // namespace
 
 struct Engine::Impl {
-  Impl(std::unique_ptr<Runner> model_runner, EngineOptions engine_options, MetricsRegistry& registry)
+  Impl(std::unique_ptr<Runner> model_runner,
+       EngineOptions engine_options,
+       MetricsRegistry& registry)
       : runner(std::move(model_runner)),
         info(runner->info()),
         options(engine_options),
@@ -222,10 +225,11 @@ Result<void> Engine::Impl::run(std::span<const StepPart> parts) {
   for (const StepPart& part : parts) {
     const Sequence& sequence = sequences.at(part.id);
     const auto start = static_cast<std::size_t>(part.start);
-    batch.push_back({.tokens = std::span(sequence.tokens).subspan(start, static_cast<std::size_t>(part.count)),
-                     .start = part.start,
-                     .pages = scheduler.pages(part.id),
-                     .logit_rows = sequence.logit_rows(part)});
+    batch.push_back(
+        {.tokens = std::span(sequence.tokens).subspan(start, static_cast<std::size_t>(part.count)),
+         .start = part.start,
+         .pages = scheduler.pages(part.id),
+         .logit_rows = sequence.logit_rows(part)});
     rows += static_cast<std::size_t>(batch.back().logit_rows);
   }
   logits.resize(rows * static_cast<std::size_t>(info.vocab_size));
@@ -250,7 +254,9 @@ void Engine::Impl::sample_and_emit(std::span<const StepPart> parts) {
   }
 }
 
-void Engine::Impl::take_logits(Sequence& sequence, const StepPart& part, std::span<const float> rows) {
+void Engine::Impl::take_logits(Sequence& sequence,
+                               const StepPart& part,
+                               std::span<const float> rows) {
   if (const Result<void> finite = check_finite(rows); !finite) {
     fail_sequence(sequence.id, finite.error());
     return;
@@ -259,9 +265,8 @@ void Engine::Impl::take_logits(Sequence& sequence, const StepPart& part, std::sp
   if (!part.completes) {
     return;
   }
-  Result<TokenInfo> token = sequence.sampler.next(rows.last(static_cast<std::size_t>(info.vocab_size)),
-                                                  sequence.tokens.size(),
-                                                  scratch);
+  Result<TokenInfo> token = sequence.sampler.next(
+      rows.last(static_cast<std::size_t>(info.vocab_size)), sequence.tokens.size(), scratch);
   if (!token) {
     fail_sequence(sequence.id, std::move(token).error());
     return;

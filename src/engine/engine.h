@@ -5,17 +5,17 @@
 // estimated from its own speed.
 #pragma once
 
-#include <cstdint>
-#include <functional>
-#include <memory>
-#include <optional>
-#include <vector>
-
 #include "api/chat.h"
 #include "base/metrics.h"
 #include "base/result.h"
 #include "engine/runner.h"
 #include "engine/sequence_id.h"
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
 
 namespace genesis::engine {
 
@@ -27,12 +27,12 @@ struct GenerateRequest {
   std::uint32_t choice = 0;  // mixed into the seed, so that n choices differ
 };
 
-// One generated token, or the end. Sent in order, the end exactly once (also after abort()). The last
-// token's event carries `finish` itself; an end token is sent too.
+// One generated token, or the end. Sent in order, the end exactly once (also after abort()). The
+// last token's event carries `finish` itself; an end token is sent too.
 struct GenerateEvent {
-  TokenInfo token;           // id -1 when only `finish` or `error` is told
-  // On the first event, when prompt logprobs were asked for; the first token's logprob is NaN, since
-  // nothing precedes it.
+  TokenInfo token;  // id -1 when only `finish` or `error` is told
+  // On the first event, when prompt logprobs were asked for; the first token's logprob is NaN,
+  // since nothing precedes it.
   std::vector<TokenInfo> prompt_tokens;
   std::optional<FinishReason> finish;
   std::optional<Error> error;
@@ -43,11 +43,11 @@ struct GenerateEvent {
 using GenerateListener = std::function<void(GenerateEvent&&)>;
 
 struct EngineOptions {
-  int max_batch = 64;             // sequences that run together
+  int max_batch = 64;  // sequences that run together
   // Sequences that wait for a place in the batch; with max_batch + max_queue alive, the next is
   // refused with kOverloaded.
   int max_queue = 256;
-  int prefill_chunk = 256;        // prompt tokens computed in one step at most, over all sequences
+  int prefill_chunk = 256;  // prompt tokens computed in one step at most, over all sequences
 };
 
 struct EngineStats {

@@ -1,12 +1,12 @@
 // Clients that go away in every phase: 1,000 aborts at random times leak no page and no slot.
-#include <chrono>
-#include <thread>
-
-#include <gtest/gtest.h>
-
 #include "engine/collector.h"
 #include "engine/engine.h"
 #include "engine/fake_runner.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <thread>
 
 namespace genesis::engine {
 
@@ -22,7 +22,6 @@ TEST(EngineAbort, AThousandRandomAbortsLeakNothing) {
                 {.max_batch = 6, .max_queue = 40, .prefill_chunk = 16},
                 metrics);
   int aborts = 0;
-  int refused = 0;
   std::vector<std::pair<SequenceId, std::shared_ptr<Collector>>> live;
   while (aborts < 1'000) {
     const auto collector = std::make_shared<Collector>();
@@ -30,7 +29,6 @@ TEST(EngineAbort, AThousandRandomAbortsLeakNothing) {
       live.emplace_back(*id, collector);
     } else {
       ASSERT_EQ(id.error().code, ErrorCode::kOverloaded) << id.error().message;
-      ++refused;
     }
     // Just arrived, waiting, in its prompt, decoding, ended: whichever it is.
     if (live.size() > 20 || random.below(2) == 0) {
@@ -60,7 +58,8 @@ TEST(EngineAbort, AThousandRandomAbortsLeakNothing) {
   EXPECT_EQ(stats.waiting, 0);
   // Every place is free again: the door takes as many as at the beginning.
   std::vector<SequenceId> again;
-  while (const auto id = engine.submit({.prompt = {1}, .sampling = {.max_tokens = 100}}, [](GenerateEvent&&) {})) {
+  while (const auto id = engine.submit({.prompt = {1}, .sampling = {.max_tokens = 100}},
+                                       [](GenerateEvent&&) {})) {
     again.push_back(*id);
     ASSERT_LE(again.size(), 100'000U);
   }

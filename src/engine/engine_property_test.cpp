@@ -1,12 +1,12 @@
 // Answers do not depend on neighbours: random schedules on small pools against one-at-a-time
 // generation, tokens and logprobs bit for bit.
-#include <thread>
-
-#include <gtest/gtest.h>
-
 #include "engine/collector.h"
 #include "engine/engine.h"
 #include "engine/fake_runner.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
 
 namespace genesis::engine {
 
@@ -46,14 +46,16 @@ std::uint64_t run_schedule(std::uint64_t seed) {
   Random random(seed);
   FakeShape shape;
   shape.page_tokens = static_cast<std::int32_t>(1 + random.below(6));
-  shape.num_pages = static_cast<std::int32_t>(40 / shape.page_tokens + 4 + static_cast<int>(random.below(20)));
+  shape.num_pages =
+      static_cast<std::int32_t>(40 / shape.page_tokens + 4 + static_cast<int>(random.below(20)));
   shape.max_context = 60;
   const int longest = std::min(shape.max_context, shape.page_tokens * shape.num_pages);
   const EngineOptions options{.max_batch = static_cast<int>(1 + random.below(8)),
                               .max_queue = 1'000,
                               .prefill_chunk = static_cast<int>(1 + random.below(40))};
   MetricsRegistry metrics;
-  Engine engine(std::make_unique<FakeRunner>(shape, std::make_shared<FakeControl>()), options, metrics);
+  Engine engine(
+      std::make_unique<FakeRunner>(shape, std::make_shared<FakeControl>()), options, metrics);
   std::vector<Case> cases(24);
   for (Case& item : cases) {
     item.request = random_request(random, shape, longest);

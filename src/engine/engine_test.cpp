@@ -1,14 +1,14 @@
 // The engine on a fake runner: results, limits, overload, failures, accounting.
 #include "engine/engine.h"
 
-#include <cmath>
-#include <thread>
+#include "engine/collector.h"
+#include "engine/fake_runner.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "engine/collector.h"
-#include "engine/fake_runner.h"
+#include <cmath>
+#include <thread>
 
 namespace genesis::engine {
 
@@ -19,7 +19,8 @@ using testing::HasSubstr;
 struct Rig {
   explicit Rig(FakeShape fake_shape = {}, EngineOptions options = {})
       : shape(fake_shape),
-        engine(std::make_unique<Engine>(std::make_unique<FakeRunner>(shape, control), options, metrics)) {}
+        engine(std::make_unique<Engine>(
+            std::make_unique<FakeRunner>(shape, control), options, metrics)) {}
 
   std::shared_ptr<Collector> start(const GenerateRequest& request) {
     auto collector = std::make_shared<Collector>();
@@ -203,9 +204,8 @@ TEST(Engine, AFailedStepFailsItsSequencesAndTheEngineGoesOn) {
     EXPECT_EQ(heard.error->code, ErrorCode::kInternal);
     EXPECT_THAT(heard.error->message, HasSubstr("scripted failure"));
     EXPECT_EQ(heard.ends, 1);
-    EXPECT_TRUE(eventually([&] {
-      return rig.engine->stats().failed_steps == static_cast<std::uint64_t>(round);
-    }));
+    EXPECT_TRUE(eventually(
+        [&] { return rig.engine->stats().failed_steps == static_cast<std::uint64_t>(round); }));
     EXPECT_EQ(rig.engine->stats().healthy, round < 3);
   }
   EXPECT_EQ(rig.start(greedy({1, 2}, 5))->wait().tokens.size(), 5U);
@@ -298,8 +298,11 @@ TEST(Engine, CountsAndMetricsAddUp) {
   EXPECT_THAT(text, HasSubstr("genesis_engine_prompt_tokens_total 5\n"));
   EXPECT_THAT(text, HasSubstr("genesis_engine_steps_total 9\n"));
   EXPECT_THAT(text, HasSubstr("genesis_engine_step_duration_seconds_count 9\n"));
-  for (const char* name : {"tgi_queue_size 0", "tgi_batch_current_size 0", "genesis_engine_running 0",
-                           "genesis_engine_waiting 0", "genesis_engine_free_pages 64",
+  for (const char* name : {"tgi_queue_size 0",
+                           "tgi_batch_current_size 0",
+                           "genesis_engine_running 0",
+                           "genesis_engine_waiting 0",
+                           "genesis_engine_free_pages 64",
                            "genesis_engine_preemptions_total 0"}) {
     EXPECT_THAT(text, HasSubstr(name));
   }

@@ -1,12 +1,12 @@
 // The fake model and its contract checks.
 #include "engine/fake_runner.h"
 
+#include "base/check.h"
+#include "base/random.h"
+
 #include <algorithm>
 #include <limits>
 #include <set>
-
-#include "base/check.h"
-#include "base/random.h"
 
 namespace genesis::engine {
 
@@ -47,7 +47,8 @@ void fake_logits(std::uint64_t state, std::span<float> row) {
 
 FakeRunner::FakeRunner(const FakeShape& shape, std::shared_ptr<FakeControl> control)
     : control_(std::move(control)),
-      cache_(static_cast<std::size_t>(shape.num_pages) * static_cast<std::size_t>(shape.page_tokens)) {
+      cache_(static_cast<std::size_t>(shape.num_pages) *
+             static_cast<std::size_t>(shape.page_tokens)) {
   info_.model_name = "fake";
   info_.isa = "scalar";
   info_.vocab_size = shape.vocab_size;
@@ -97,7 +98,8 @@ Result<void> FakeRunner::run(std::span<const SequenceStep> batch, std::span<floa
   control_->pass_gate();
   check_batch(batch, logits.size());
   ++control_->steps;
-  control_->largest_batch = std::max(control_->largest_batch.load(), static_cast<int>(batch.size()));
+  control_->largest_batch =
+      std::max(control_->largest_batch.load(), static_cast<int>(batch.size()));
   if (control_->fail_steps > 0) {
     --control_->fail_steps;
     return fail(ErrorCode::kIo, "scripted failure");
@@ -112,7 +114,8 @@ Result<void> FakeRunner::run(std::span<const SequenceStep> batch, std::span<floa
     for (std::int32_t i = 0; i < size; ++i) {
       const std::int32_t token = step.tokens[static_cast<std::size_t>(i)];
       state = fake_state(state, token);
-      cell(step.pages, step.start + i) = {.position = step.start + i, .token = token, .state = state};
+      cell(step.pages, step.start + i) = {
+          .position = step.start + i, .token = token, .state = state};
       if (i >= size - step.logit_rows) {
         const auto vocab = static_cast<std::size_t>(info_.vocab_size);
         fake_logits(state, logits.first(vocab));

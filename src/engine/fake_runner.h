@@ -1,6 +1,8 @@
-// A Runner for tests: logits are a pure function of the sequence's tokens, and every call is checked
-// against the port's contract, with a KV cache that notices a page used by two sequences.
+// A Runner for tests: logits are a pure function of the sequence's tokens, and every call is
+// checked against the port's contract, with a KV cache that notices a page used by two sequences.
 #pragma once
+
+#include "engine/runner.h"
 
 #include <atomic>
 #include <condition_variable>
@@ -10,8 +12,6 @@
 #include <span>
 #include <string>
 #include <vector>
-
-#include "engine/runner.h"
 
 namespace genesis::engine {
 

@@ -1,9 +1,17 @@
 // One answer: make the prompt, submit its choices, then turn token events into deltas as they come.
 //
-// The step thread only posts events to the io executor; everything else happens there. The coroutine
-// owns the Mailbox; the step thread holds an Outlet to it that the coroutine closes when it ends, so an
-// answer may be dropped at any point, together with the io context.
+// The step thread only posts events to the io executor; everything else happens there. The
+// coroutine owns the Mailbox; the step thread holds an Outlet to it that the coroutine closes when
+// it ends, so an answer may be dropped at any point, together with the io context.
 #include "engine/local_chat.h"
+
+#include "engine/chat_prompt.h"
+#include "engine/choice_text.h"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
 
 #include <algorithm>
 #include <deque>
@@ -11,14 +19,6 @@
 #include <string_view>
 #include <utility>
 #include <vector>
-
-#include <boost/asio/as_tuple.hpp>
-#include <boost/asio/post.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
-
-#include "engine/chat_prompt.h"
-#include "engine/choice_text.h"
 
 namespace genesis::engine {
 
@@ -29,8 +29,8 @@ struct Letter {
   GenerateEvent event;
 };
 
-// Events on their way to the coroutine; io thread only. Bounded by what the choices may generate. The
-// timer is the bell: it rings (is cancelled) when a letter comes, and expires at the deadline.
+// Events on their way to the coroutine; io thread only. Bounded by what the choices may generate.
+// The timer is the bell: it rings (is cancelled) when a letter comes, and expires at the deadline.
 struct Mailbox {
   explicit Mailbox(const Executor& executor) : bell(executor) {}
 
@@ -87,10 +87,11 @@ class Submission {
 
   Result<void> submit(GenerateRequest request) {
     const std::size_t choice = ids_.size();
-    GENESIS_TRY(const SequenceId id,
-                engine_.submit(std::move(request), [outlet = outlet_, choice](GenerateEvent&& event) {
-                  outlet->post({.choice = choice, .event = std::move(event)});
-                }));
+    GENESIS_TRY(
+        const SequenceId id,
+        engine_.submit(std::move(request), [outlet = outlet_, choice](GenerateEvent&& event) {
+          outlet->post({.choice = choice, .event = std::move(event)});
+        }));
     ids_.push_back(id);
     return {};
   }

@@ -2,14 +2,14 @@
 // events into deltas (detokenizer, stop strings, usage). Lives on the io thread.
 #pragma once
 
-#include <memory>
-#include <string>
-
 #include "api/chat.h"
 #include "base/task.h"
 #include "engine/engine.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
+
+#include <memory>
+#include <string>
 
 namespace genesis::engine {
 
@@ -23,8 +23,8 @@ struct TextAssets {
 
 class LocalChat final : public ChatModel {
  public:
-  // `engine` outlives this object and every chat() in progress; events are posted to `executor`, whose
-  // context may go earlier, since a chat() that ends or is destroyed cuts the connection.
+  // `engine` outlives this object and every chat() in progress; events are posted to `executor`,
+  // whose context may go earlier, since a chat() that ends or is destroyed cuts the connection.
   LocalChat(Executor executor, Engine& engine, TextAssets assets, ServedBy served);
   // begin() comes with the first token. Errors: the engine's submit() errors, kUnsupported (no chat
   // template), kCancelled (the sink's token), kTimeout (the request's deadline), kInternal.

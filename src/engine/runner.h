@@ -1,13 +1,13 @@
-// Runner: the port between the scheduler and a model executor. Plain numbers and pointers in, logits
-// out; the scheduler never sees a tensor and the executor never sees a request.
+// Runner: the port between the scheduler and a model executor. Plain numbers and pointers in,
+// logits out; the scheduler never sees a tensor and the executor never sees a request.
 #pragma once
+
+#include "base/result.h"
 
 #include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
-
-#include "base/result.h"
 
 namespace genesis::engine {
 
@@ -15,12 +15,12 @@ namespace genesis::engine {
 struct RunnerInfo {
   std::string model_name;
   std::string weights_sha256;
-  std::string isa;                  // e.g. "avx2", "scalar"
+  std::string isa;  // e.g. "avx2", "scalar"
   std::int32_t vocab_size = 0;
-  std::int32_t max_context = 0;     // tokens per sequence, prompt plus output
-  std::int32_t page_tokens = 0;     // tokens per KV page
-  std::int32_t num_pages = 0;       // pages in the pool
-  std::int64_t page_bytes = 0;      // of one page over all layers, keys and values
+  std::int32_t max_context = 0;  // tokens per sequence, prompt plus output
+  std::int32_t page_tokens = 0;  // tokens per KV page
+  std::int32_t num_pages = 0;    // pages in the pool
+  std::int64_t page_bytes = 0;   // of one page over all layers, keys and values
 };
 
 // One sequence's part of a step: `tokens` are computed at positions [start, start + size).
@@ -36,8 +36,8 @@ struct SequenceStep {
 };
 
 // Not thread-safe: one step thread calls it. An implementation may use worker threads inside run().
-// Contract: a sequence's logits depend on its own tokens only, bit for bit: not on the neighbours in
-// the batch, on how a prompt was cut into steps, or on the number of threads.
+// Contract: a sequence's logits depend on its own tokens only, bit for bit: not on the neighbours
+// in the batch, on how a prompt was cut into steps, or on the number of threads.
 class Runner {
  public:
   virtual ~Runner() = default;

@@ -1,13 +1,13 @@
 // Penalties, truncation and the draw.
 #include "engine/sampler.h"
 
+#include "base/check.h"
+#include "base/random.h"
+
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <limits>
-
-#include "base/check.h"
-#include "base/random.h"
 
 namespace genesis::engine {
 
@@ -37,7 +37,8 @@ std::int32_t pick(std::span<const Weighted> kept, double mass, double uniform) {
 }
 
 // Takes candidates in order of preference until top_p of `mass` is covered or min_p is not met, and
-// draws among them. `next` gives the next candidate with its weight (the largest is 1), or weight 0.
+// draws among them. `next` gives the next candidate with its weight (the largest is 1), or weight
+// 0.
 template <typename Next>
 std::int32_t draw_prefix(Next next, double target, double min_weight, double uniform) {
   std::vector<Weighted> kept;

@@ -1,21 +1,21 @@
 // Sampler of one sequence: from a row of logits to the next token.
 //
-// Order, as in transformers' generate(): repetition penalty, frequency and presence penalties, bias,
-// end-token mask -> temperature -> top_k -> top_p -> min_p -> draw. Each filter works on what the one
-// before left, renormalised. At a tie the lower token id wins, also at the edge of top_k.
+// Order, as in transformers' generate(): repetition penalty, frequency and presence penalties,
+// bias, end-token mask -> temperature -> top_k -> top_p -> min_p -> draw. Each filter works on what
+// the one before left, renormalised. At a tie the lower token id wins, also at the edge of top_k.
 //
-// The random number of a draw is a function of (seed, choice, position) alone, so a sequence's tokens
-// do not depend on its neighbours, on preemption, or on what was drawn before.
+// The random number of a draw is a function of (seed, choice, position) alone, so a sequence's
+// tokens do not depend on its neighbours, on preemption, or on what was drawn before.
 #pragma once
+
+#include "api/chat.h"
+#include "base/result.h"
+#include "engine/softmax.h"
 
 #include <cstdint>
 #include <span>
 #include <unordered_map>
 #include <vector>
-
-#include "api/chat.h"
-#include "base/result.h"
-#include "engine/softmax.h"
 
 namespace genesis::engine {
 
@@ -40,8 +40,8 @@ class Sampler {
           std::span<const std::int32_t> end_ids,
           std::uint32_t choice);
 
-  // Chooses the token at `position` and remembers it for the penalties. The logprob fields are filled
-  // when the request wants them. kInternal: logits are not finite, or every token is masked.
+  // Chooses the token at `position` and remembers it for the penalties. The logprob fields are
+  // filled when the request wants them. kInternal: logits are not finite, or every token is masked.
   Result<TokenInfo> next(std::span<const float> logits,
                          std::uint64_t position,
                          SamplerScratch& scratch);

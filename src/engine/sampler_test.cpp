@@ -1,14 +1,14 @@
 // The sampler against analytic distributions and naive references in double precision.
 #include "engine/sampler.h"
 
+#include "base/random.h"
+
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>
-
-#include <gtest/gtest.h>
-
-#include "base/random.h"
 
 namespace genesis::engine {
 
@@ -18,7 +18,8 @@ std::vector<float> random_row(std::uint64_t seed, std::size_t size, double sprea
   Random random(seed);
   std::vector<float> row(size);
   for (float& logit : row) {
-    logit = static_cast<float>((random.uniform() + random.uniform() + random.uniform() - 1.5) * spread);
+    logit =
+        static_cast<float>((random.uniform() + random.uniform() + random.uniform() - 1.5) * spread);
   }
   return row;
 }
@@ -27,14 +28,17 @@ std::vector<float> random_row(std::uint64_t seed, std::size_t size, double sprea
 std::vector<double> analytic(std::span<const float> logits, const Sampling& s) {
   std::vector<std::size_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0U);
-  std::ranges::stable_sort(order, [&](auto a, auto b) { return logits[a] > logits[b]; });
+  std::ranges::sort(order, [&](auto a, auto b) {
+    return logits[a] != logits[b] ? logits[a] > logits[b] : a < b;
+  });
   std::vector<double> p(logits.size(), 0.0);
   const auto normalize = [&] {
     const double sum = std::accumulate(p.begin(), p.end(), 0.0);
     std::ranges::for_each(p, [sum](double& x) { x /= sum; });
   };
   for (std::size_t i = 0; i < p.size(); ++i) {
-    p[i] = std::exp((static_cast<double>(logits[i]) - static_cast<double>(logits[order[0]])) / s.temperature);
+    p[i] = std::exp((static_cast<double>(logits[i]) - static_cast<double>(logits[order[0]])) /
+                    s.temperature);
   }
   for (std::size_t i = 0; s.top_k > 0 && i < order.size(); ++i) {
     p[order[i]] = std::cmp_less(i, s.top_k) ? p[order[i]] : 0.0;
@@ -55,7 +59,8 @@ std::vector<double> analytic(std::span<const float> logits, const Sampling& s) {
 }
 
 double chi_square_limit(double degrees) {
-  return degrees + 5.0 * std::sqrt(2.0 * degrees);  // about one in a million, and the seeds are fixed
+  return degrees +
+         5.0 * std::sqrt(2.0 * degrees);  // about one in a million, and the seeds are fixed
 }
 
 void expect_distribution(const Sampling& sampling, std::uint64_t seed) {
@@ -184,7 +189,8 @@ TEST(Sampler, PenaltiesFollowTheReference) {
         double& logit = expected[static_cast<std::size_t>(id)];
         const auto count = std::ranges::count(output, id);
         if (count > 0 || std::ranges::count(prompt, id) > 0) {
-          logit = logit > 0 ? logit / sampling.repetition_penalty : logit * sampling.repetition_penalty;
+          logit =
+              logit > 0 ? logit / sampling.repetition_penalty : logit * sampling.repetition_penalty;
         }
         logit -= sampling.frequency_penalty * static_cast<double>(count);
         logit -= count > 0 ? sampling.presence_penalty : 0.0;
@@ -242,7 +248,7 @@ TEST(Sampler, EndTokensAreMaskedUntilMinTokens) {
   row[5] = 5.0F;
   const std::vector<std::int32_t> ends{4};
   for (const double temperature : {0.0, 1.0}) {
-    Sampler sampler({.temperature = temperature, .min_tokens = 3, .seed = 1}, {}, ends, 0);
+    Sampler sampler({.temperature = temperature, .seed = 1, .min_tokens = 3}, {}, ends, 0);
     SamplerScratch scratch;
     for (std::uint64_t i = 0; i < 3; ++i) {
       EXPECT_NE(sampler.next(row, i, scratch)->id, 4);

@@ -1,11 +1,11 @@
-// The scheduling rules. Progress: the oldest running sequence may take pages from every other one, and
-// alone it fits the pool, so it finishes; then the next is the oldest.
+// The scheduling rules. Progress: the oldest running sequence may take pages from every other one,
+// and alone it fits the pool, so it finishes; then the next is the oldest.
 #include "engine/scheduler.h"
+
+#include "base/check.h"
 
 #include <algorithm>
 #include <utility>
-
-#include "base/check.h"
 
 namespace genesis::engine {
 
@@ -86,8 +86,8 @@ std::int32_t Scheduler::plan_prompts(std::vector<StepPart>& parts) {
       GENESIS_CHECK(victim != id);
       std::erase_if(parts, [victim](const StepPart& part) { return part.id == victim; });
     }
-    const std::int32_t count = std::min(
-        {entry.known - entry.computed, budget, entry.chunk_limit, room_in(entry)});
+    const std::int32_t count =
+        std::min({entry.known - entry.computed, budget, entry.chunk_limit, room_in(entry)});
     if (count > 0) {
       add_part(parts, id, count);
       budget -= count;
@@ -101,8 +101,7 @@ void Scheduler::admit(std::vector<StepPart>& parts, std::int32_t budget) {
     const SequenceId id = waiting_.front();
     Entry& entry = entries_.at(id);
     // A newcomer that eats the pages of those already running would only be thrown out again.
-    if (!running_.empty() &&
-        pages_for(entry.known + 1) + pages_spoken_for() > pool_.free_pages()) {
+    if (!running_.empty() && pages_for(entry.known + 1) + pages_spoken_for() > pool_.free_pages()) {
       return;
     }
     waiting_.pop_front();
@@ -158,7 +157,8 @@ std::int32_t Scheduler::room_in(const Entry& entry) const {
   return pages * options_.page_tokens - entry.computed;
 }
 
-// Pages that the running sequences will need soon: the rest of their prompts and one page each beyond.
+// Pages that the running sequences will need soon: the rest of their prompts and one page each
+// beyond.
 std::int32_t Scheduler::pages_spoken_for() const {
   std::int32_t pages = 0;
   for (const SequenceId id : running_) {

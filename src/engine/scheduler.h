@@ -1,11 +1,15 @@
 // Scheduler: which sequence computes how many tokens in the next step, and on which KV pages.
 //
-// Pure: numbers in, numbers out; no clock, no tensor, no text, so a schedule can be replayed. Per step
-// every decoding sequence gets one token, then prompts are cut into chunks under a token budget (decode
-// first, as in vLLM v1 and SGLang). Pages are taken as positions are reached, never reserved for
-// max_tokens; when they run out the youngest sequence gives its pages back and later recomputes from
-// its own tokens (prompt and generated), which the Runner's contract makes invisible in the output.
+// Pure: numbers in, numbers out; no clock, no tensor, no text, so a schedule can be replayed. Per
+// step every decoding sequence gets one token, then prompts are cut into chunks under a token
+// budget (decode first, as in vLLM v1 and SGLang). Pages are taken as positions are reached, never
+// reserved for max_tokens; when they run out the youngest sequence gives its pages back and later
+// recomputes from its own tokens (prompt and generated), which the Runner's contract makes
+// invisible in the output.
 #pragma once
+
+#include "engine/block_pool.h"
+#include "engine/sequence_id.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -13,9 +17,6 @@
 #include <span>
 #include <unordered_map>
 #include <vector>
-
-#include "engine/block_pool.h"
-#include "engine/sequence_id.h"
 
 namespace genesis::engine {
 
@@ -40,8 +41,8 @@ class Scheduler {
  public:
   explicit Scheduler(SchedulerOptions options);
 
-  // `tokens` are known (the prompt); of them at most `chunk_limit` are computed in one step. Ids must
-  // grow. The sequence must fit the pool alone at its longest: the caller has checked that.
+  // `tokens` are known (the prompt); of them at most `chunk_limit` are computed in one step. Ids
+  // must grow. The sequence must fit the pool alone at its longest: the caller has checked that.
   void add(SequenceId id, std::int32_t tokens, std::int32_t chunk_limit);
   // Finished or aborted, in whatever phase; its pages are free at once.
   void remove(SequenceId id);
@@ -63,7 +64,8 @@ class Scheduler {
 
   std::uint64_t preemptions() const { return preemptions_; }
 
-  // Stops the process when pages, queue order or counts do not add up. For tests: it walks everything.
+  // Stops the process when pages, queue order or counts do not add up. For tests: it walks
+  // everything.
   void check_invariants() const;
 
  private:

@@ -1,11 +1,11 @@
 // What a sequence knows about itself.
 #include "engine/sequence.h"
 
+#include "engine/softmax.h"
+
 #include <algorithm>
 #include <limits>
 #include <utility>
-
-#include "engine/softmax.h"
 
 namespace genesis::engine {
 

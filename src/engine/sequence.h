@@ -1,21 +1,21 @@
 // Sequence: one choice in the making, with its tokens, its sampler and who listens.
 #pragma once
 
+#include "engine/engine.h"
+#include "engine/sampler.h"
+#include "engine/scheduler.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <vector>
 
-#include "engine/engine.h"
-#include "engine/sampler.h"
-#include "engine/scheduler.h"
-
 namespace genesis::engine {
 
 // Made on the caller's thread, then lives on the step thread.
 struct Sequence {
-  SequenceId id = 0;                  // given at the door
-  std::vector<std::int32_t> tokens;   // prompt and output
+  SequenceId id = 0;                 // given at the door
+  std::vector<std::int32_t> tokens;  // prompt and output
   std::size_t prompt_size = 0;
   std::int32_t max_output = 0;
   std::vector<std::int32_t> end_ids;  // empty with ignore_eos

@@ -1,11 +1,11 @@
 // Passes over a row of logits.
 #include "engine/softmax.h"
 
+#include "base/check.h"
+
 #include <algorithm>
 #include <bit>
 #include <cmath>
-
-#include "base/check.h"
 
 namespace genesis::engine {
 
@@ -15,8 +15,8 @@ namespace {
 constexpr float kLowestExponent = -87.0F;
 
 // exp(x) for x in [-87, 0], relative error below 2e-7. Range reduction by ln 2 in two parts and the
-// degree-5 polynomial of Cephes' expf (netlib.org/cephes, single/expf.c). No branch and no libm call,
-// so a loop over it is vectorized.
+// degree-5 polynomial of Cephes' expf (netlib.org/cephes, single/expf.c). No branch and no libm
+// call, so a loop over it is vectorized.
 inline float exp_nonpositive(float x) {
   constexpr float kLog2E = 1.44269504088896341F;
   constexpr float kLn2High = 0.693359375F;
@@ -32,7 +32,8 @@ inline float exp_nonpositive(float x) {
   p = p * r + 1.6666665459e-1F;
   p = p * r + 5.0000001201e-1F;
   const float base = p * r * r + r + 1.0F;
-  const std::int32_t exponent = std::bit_cast<std::int32_t>(shifted) - std::bit_cast<std::int32_t>(kRound);
+  const std::int32_t exponent =
+      std::bit_cast<std::int32_t>(shifted) - std::bit_cast<std::int32_t>(kRound);
   return std::bit_cast<float>(std::bit_cast<std::int32_t>(base) + exponent * (1 << 23));
 }
 

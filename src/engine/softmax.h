@@ -1,14 +1,14 @@
-// The numeric half of sampling: one pass over a row of logits each, written so that the compiler can
-// use vector instructions; no allocation beyond the result.
+// The numeric half of sampling: one pass over a row of logits each, written so that the compiler
+// can use vector instructions; no allocation beyond the result.
 #pragma once
+
+#include "api/chat.h"
+#include "base/result.h"
 
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
-
-#include "api/chat.h"
-#include "base/result.h"
 
 namespace genesis::engine {
 
@@ -18,8 +18,8 @@ struct Candidate {
   float logit = 0;
 };
 
-// Candidates in order of preference: higher logit first, at a tie the lower id. One rule everywhere, so
-// that greedy, top-k, top-p and the alternatives of logprobs agree.
+// Candidates in order of preference: higher logit first, at a tie the lower id. One rule
+// everywhere, so that greedy, top-k, top-p and the alternatives of logprobs agree.
 inline bool preferred(const Candidate& a, const Candidate& b) {
   return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
 }
@@ -33,8 +33,8 @@ Candidate argmax(std::span<const float> logits);
 // The `count` most preferred tokens in order; at most all of them.
 std::vector<Candidate> top_candidates(std::span<const float> logits, std::size_t count);
 
-// Writes exp((logit - max) * inverse_temperature) and returns the sum. The largest weight is exactly 1;
-// weights below e^-87 are 0.
+// Writes exp((logit - max) * inverse_temperature) and returns the sum. The largest weight is
+// exactly 1; weights below e^-87 are 0.
 double softmax_weights(std::span<const float> logits,
                        float max,
                        float inverse_temperature,
@@ -44,7 +44,8 @@ double softmax_weights(std::span<const float> logits,
 double log_sum_exp(std::span<const float> logits);
 
 // Log-softmax of the raw logits at `id`, with the `top` most probable alternatives. "Raw": before
-// penalties, bias, temperature and truncation, as OpenAI and vLLM (logprobs_mode raw_logprobs) tell it.
+// penalties, bias, temperature and truncation, as OpenAI and vLLM (logprobs_mode raw_logprobs) tell
+// it.
 TokenInfo token_logprobs(std::span<const float> logits, std::int32_t id, int top);
 
 }  // namespace genesis::engine

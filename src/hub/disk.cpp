@@ -1,17 +1,16 @@
 // Implementation over POSIX calls; every errno becomes an Error that names the path.
 #include "hub/disk.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include <fmt/format.h>
 
 #include <array>
 #include <cerrno>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <system_error>
+#include <unistd.h>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace genesis::hub {
 
@@ -21,12 +20,13 @@ std::unexpected<Error> io_error(std::string_view what,
                                 const std::filesystem::path& path,
                                 const std::error_code& code) {
   const bool full = code == std::errc::no_space_on_device || code.value() == EDQUOT;
-  const ErrorCode kind = full                                              ? ErrorCode::kResourceExhausted
+  const ErrorCode kind = full ? ErrorCode::kResourceExhausted
                          : code == std::errc::no_such_file_or_directory ? ErrorCode::kNotFound
-                                                                          : ErrorCode::kIo;
-  auto error =
-      fail_param(path.string(), fmt::format("cannot {} {}: {}", what, path.string(), code.message()), kind);
-  error.error().hint = full ? "free some disk space, then run the same command: it goes on where it stopped" : "";
+                                                                        : ErrorCode::kIo;
+  auto error = fail_param(
+      path.string(), fmt::format("cannot {} {}: {}", what, path.string(), code.message()), kind);
+  error.error().hint =
+      full ? "free some disk space, then run the same command: it goes on where it stopped" : "";
   return error;
 }
 
@@ -51,7 +51,8 @@ Result<int> open_lock(const std::filesystem::path& path) {
 }  // namespace
 
 Result<OutputFile> OutputFile::open(const std::filesystem::path& path, bool truncate) {
-  const int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | (truncate ? O_TRUNC : 0);
+  const int flags =
+      O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | (truncate ? O_TRUNC : 0);
   const int fd = ::open(path.c_str(), flags, 0600);
   struct stat info{};
   if (fd < 0 || ::fstat(fd, &info) != 0) {
@@ -72,7 +73,9 @@ OutputFile& OutputFile::operator=(OutputFile&& other) noexcept {
   return *this;
 }
 
-OutputFile::~OutputFile() { close_descriptor(fd_); }
+OutputFile::~OutputFile() {
+  close_descriptor(fd_);
+}
 
 Result<void> OutputFile::write(std::span<const std::uint8_t> bytes) {
   while (!bytes.empty()) {
@@ -137,7 +140,9 @@ FileLock& FileLock::operator=(FileLock&& other) noexcept {
   return *this;
 }
 
-FileLock::~FileLock() { close_descriptor(fd_); }
+FileLock::~FileLock() {
+  close_descriptor(fd_);
+}
 
 Result<void> make_folders(const std::filesystem::path& path) {
   std::error_code code;

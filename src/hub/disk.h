@@ -1,14 +1,14 @@
 // Disk pieces of this room: an append-only file, a lock between processes, hashing. Calls block.
 #pragma once
 
+#include "base/result.h"
+#include "base/sha256.h"
+
 #include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <span>
 #include <string>
-
-#include "base/result.h"
-#include "base/sha256.h"
 
 namespace genesis::hub {
 
@@ -27,6 +27,7 @@ class OutputFile {
   Result<void> write(std::span<const std::uint8_t> bytes);
   Result<void> clear();  // back to zero bytes
   Result<void> sync();
+
   std::int64_t size() const { return size_; }
 
  private:

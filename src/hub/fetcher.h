@@ -1,18 +1,18 @@
 // One HTTP GET with redirects followed: the seam between pulling and the network.
 #pragma once
 
+#include "base/cancel.h"
+#include "base/result.h"
+#include "base/task.h"
+#include "net/client.h"
+#include "net/http.h"
+
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "base/cancel.h"
-#include "base/result.h"
-#include "base/task.h"
-#include "net/client.h"
-#include "net/http.h"
 
 namespace genesis::hub {
 

@@ -1,6 +1,10 @@
-// The Hugging Face Hub's answers, parsed, and the choice of files; and the layout of its local cache
-// (huggingface_hub docs, "Understand caching"). Pure but for the cache look-up.
+// The Hugging Face Hub's answers, parsed, and the choice of files; and the layout of its local
+// cache (huggingface_hub docs, "Understand caching"). Pure but for the cache look-up.
 #pragma once
+
+#include "base/result.h"
+#include "hub/settings.h"
+#include "hub/source.h"
 
 #include <cstdint>
 #include <filesystem>
@@ -8,10 +12,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "base/result.h"
-#include "hub/settings.h"
-#include "hub/source.h"
 
 namespace genesis::hub {
 
@@ -35,9 +35,9 @@ std::string hub_file_url(const HubSettings& settings,
                          std::string_view commit,
                          std::string_view file);
 
-// What to fetch, the weights file first: one GGUF (the named file or quantization, else Q8_0, Q4_K_M,
-// Q4_1, else the first), or model.safetensors with config.json and tokenizer.json. Errors list what is
-// there; split weights are kUnsupported.
+// What to fetch, the weights file first: one GGUF (the named file or quantization, else Q8_0,
+// Q4_K_M, Q4_1, else the first), or model.safetensors with config.json and tokenizer.json. Errors
+// list what is there; split weights are kUnsupported.
 Result<std::vector<HubFile>> choose_hub_files(const std::vector<HubFile>& files,
                                               const ModelSource& source);
 

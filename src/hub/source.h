@@ -1,4 +1,5 @@
-// Where a model comes from: the references people type, parsed. Pure; touches no disk and no network.
+// Where a model comes from: the references people type, parsed. Pure; touches no disk and no
+// network.
 //
 //   hf:org/repo[:quant-or-file][@revision]   the Hub (or HF_ENDPOINT)
 //   org/repo...                              the same
@@ -7,14 +8,14 @@
 //   smollm2                                  a short name of the built-in table
 #pragma once
 
+#include "base/result.h"
+
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "base/result.h"
 
 namespace genesis::hub {
 
@@ -34,8 +35,8 @@ struct ModelSource {
 
 // A model known by a short name: the same bits from each of its sources.
 struct KnownModel {
-  std::string_view name;   // its name in the store
-  std::string_view alias;  // a second short name
+  std::string_view name;    // its name in the store
+  std::string_view alias;   // a second short name
   std::string_view sha256;  // of the weights file, whichever source it came from
   std::span<const std::string_view> references;  // in the order to try
 };
@@ -47,11 +48,14 @@ const KnownModel& default_model();
 // What a reference stands for: sources in the order to try (more than one only for short names).
 struct ParsedReference {
   std::vector<ModelSource> sources;
-  const KnownModel* known = nullptr;  // set for a short name, and for a source of the table
+  const KnownModel* known = nullptr;  // set for a short name
 };
 
-// Errors: kInvalidArgument naming what is wrong; kNotFound for a word that is no short name, with the
-// nearest one.
+// The table's row with exactly this source (file and revision included), or null.
+const KnownModel* known_source(const ModelSource& source);
+
+// Errors: kInvalidArgument naming what is wrong; kNotFound for a word that is no short name, with
+// the nearest one.
 Result<ParsedReference> parse_reference(std::string_view text);
 
 // The words of `names` closest to `word` (edit distance), best first, at most three.

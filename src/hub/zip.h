@@ -1,6 +1,8 @@
-// Reads zip archives (PKWARE APPNOTE 6.3.10; zip64 included) out of hostile bytes: stored and deflated
-// entries. Sizes, offsets, names and ratios are checked before a byte is unpacked.
+// Reads zip archives (PKWARE APPNOTE 6.3.10; zip64 included) out of hostile bytes: stored and
+// deflated entries. Sizes, offsets, names and ratios are checked before a byte is unpacked.
 #pragma once
+
+#include "base/result.h"
 
 #include <cstdint>
 #include <functional>
@@ -9,12 +11,10 @@
 #include <string_view>
 #include <vector>
 
-#include "base/result.h"
-
 namespace genesis::hub {
 
 struct ZipEntry {
-  std::string name;  // relative, '/' between parts, no "..", unique in its archive
+  std::string name;          // relative, '/' between parts, no "..", unique in its archive
   std::uint16_t method = 0;  // 0 stored, 8 deflated
   std::uint16_t flags = 0;
   std::uint32_t crc32 = 0;

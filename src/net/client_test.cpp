@@ -14,7 +14,7 @@ using namespace std::chrono_literals;
 using boost::asio::ip::tcp;
 
 class ClientTest : public NetTest {
- protected:
+ public:
   Client client_{io_.get_executor(), {}};
 
   std::string ask(ClientRequest request) { return text_of(run(fetch(client_, std::move(request)))); }
@@ -125,7 +125,7 @@ TEST_F(ClientTest, ACutAnswerIsAnError) {
   }
   script("HTTP/1.1 200 OK\r\n\r\nabc", true);
   EXPECT_EQ(ask(get("/")), "abc") << "close-delimited";
-  script("<html>", true);
+  script("<html><body>not HTTP at all</body></html>", true);
   EXPECT_EQ(ask(get("/")), "upstream");
 }
 

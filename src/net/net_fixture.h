@@ -19,7 +19,7 @@
 namespace genesis::net {
 
 class NetTest : public ::testing::Test {
- protected:
+ public:
   ~NetTest() override;
 
   // Runs the loop until `task` is over. A test that hangs aborts after a minute.

@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <boost/asio/buffer.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <gtest/gtest.h>
 
 #include "net/net_fixture.h"
@@ -16,7 +18,7 @@ using namespace std::chrono_literals;
 using boost::asio::ip::tcp;
 
 class ServerTest : public NetTest {
- protected:
+ public:
   // The bytes the server sends for `request`, which must make it close.
   std::string answer(std::string request) { return run(raw_exchange(std::move(request))); }
 };

@@ -1,15 +1,17 @@
 #include "server/access.h"
 
-#include <algorithm>
-
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+
+#include <algorithm>
 
 namespace genesis::server {
 
 namespace {
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
 
 bool equal_no_case(std::string_view a, std::string_view b) {
   return std::ranges::equal(a, b, {}, lower, lower);
@@ -100,10 +102,15 @@ Result<Principal> authorize(Access access,
   GENESIS_TRY(const auto token, request_token(request.headers));
   if (token) {
     GENESIS_TRY(auto principal, auth.authenticate(*token));
+    // A placeholder that stands for no key gets no more trust than no key.
+    if (principal.key_id == kKeylessId && !request.from_unix_socket) {
+      GENESIS_TRY_VOID(check_browser_guard(request.headers, options));
+    }
     if (access == Access::kAdmin && !principal.admin) {
-      return fail(ErrorCode::kPermissionDenied,
-                  "this route needs an admin key",
-                  "the first start of 'genesis serve' made one; 'genesis key create --admin' another");
+      return fail(
+          ErrorCode::kPermissionDenied,
+          "this route needs an admin key",
+          "the first start of 'genesis serve' made one; 'genesis key create --admin' another");
     }
     return principal;
   }

@@ -1,14 +1,14 @@
 // Who may call what: keys, and the browser guard of keyless loopback.
 #pragma once
 
+#include "base/result.h"
+#include "net/server.h"
+#include "server/gateway.h"
+
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "base/result.h"
-#include "net/server.h"
-#include "server/gateway.h"
 
 namespace genesis::server {
 
@@ -22,7 +22,8 @@ bool host_allowed(std::string_view host, const std::vector<std::string>& allowed
 
 // Decides one request. Public rows pass. Inference rows need a key when `require_key`; without it a
 // request without key passes from a Unix socket or with a known Host and no foreign Origin (against
-// DNS rebinding and cross-site posts), and a wrong key is still refused. Admin rows need an admin key.
+// DNS rebinding and cross-site posts), and a wrong key is still refused. Admin rows need an admin
+// key.
 Result<Principal> authorize(Access access,
                             const net::ServerRequest& request,
                             const GatewayOptions& options,

@@ -2,15 +2,15 @@
 // (StreamFormat), of which each dialect has one.
 #pragma once
 
-#include <cstdint>
-#include <optional>
-#include <string>
-#include <vector>
-
 #include "api/chat.h"
 #include "base/result.h"
 #include "server/call.h"
 #include "server/tool_calls.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
 
 namespace genesis::server {
 
@@ -19,10 +19,10 @@ inline constexpr std::size_t kMaxAnswerBytes = 64 * 1024 * 1024;
 
 // What every object of one answer repeats.
 struct AnswerMeta {
-  const InferenceCall& call;   // outlives the answer
-  std::string id;              // "chatcmpl-...", "cmpl-..."
-  std::int64_t created = 0;    // unix seconds
-  std::string fingerprint;     // stable per build
+  const InferenceCall& call;  // outlives the answer
+  std::string id;             // "chatcmpl-...", "cmpl-..."
+  std::int64_t created = 0;   // unix seconds
+  std::string fingerprint;    // stable per build
 };
 
 struct CollectedChoice {

@@ -53,8 +53,12 @@ std::unexpected<Error> AnswerSink::give_up() {
   return fail(ErrorCode::kCancelled, "the client closed the connection");
 }
 
-Task<Result<void>> CollectSink::on_begin(const ServedBy&) { co_return Result<void>(); }
+Task<Result<void>> CollectSink::on_begin(const ServedBy&) {
+  co_return Result<void>();
+}
 
-Task<Result<void>> CollectSink::on_delta(const ChatDelta& delta) { co_return answer_.add(delta); }
+Task<Result<void>> CollectSink::on_delta(const ChatDelta& delta) {
+  co_return answer_.add(delta);
+}
 
 }  // namespace genesis::server

@@ -1,11 +1,6 @@
-// The server's ends of a ChatSink: guards what the model may say, and either streams it to the client
-// or collects it. Lives in the handler's coroutine, on the io thread.
+// The server's ends of a ChatSink: guards what the model may say, and either streams it to the
+// client or collects it. Lives in the handler's coroutine, on the io thread.
 #pragma once
-
-#include <memory>
-#include <optional>
-#include <string>
-#include <vector>
 
 #include "api/chat.h"
 #include "base/cancel.h"
@@ -13,11 +8,16 @@
 #include "net/server.h"
 #include "server/answer.h"
 
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
 namespace genesis::server {
 
 // When things happened, for metrics, headers and the log.
 struct AnswerTimes {
-  std::optional<SteadyTime> begun;        // the commit point
+  std::optional<SteadyTime> begun;  // the commit point
   std::optional<SteadyTime> first_token;
 };
 
@@ -39,6 +39,7 @@ class AnswerSink : public ChatSink {
 
   // True when every choice has finished.
   bool complete() const;
+
   // The finish of choice 0, for the log.
   std::optional<FinishReason> finish() const { return finishes_.front(); }
 

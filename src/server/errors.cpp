@@ -1,11 +1,11 @@
 #include "server/errors.h"
 
-#include <array>
+#include "base/check.h"
+#include "base/json.h"
 
 #include <fmt/format.h>
 
-#include "base/check.h"
-#include "base/json.h"
+#include <array>
 
 namespace genesis::server {
 
@@ -61,7 +61,12 @@ constexpr std::array<ErrorRow, 20> kRows{{
      "insufficient_quota"},
     {ErrorCode::kUnavailable, 503, "service_unavailable", "unavailable", 503, "generation"},
     {ErrorCode::kTimeout, 504, "timeout_error", "timeout", 504, "generation"},
-    {ErrorCode::kCancelled, kStatusClientGone, "cancelled", "cancelled", kStatusClientGone, "cancelled"},
+    {ErrorCode::kCancelled,
+     kStatusClientGone,
+     "cancelled",
+     "cancelled",
+     kStatusClientGone,
+     "cancelled"},
     {ErrorCode::kUpstream, 502, "upstream_error", "upstream_error", 424, "generation"},
     {ErrorCode::kDataLoss, 500, "server_error", "data_loss", 424, "generation"},
     {ErrorCode::kResourceExhausted,

@@ -1,13 +1,13 @@
 // One request and its response on the way through the server, with the two ways to answer it whole.
 #pragma once
 
-#include <string_view>
-
 #include "base/task.h"
 #include "net/server.h"
 #include "server/errors.h"
 #include "server/gateway.h"
 #include "server/request_record.h"
+
+#include <string_view>
 
 namespace genesis::server {
 

@@ -1,11 +1,11 @@
 #include "server/fields.h"
 
-#include <limits>
+#include "base/json.h"
 
 #include <boost/json.hpp>
 #include <fmt/format.h>
 
-#include "base/json.h"
+#include <limits>
 
 namespace genesis::server {
 

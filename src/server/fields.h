@@ -1,15 +1,15 @@
 // Typed reads that the parsers of the dialects share, on top of base/json.h's.
 #pragma once
 
+#include "base/result.h"
+
+#include <boost/json/fwd.hpp>
+
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <boost/json/fwd.hpp>
-
-#include "base/result.h"
 
 namespace genesis::server {
 

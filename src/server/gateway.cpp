@@ -1,16 +1,16 @@
 // The router table and the way of every request through it.
 #include "server/gateway.h"
 
-#include <algorithm>
-
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
 #include "base/random.h"
 #include "server/access.h"
 #include "server/exchange.h"
 #include "server/inference.h"
 #include "server/service_routes.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
 
 namespace genesis::server {
 
@@ -40,9 +40,9 @@ bool matches(const Route& route, std::string_view path) {
 // A client's id is kept for the log when it is a plain word.
 std::string plain_word(std::string_view text) {
   const bool plain = text.size() <= 64 && std::ranges::all_of(text, [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-           c == '_' || c == '-';
-  });
+                       return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                              (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+                     });
   return plain ? std::string(text) : std::string();
 }
 
@@ -62,13 +62,17 @@ struct Gateway::Impl {
       : options(std::move(gateway_options)),
         ports(std::move(gateway_ports)),
         metrics(ports.metrics),
-        inference{.executor = std::move(executor), .options = options, .ports = ports, .metrics = metrics} {
+        inference{.executor = std::move(executor),
+                  .options = options,
+                  .ports = ports,
+                  .metrics = metrics} {
     add_service_routes();
     add_inference_routes();
     for (const AdminRoute& route : ports.admin_routes) {
-      table.push_back({route.method, route.path, Access::kAdmin, Wire::kOpenAi, [&route](Exchange& x) {
-                         return serve_admin(route, x);
-                       }});
+      table.push_back(
+          {route.method, route.path, Access::kAdmin, Wire::kOpenAi, [&route](Exchange& x) {
+             return serve_admin(route, x);
+           }});
     }
   }
 
@@ -102,9 +106,10 @@ struct Gateway::Impl {
 
   void add_inference_routes() {
     const auto post = [&](std::string path, Wire wire, InferenceRoute route) {
-      table.push_back({"POST", std::move(path), Access::kInference, wire, [this, route](Exchange& x) {
-                         return serve_inference(inference, x, route);
-                       }});
+      table.push_back(
+          {"POST", std::move(path), Access::kInference, wire, [this, route](Exchange& x) {
+             return serve_inference(inference, x, route);
+           }});
     };
     post("/v1/chat/completions", Wire::kOpenAi, InferenceRoute::kChat);
     post("/v1/completions", Wire::kOpenAi, InferenceRoute::kCompletion);

@@ -1,6 +1,14 @@
-// Every inbound route: dialect <-> api types, authentication, SSE. Sees only ports, so the same code
-// serves the gateway and a single engine process.
+// Every inbound route: dialect <-> api types, authentication, SSE. Sees only ports, so the same
+// code serves the gateway and a single engine process.
 #pragma once
+
+#include "api/catalog.h"
+#include "api/chat.h"
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "base/result.h"
+#include "base/task.h"
+#include "net/server.h"
 
 #include <chrono>
 #include <cstdint>
@@ -11,25 +19,18 @@
 #include <string_view>
 #include <vector>
 
-#include "api/catalog.h"
-#include "api/chat.h"
-#include "base/clock.h"
-#include "base/metrics.h"
-#include "base/result.h"
-#include "base/task.h"
-#include "net/server.h"
-
 namespace genesis::server {
 
 // Who is asking, after authentication.
 struct Principal {
-  std::string key_id;   // "local" without a key on loopback
+  std::string key_id;  // "local" without a key on loopback
   std::string tenant;
   bool admin = false;
   std::vector<std::string> models;  // empty = all routes and models
 };
 
-// Checks keys. `token` is the bearer token, or nullopt when none was sent.
+// Checks keys. `token` is the bearer token, or nullopt when none was sent. A word that merely fills a
+// client's key field may be answered with kKeylessId where keys are not required.
 class Authenticator {
  public:
   virtual ~Authenticator() = default;
@@ -61,7 +62,7 @@ struct AdminRoute {
 
 struct GatewayOptions {
   std::string version;
-  std::string default_model = "auto";  // used by dialects that carry no `model`
+  std::string default_model = "auto";      // used by dialects that carry no `model`
   std::vector<std::string> allowed_hosts;  // Host header allow-list for keyless loopback access
   bool require_key = false;                // true when bound beyond loopback
   int max_concurrent = 1024;               // requests in flight; above it 429 with Retry-After

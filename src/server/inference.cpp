@@ -1,10 +1,5 @@
 #include "server/inference.h"
 
-#include <algorithm>
-#include <array>
-
-#include <fmt/format.h>
-
 #include "base/random.h"
 #include "server/access.h"
 #include "server/parse_openai.h"
@@ -12,6 +7,11 @@
 #include "server/stream_sink.h"
 #include "server/write_openai.h"
 #include "server/write_tgi.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
 
 namespace genesis::server {
 
@@ -85,6 +85,9 @@ Result<InferenceCall> prepare(const InferenceContext& context, Exchange& x, Infe
   request.id = x.record.id;
   request.tenant = x.principal.tenant;
   request.key_id = x.principal.key_id;
+  if (!x.principal.models.empty()) {
+    request.allowed_models = std::make_shared<const std::vector<std::string>>(x.principal.models);
+  }
   request.deadline = context.ports.clock.steady() + context.options.total_budget;
   if (call.wire.sampled && !request.sampling.seed) {
     request.sampling.seed = draw_seed();
@@ -94,7 +97,8 @@ Result<InferenceCall> prepare(const InferenceContext& context, Exchange& x, Infe
 }
 
 AnswerMeta make_meta(const InferenceContext& context, const InferenceCall& call) {
-  const std::string_view prefix = call.request.dialect == Dialect::kOpenAiChat ? "chatcmpl-" : "cmpl-";
+  const std::string_view prefix =
+      call.request.dialect == Dialect::kOpenAiChat ? "chatcmpl-" : "cmpl-";
   std::string_view serial = call.request.id;
   serial.remove_prefix(std::min(serial.size(), std::string_view("req-").size()));
   return AnswerMeta{.call = call,
@@ -120,9 +124,12 @@ std::int64_t count_characters(std::string_view text) {
       text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; });
 }
 
-void add_compute_headers(const InferenceContext& context, const InferenceCall& call, net::Headers& headers) {
+void add_compute_headers(const InferenceContext& context,
+                         const InferenceCall& call,
+                         net::Headers& headers) {
   headers.add("x-compute-type", header_safe(context.ports.info().isa));
-  headers.add("x-compute-characters", fmt::format("{}", count_characters(call.request.input->prompt)));
+  headers.add("x-compute-characters",
+              fmt::format("{}", count_characters(call.request.input->prompt)));
 }
 
 // TGI's timing headers of a whole answer; milliseconds, x-compute-time in seconds.
@@ -148,7 +155,8 @@ Result<Usage> checked(Result<Usage> outcome, const AnswerSink& sink, const Infer
   if (outcome && !sink.complete()) {
     return std::unexpected(incomplete_answer());
   }
-  if (!outcome && outcome.error().code == ErrorCode::kContextLength && outcome.error().param.empty()) {
+  if (!outcome && outcome.error().code == ErrorCode::kContextLength &&
+      outcome.error().param.empty()) {
     const Dialect dialect = call.request.dialect;
     outcome.error().param = dialect == Dialect::kOpenAiChat         ? "messages"
                             : dialect == Dialect::kOpenAiCompletion ? "prompt"
@@ -164,13 +172,16 @@ void note(Exchange& x, const AnswerSink& sink, const Result<Usage>& outcome) {
   if (outcome) {
     x.record.usage = *outcome;
     const FinishReason finish = sink.finish().value_or(FinishReason::kStop);
-    x.record.finish = finish == FinishReason::kStopSequence ? "stop_sequence" : openai_finish(finish);
+    x.record.finish =
+        finish == FinishReason::kStopSequence ? "stop_sequence" : openai_finish(finish);
   } else {
     x.record.finish = error_code_name(outcome.error().code);
   }
 }
 
-bool client_gone(const Exchange& x) { return x.response.client_gone().cancelled(); }
+bool client_gone(const Exchange& x) {
+  return x.response.client_gone().cancelled();
+}
 
 void note_client_gone(Exchange& x) {
   x.record.status = kStatusClientGone;
@@ -207,7 +218,8 @@ Task<void> collect_answer(InferenceContext& context,
                           const AnswerMeta& meta,
                           InferenceRoute route) {
   CollectSink sink(meta.call.request, x.response, context.ports.clock);
-  auto outcome = checked(co_await context.ports.chat.chat(meta.call.request, sink), sink, meta.call);
+  auto outcome =
+      checked(co_await context.ports.chat.chat(meta.call.request, sink), sink, meta.call);
   note(x, sink, outcome);
   if (client_gone(x)) {
     note_client_gone(x);
@@ -245,7 +257,8 @@ Task<void> stream_answer(InferenceContext& context, Exchange& x, const AnswerMet
     }
     return headers;
   });
-  auto outcome = checked(co_await context.ports.chat.chat(meta.call.request, sink), sink, meta.call);
+  auto outcome =
+      checked(co_await context.ports.chat.chat(meta.call.request, sink), sink, meta.call);
   note(x, sink, outcome);
   if (client_gone(x) || sink.cancel_token().cancelled()) {
     note_client_gone(x);

@@ -1,19 +1,19 @@
 // The inference routes: one straight line from body to answer, the same for every dialect.
 #pragma once
 
-#include <cstdint>
-
 #include "base/task.h"
 #include "server/exchange.h"
 #include "server/gateway.h"
 #include "server/request_record.h"
+
+#include <cstdint>
 
 namespace genesis::server {
 
 enum class InferenceRoute : std::uint8_t {
   kChat,
   kCompletion,
-  kTgiCompat,          // POST /: an array of one, or an event stream
+  kTgiCompat,  // POST /: an array of one, or an event stream
   kTgiGenerate,
   kTgiGenerateStream,
 };

@@ -1,11 +1,11 @@
 // The two OpenAI event streams. Per token only strings are appended: prefix, index, delta, suffix.
-#include <algorithm>
-#include <vector>
+#include "base/json.h"
+#include "server/write_openai.h"
 
 #include <fmt/format.h>
 
-#include "base/json.h"
-#include "server/write_openai.h"
+#include <algorithm>
+#include <vector>
 
 namespace genesis::server {
 

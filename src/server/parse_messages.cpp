@@ -1,10 +1,10 @@
 #include "server/parse_messages.h"
 
-#include <boost/json.hpp>
-#include <fmt/format.h>
-
 #include "base/json.h"
 #include "server/fields.h"
+
+#include <boost/json.hpp>
+#include <fmt/format.h>
 
 namespace genesis::server {
 
@@ -89,7 +89,8 @@ Result<std::string> parse_tool_calls(const json::object& message, const std::str
     const json::object* call = (*calls)[i].if_object();
     if (call == nullptr || call->if_contains("function") == nullptr ||
         !call->at("function").is_object()) {
-      return fail_param(place, fmt::format("'{}' must be an object with a 'function' object", place));
+      return fail_param(place,
+                        fmt::format("'{}' must be an object with a 'function' object", place));
     }
   }
   return calls->empty() ? std::string() : json::serialize(*calls);

@@ -1,17 +1,18 @@
 // The `messages` array of a chat request.
 #pragma once
 
-#include <vector>
+#include "api/chat.h"
+#include "base/result.h"
 
 #include <boost/json/fwd.hpp>
 
-#include "api/chat.h"
-#include "base/result.h"
+#include <vector>
 
 namespace genesis::server {
 
 // Roles system, developer (read as system), user, assistant, tool; content a string, a list of text
-// parts, or null from an assistant. Malformed history is an error that names its place, never a crash.
+// parts, or null from an assistant. Malformed history is an error that names its place, never a
+// crash.
 Result<std::vector<ChatMessage>> parse_messages(const boost::json::object& body);
 
 }  // namespace genesis::server

@@ -1,14 +1,14 @@
 #include "server/parse_openai.h"
 
-#include <limits>
-
-#include <boost/json.hpp>
-#include <fmt/format.h>
-
 #include "base/json.h"
 #include "server/fields.h"
 #include "server/parse_messages.h"
 #include "server/parse_sampling.h"
+
+#include <boost/json.hpp>
+#include <fmt/format.h>
+
+#include <limits>
 
 namespace genesis::server {
 
@@ -16,9 +16,9 @@ namespace json = boost::json;
 
 namespace {
 
-constexpr int kMaxChoices = 8;             // ChatRequest::n
+constexpr int kMaxChoices = 8;              // ChatRequest::n
 constexpr std::size_t kMaxModelName = 256;  // longer than any hub name with revision and file
-constexpr int kMaxCompletionLogprobs = 5;  // OpenAI's limit of the older route
+constexpr int kMaxCompletionLogprobs = 5;   // OpenAI's limit of the older route
 
 // `stream`, `n`, `model` and the stream options, which both routes have.
 Result<InferenceCall> parse_common(const json::object& body) {
@@ -34,7 +34,8 @@ Result<InferenceCall> parse_common(const json::object& body) {
   GENESIS_TRY(const auto n, get_int(body, "n"));
   request.n = n.value_or(1);
   if (request.n < 1 || request.n > kMaxChoices) {
-    return fail_param("n", fmt::format("'n' must be between 1 and {}, not {}", kMaxChoices, request.n));
+    return fail_param("n",
+                      fmt::format("'n' must be between 1 and {}, not {}", kMaxChoices, request.n));
   }
   if (is_given(body, "stream_options")) {
     const json::object* options = body.at("stream_options").if_object();
@@ -61,7 +62,8 @@ Result<void> read_chat_logprobs(const json::object& body, Sampling& sampling) {
   return {};
 }
 
-// The `tools` array byte for byte, for templates and upstreams; last one wins as in the parsed tree.
+// The `tools` array byte for byte, for templates and upstreams; last one wins as in the parsed
+// tree.
 Result<std::string> raw_tools(std::string_view text, const json::object& body) {
   if (!is_given(body, "tools")) {
     return std::string();
@@ -154,10 +156,10 @@ Result<void> read_completion_logprobs(const json::object& body, ChatRequest& req
   GENESIS_TRY(const auto echo, get_bool(body, "echo"));
   request.echo = echo.value_or(false);
   if (logprobs && (*logprobs < 0 || *logprobs > kMaxCompletionLogprobs)) {
-    return fail_param("logprobs",
-                      fmt::format("'logprobs' must be between 0 and {}, not {}",
-                                  kMaxCompletionLogprobs,
-                                  *logprobs));
+    return fail_param(
+        "logprobs",
+        fmt::format(
+            "'logprobs' must be between 0 and {}, not {}", kMaxCompletionLogprobs, *logprobs));
   }
   request.sampling.want_logprobs = logprobs.has_value();
   request.sampling.top_logprobs = logprobs.value_or(0);

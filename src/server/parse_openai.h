@@ -4,10 +4,10 @@
 // min_p, repetition_penalty, min_tokens, ignore_eos, return_token_ids, include_stop_str_in_output).
 #pragma once
 
-#include <string_view>
-
 #include "base/result.h"
 #include "server/call.h"
+
+#include <string_view>
 
 namespace genesis::server {
 

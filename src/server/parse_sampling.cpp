@@ -1,12 +1,12 @@
 #include "server/parse_sampling.h"
 
-#include <charconv>
+#include "base/json.h"
+#include "server/fields.h"
 
 #include <boost/json.hpp>
 #include <fmt/format.h>
 
-#include "base/json.h"
-#include "server/fields.h"
+#include <charconv>
 
 namespace genesis::server {
 
@@ -53,14 +53,16 @@ Result<std::optional<int>> parse_max_tokens(const json::object& body) {
       is_given(body, "max_completion_tokens") ? "max_completion_tokens" : "max_tokens";
   GENESIS_TRY(const auto value, get_int(body, key));
   if (value && *value < 1) {
-    return fail_param(std::string(key), fmt::format("'{}' must be at least 1, not {}", key, *value));
+    return fail_param(std::string(key),
+                      fmt::format("'{}' must be at least 1, not {}", key, *value));
   }
   return value;
 }
 
 Result<void> refuse_unsupported(const json::object& body) {
   const json::value* ids = body.if_contains("stop_token_ids");
-  const bool empty = ids == nullptr || ids->is_null() || (ids->is_array() && ids->get_array().empty());
+  const bool empty =
+      ids == nullptr || ids->is_null() || (ids->is_array() && ids->get_array().empty());
   if (!empty) {
     return fail_param("stop_token_ids",
                       "'stop_token_ids' is not supported; use 'stop' with the text instead",

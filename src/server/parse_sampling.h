@@ -1,10 +1,10 @@
 // The sampling words that OpenAI's two routes share.
 #pragma once
 
-#include <boost/json/fwd.hpp>
-
 #include "api/chat.h"
 #include "base/result.h"
+
+#include <boost/json/fwd.hpp>
 
 namespace genesis::server {
 

@@ -1,10 +1,10 @@
 #include "server/parse_tgi.h"
 
-#include <boost/json.hpp>
-#include <fmt/format.h>
-
 #include "base/json.h"
 #include "server/fields.h"
+
+#include <boost/json.hpp>
+#include <fmt/format.h>
 
 namespace genesis::server {
 
@@ -155,7 +155,9 @@ Result<void> read_details(const json::object& parameters, InferenceCall& call) {
   return {};
 }
 
-Result<void> read_parameters(const json::object& parameters, bool sample_default, InferenceCall& call) {
+Result<void> read_parameters(const json::object& parameters,
+                             bool sample_default,
+                             InferenceCall& call) {
   Sampling& sampling = call.request.sampling;
   GENESIS_TRY(const auto do_sample, get_bool(parameters, "do_sample", kPrefix));
   GENESIS_TRY(call.wire.sampled,

@@ -1,16 +1,16 @@
 // TGI request bodies -> InferenceCall, with TGI's rules, texts and quirks.
 // Source: text-generation-inference router/src/{lib,validation}.rs.
 //
-// Quirks kept: no `parameters` object means sampling; an object without do_sample means greedy unless
-// it holds a warper (temperature other than 1, top_k, top_p); no max_new_tokens means "until the
-// context is full"; a stop string stays in generated_text.
+// Quirks kept: no `parameters` object means sampling; an object without do_sample means greedy
+// unless it holds a warper (temperature other than 1, top_k, top_p); no max_new_tokens means "until
+// the context is full"; a stop string stays in generated_text.
 #pragma once
-
-#include <cstdint>
-#include <string_view>
 
 #include "base/result.h"
 #include "server/call.h"
+
+#include <cstdint>
+#include <string_view>
 
 namespace genesis::server {
 

@@ -1,11 +1,11 @@
 #include "server/request_record.h"
 
-#include <chrono>
-#include <vector>
+#include "base/log.h"
 
 #include <fmt/format.h>
 
-#include "base/log.h"
+#include <chrono>
+#include <vector>
 
 namespace genesis::server {
 
@@ -60,12 +60,10 @@ RequestMetrics::RequestMetrics(MetricsRegistry& registry)
       time_per_token_(registry.histogram("tgi_request_mean_time_per_token_duration",
                                          "Seconds per generated token",
                                          duration_bounds())),
-      generated_tokens_(registry.histogram("tgi_request_generated_tokens",
-                                           "Generated tokens per request",
-                                           token_bounds())),
-      input_length_(registry.histogram("tgi_request_input_length",
-                                       "Prompt tokens per request",
-                                       token_bounds())),
+      generated_tokens_(registry.histogram(
+          "tgi_request_generated_tokens", "Generated tokens per request", token_bounds())),
+      input_length_(registry.histogram(
+          "tgi_request_input_length", "Prompt tokens per request", token_bounds())),
       first_token_(registry.histogram("genesis_time_to_first_token_seconds",
                                       "Seconds from the request to the first token",
                                       duration_bounds())) {}

@@ -1,15 +1,15 @@
 // What is remembered of one request, and where it goes: metrics and one log line, never a prompt.
 #pragma once
 
-#include <map>
-#include <optional>
-#include <string>
-#include <string_view>
-
 #include "api/chat.h"
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "server/answer_sink.h"
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
 
 namespace genesis::server {
 
@@ -17,19 +17,20 @@ struct RequestRecord {
   std::string id;         // ours
   std::string client_id;  // the client's x-request-id when it is a plain word
   std::string key_id;
-  std::string route;      // the table's path, so that labels stay few
+  std::string route;  // the table's path, so that labels stay few
   bool inference = false;
   std::string model_asked;
   std::optional<ServedBy> served;
   Usage usage;
   int status = 0;
-  std::string finish;     // "stop", "length", ..., or an error code's name
+  std::string finish;  // "stop", "length", ..., or an error code's name
   SteadyTime started{};
   SteadyTime parsed{};
   AnswerTimes times;
 };
 
-// TGI's metric names (docs/source/reference/metrics.md there) plus our own. Series are looked up once.
+// TGI's metric names (docs/source/reference/metrics.md there) plus our own. Series are looked up
+// once.
 class RequestMetrics {
  public:
   explicit RequestMetrics(MetricsRegistry& registry);

@@ -1,12 +1,12 @@
 #include "server/service_routes.h"
 
-#include <algorithm>
-
-#include <fmt/format.h>
-
 #include "base/json.h"
 #include "server/access.h"
 #include "server/parse_tgi.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
 
 namespace genesis::server {
 
@@ -47,7 +47,9 @@ Task<void> serve_root(const GatewayOptions& options, Exchange& x) {
   co_await send_json(x, 200, w.str());
 }
 
-Task<void> serve_health(Exchange& x) { co_await send_json(x, 200, R"({"status":"ok"})"); }
+Task<void> serve_health(Exchange& x) {
+  co_await send_json(x, 200, R"({"status":"ok"})");
+}
 
 Task<void> serve_ready(const GatewayPorts& ports, Exchange& x) {
   const Readiness readiness = ports.readiness();

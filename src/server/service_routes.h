@@ -1,11 +1,11 @@
 // The small read-only routes: liveness, readiness, metrics, what is served.
 #pragma once
 
-#include <string>
-#include <string_view>
-
 #include "server/exchange.h"
 #include "server/gateway.h"
+
+#include <string>
+#include <string_view>
 
 namespace genesis::server {
 

@@ -21,7 +21,10 @@ constexpr auto kWait = asio::as_tuple(asio::use_awaitable);
 // coroutine, which may outlive the sink by one event-loop turn.
 struct StreamSink::Channel {
   Channel(const StreamSettings& settings, net::ResponseWriter& writer)
-      : response(writer), interval(settings.keep_alive), timer(settings.executor), turn(settings.executor) {
+      : response(writer),
+        interval(settings.keep_alive),
+        timer(settings.executor),
+        turn(settings.executor) {
     turn.expires_at(Timer::time_point::max());
   }
 

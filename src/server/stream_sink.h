@@ -1,12 +1,12 @@
 // An answer written to the client as it comes, as server-sent events with keep-alive comments.
 #pragma once
 
+#include "net/http.h"
+#include "server/answer_sink.h"
+
 #include <chrono>
 #include <memory>
 #include <string_view>
-
-#include "net/http.h"
-#include "server/answer_sink.h"
 
 namespace genesis::server {
 

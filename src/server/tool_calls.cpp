@@ -1,8 +1,8 @@
 #include "server/tool_calls.h"
 
-#include <boost/json.hpp>
-
 #include "base/json.h"
+
+#include <boost/json.hpp>
 
 namespace genesis::server {
 

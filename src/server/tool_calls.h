@@ -1,11 +1,11 @@
 // Puts streamed tool-call deltas together into whole calls, for answers that are not streamed.
 #pragma once
 
+#include "base/result.h"
+
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "base/result.h"
 
 namespace genesis::server {
 
@@ -15,7 +15,9 @@ class ToolCallMerger {
  public:
   // kUpstream when `deltas_json` is not such an array or holds too many calls.
   Result<void> add(std::string_view deltas_json);
+
   bool empty() const { return calls_.empty(); }
+
   // The `tool_calls` array of a message.
   std::string to_json() const;
 

@@ -1,9 +1,9 @@
 #include "server/write_openai.h"
 
+#include "base/json.h"
+
 #include <algorithm>
 #include <cmath>
-
-#include "base/json.h"
 
 namespace genesis::server {
 

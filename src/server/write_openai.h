@@ -3,13 +3,13 @@
 // as vLLM names them; reasoning under both of its names (`reasoning_content`, `reasoning`).
 #pragma once
 
+#include "api/chat.h"
+#include "server/answer.h"
+
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
-
-#include "api/chat.h"
-#include "server/answer.h"
 
 namespace genesis::server {
 

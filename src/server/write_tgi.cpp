@@ -1,8 +1,8 @@
 #include "server/write_tgi.h"
 
-#include <cmath>
-
 #include "base/json.h"
+
+#include <cmath>
 
 namespace genesis::server {
 
@@ -62,7 +62,10 @@ void write_prefill(JsonWriter& w, const std::vector<TokenInfo>& tokens) {
   w.end_array();
 }
 
-void write_ending(JsonWriter& w, const InferenceCall& call, FinishReason finish, const Usage& usage) {
+void write_ending(JsonWriter& w,
+                  const InferenceCall& call,
+                  FinishReason finish,
+                  const Usage& usage) {
   w.field("finish_reason", tgi_finish(finish));
   w.field("generated_tokens", usage.output);
   w.key("seed");
@@ -185,8 +188,14 @@ std::vector<TokenInfo> tgi_tokens(const ChatDelta& delta) {
     }
     return tokens;
   }
-  if (tokens.size() == 1 && tokens.front().special && delta.text.empty()) {
-    return tokens;
+  if (tokens.size() == 1 && delta.text.empty()) {
+    // An upstream cannot say "special"; a token that ends the answer without showing is the end
+    // token.
+    TokenInfo& only = tokens.front();
+    only.special = only.special || delta.finish == FinishReason::kStop;
+    if (only.special) {
+      return tokens;
+    }
   }
   std::string joined;
   for (const TokenInfo& token : tokens) {
@@ -215,6 +224,10 @@ std::string tgi_body(const AnswerMeta& meta, const CollectedAnswer& answer, cons
   }
   w.end_object();
   return w.take();
+}
+
+std::unique_ptr<StreamFormat> make_tgi_stream(const AnswerMeta& meta) {
+  return std::make_unique<TgiStream>(meta);
 }
 
 }  // namespace genesis::server

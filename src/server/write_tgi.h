@@ -2,12 +2,12 @@
 // Source: text-generation-inference router/src/{lib,server}.rs.
 #pragma once
 
+#include "api/chat.h"
+#include "server/answer.h"
+
 #include <memory>
 #include <string>
 #include <vector>
-
-#include "api/chat.h"
-#include "server/answer.h"
 
 namespace genesis::server {
 

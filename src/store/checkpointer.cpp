@@ -1,15 +1,13 @@
 // The writer's checkpoints, the seal that follows each, and the end of the connection.
-#include <algorithm>
-#include <numeric>
-#include <set>
-#include <utility>
-#include <vector>
-
 #include "base/log.h"
 #include "store/log_scan.h"
 #include "store/page_check.h"
 #include "store/seal.h"
 #include "store/writer.h"
+
+#include <set>
+#include <utility>
+#include <vector>
 
 namespace genesis::store {
 
@@ -22,11 +20,13 @@ struct LogPages {
   std::set<std::uint32_t> damaged;
 };
 
-LogPages pages_of(const LogScan& scan) {
+// Frames after the first `used` are not part of the log: a power cut's torn tail is no damage.
+LogPages pages_of(const LogScan& scan, int used) {
   LogPages pages;
-  for (const LogFrame& frame : scan.frames) {
+  for (int i = 0; i < std::ssize(scan.frames); ++i) {
+    const LogFrame& frame = scan.frames[static_cast<std::size_t>(i)];
     pages.changed.insert(frame.page);
-    if (frame.intact) {
+    if (frame.intact || i >= used) {
       pages.damaged.erase(frame.page);
     } else {
       pages.damaged.insert(frame.page);
@@ -53,8 +53,8 @@ Result<void> Writer::checkpoint() {
   return outcome;
 }
 
-// Copy, seal, and only then cut the log: at each point between, a page is as the seal says or in the
-// log, so dying here is never taken for damage.
+// Copy, seal, and only then cut the log: at each point between, a page is as the seal says or in
+// the log, so dying here is never taken for damage.
 Result<void> Writer::checkpoint_locked() {
   connection_->set_busy_timeout(std::chrono::milliseconds(0));
   auto complete = connection_->checkpoint(SQLITE_CHECKPOINT_FULL);
@@ -62,12 +62,12 @@ Result<void> Writer::checkpoint_locked() {
   if (!complete) {
     outcome = std::unexpected(complete.error());
   } else {
-    outcome = update_seal();
-    if (outcome && *complete) {
+    outcome = update_seal(complete->frames);
+    if (outcome && complete->complete) {
       complete = connection_->checkpoint(SQLITE_CHECKPOINT_TRUNCATE);
       outcome = complete ? Result<void>{} : std::unexpected(complete.error());
       // A reader may still use the log: then it stays, and the next round tries again.
-      log_pending_ = !complete || !*complete;
+      log_pending_ = !complete || !complete->complete;
       if (!log_pending_) {
         connection_->forget_log_frames();
       }
@@ -79,17 +79,17 @@ Result<void> Writer::checkpoint_locked() {
   return outcome;
 }
 
-Result<void> Writer::update_seal() {
+Result<void> Writer::update_seal(int frames) {
   GENESIS_TRY(const LogScan scan, scan_log(log_path(options_.path)));
-  if (!scan.damage.empty()) {
-    log(LogLevel::kError, "the database's log is damaged", {{"what", scan.damage}});
-  }
   auto loaded = load_seal(options_.path);
   const bool known = loaded && loaded->has_value();
   Seal seal = known ? std::move(**loaded) : Seal{};
   GENESIS_TRY(const std::int64_t page_size, connection_->query_integer("PRAGMA page_size"));
   GENESIS_TRY(const std::int64_t size, connection_->file_size());
-  const LogPages pages = pages_of(scan);
+  const LogPages pages = pages_of(scan, frames);
+  if (!pages.damaged.empty()) {
+    log(LogLevel::kError, "the database's log is damaged", {{"what", scan.damage}});
+  }
   const std::size_t before = known ? seal.pages.size() : 0;
   const auto count = static_cast<std::size_t>(size / page_size);
   if (known && pages.changed.empty() && before == count) {
@@ -110,7 +110,8 @@ Result<void> Writer::update_seal() {
     }
     seal.pages[page - 1] = digest;
   }
-  GENESIS_TRY(seal.commits, sealed_commits(options_.path));
+  // With pages still in the log the file alone need not be readable; the older count then stays.
+  seal.commits = sealed_commits(options_.path).value_or(seal.commits);
   seal.generation += 1;
   const std::vector<std::uint32_t> list(changed.begin(), changed.end());
   return save_seal(options_.path, seal, list);

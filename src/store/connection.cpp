@@ -1,9 +1,9 @@
 // SQLite calls, their results as Errors, and the statement cache.
 #include "store/connection.h"
 
-#include <utility>
-
 #include <fmt/format.h>
+
+#include <utility>
 
 namespace genesis::store {
 
@@ -95,6 +95,7 @@ Result<std::unique_ptr<Connection>> Connection::open(const ConnectionOptions& op
   sqlite3_db_config(handle, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0, nullptr);
   connection->keep_log_on_close(true);
   connection->set_busy_timeout(options.busy_timeout);
+  // Also takes the place of SQLite's own automatic checkpoint, which is a hook of this kind.
   sqlite3_wal_hook(handle, note_log_frames, &connection->log_frames_);
   return connection;
 }
@@ -174,20 +175,20 @@ Result<std::int64_t> Connection::query_integer(std::string_view sql) {
   return statement.integer(0);
 }
 
-Result<bool> Connection::checkpoint(int mode) {
+Result<CheckpointResult> Connection::checkpoint(int mode) {
   int frames = 0;
   int moved = 0;
   const int result = sqlite3_wal_checkpoint_v2(handle_, "main", mode, &frames, &moved);
   if (result != SQLITE_OK && (result & 0xff) != SQLITE_BUSY) {
     return std::unexpected(error(result, "checkpoint"));
   }
-  return result == SQLITE_OK && frames == moved;
+  return CheckpointResult{.complete = result == SQLITE_OK && frames == moved, .frames = frames};
 }
 
 Result<void> configure_writer(Connection& connection) {
-  GENESIS_TRY_VOID(connection.execute("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
-                                      "PRAGMA mmap_size = 0; PRAGMA wal_autocheckpoint = 0;"
-                                      "PRAGMA cell_size_check = ON;"));
+  GENESIS_TRY_VOID(
+      connection.execute("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
+                         "PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON;"));
   GENESIS_TRY(Statement mode, connection.prepare("PRAGMA journal_mode = WAL"));
   GENESIS_TRY(const bool row, mode.step());
   if (!row || mode.text(0) != "wal") {
@@ -214,7 +215,8 @@ Result<void> Connection::read_file(std::int64_t offset, std::span<std::uint8_t> 
   sqlite3_file_control(handle_, "main", SQLITE_FCNTL_FILE_POINTER, &file);
   if (file == nullptr || file->pMethods == nullptr ||
       file->pMethods->xRead(file, out.data(), static_cast<int>(out.size()), offset) != SQLITE_OK) {
-    return fail(ErrorCode::kIo, fmt::format("cannot read {} bytes at {} of {}", out.size(), offset, name_));
+    return fail(ErrorCode::kIo,
+                fmt::format("cannot read {} bytes at {} of {}", out.size(), offset, name_));
   }
   return {};
 }

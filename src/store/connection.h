@@ -2,6 +2,11 @@
 // time.
 #pragma once
 
+#include "base/result.h"
+#include "store/statement.h"
+
+#include <sqlite3.h>
+
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -10,11 +15,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-
-#include <sqlite3.h>
-
-#include "base/result.h"
-#include "store/statement.h"
 
 namespace genesis::store {
 
@@ -37,6 +37,11 @@ struct ConnectionOptions {
   bool create = false;
   bool immutable = false;  // the file alone, without its log
   std::chrono::milliseconds busy_timeout{5000};
+};
+
+struct CheckpointResult {
+  bool complete = false;  // every page of the log is now in the file
+  int frames = 0;         // in the log, as SQLite counts them
 };
 
 class Connection {
@@ -63,8 +68,8 @@ class Connection {
 
   void set_busy_timeout(std::chrono::milliseconds timeout);
   void keep_log_on_close(bool keep);
-  // mode: SQLITE_CHECKPOINT_*; true when every page of the log is now in the file.
-  Result<bool> checkpoint(int mode);
+  // mode: SQLITE_CHECKPOINT_*.
+  Result<CheckpointResult> checkpoint(int mode);
   // Reads the database file itself through SQLite's descriptor: opening and closing another one
   // would drop this process's POSIX locks on it.
   Result<std::int64_t> file_size() const;
@@ -83,7 +88,8 @@ class Connection {
   std::map<std::string, std::unique_ptr<PreparedState>, std::less<>> cache_;
 };
 
-// The settings of every writing connection: durable commits, no memory map, no checkpoint by itself.
+// The settings of every writing connection: durable commits, no memory map, no checkpoint by
+// itself.
 Result<void> configure_writer(Connection& connection);
 
 // SQLite's name for the log of a database.

@@ -1,20 +1,6 @@
 // Opening in one of the modes, readers, and the coroutine face of the writer.
 #include "store/database.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <future>
-#include <mutex>
-#include <system_error>
-#include <utility>
-
-#include <boost/asio/associated_executor.hpp>
-#include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/post.hpp>
-#include <boost/asio/use_awaitable.hpp>
-#include <fmt/format.h>
-
 #include "base/log.h"
 #include "store/connection.h"
 #include "store/lock_file.h"
@@ -22,6 +8,19 @@
 #include "store/page_check.h"
 #include "store/seal.h"
 #include "store/writer.h"
+
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <fmt/format.h>
+
+#include <fcntl.h>
+#include <future>
+#include <mutex>
+#include <system_error>
+#include <unistd.h>
+#include <utility>
 
 namespace genesis::store {
 
@@ -120,7 +119,7 @@ Result<void> Database::Impl::open_writer() {
   GENESIS_TRY(LockFile guest_lock, LockFile::open(options.path.string() + ".guest"));
   if (owner) {
     // Made here so that it is never readable by others, whatever the umask.
-    const int fd = ::open(options.path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    const int fd = ::open(options.path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd >= 0) {
       ::close(fd);
     }
@@ -184,13 +183,12 @@ Task<Result<void>> Database::write(Work work, Urgency urgency) {
     auto shared = std::make_shared<decltype(handler)>(std::move(handler));
     submit(
         std::move(inner),
-        // Everything moves into the posted step: the handler is only ever touched, and destroyed, on
-        // its own executor.
+        // Everything moves into the posted step: the handler is only ever touched, and destroyed,
+        // on its own executor.
         [executor, guard, shared](Result<void> result) mutable {
-          asio::post(executor,
-                     [shared = std::move(shared), result = std::move(result)]() mutable {
-                       std::move (*shared)(std::move(result));
-                     });
+          asio::post(executor, [shared = std::move(shared), result = std::move(result)]() mutable {
+            std::move (*shared)(std::move(result));
+          });
           guard.reset();
         },
         urgency);
@@ -202,7 +200,8 @@ Task<Result<void>> Database::write(Work work, Urgency urgency) {
 Result<void> Database::write_blocking(Work work) {
   auto promise = std::make_shared<std::promise<Result<void>>>();
   std::future<Result<void>> future = promise->get_future();
-  submit(std::move(work), [promise](Result<void> result) { promise->set_value(std::move(result)); });
+  submit(std::move(work),
+         [promise](Result<void> result) { promise->set_value(std::move(result)); });
   return future.get();
 }
 
@@ -225,8 +224,12 @@ Result<void> Database::checkpoint() {
   return impl_->writer->request_checkpoint().get();
 }
 
-bool Database::is_owner() const { return impl_->owner; }
+bool Database::is_owner() const {
+  return impl_->owner;
+}
 
-DatabaseStats Database::stats() const { return impl_->writer ? impl_->writer->stats() : DatabaseStats{}; }
+DatabaseStats Database::stats() const {
+  return impl_->writer ? impl_->writer->stats() : DatabaseStats{};
+}
 
 }  // namespace genesis::store

@@ -1,15 +1,20 @@
 // Database: SQL storage with one writer thread, group commit, forward-only migrations and snapshots
 // for readers. SQLite stands behind it (https://sqlite.org/wal.html); no type of it is seen here.
 //
-// Processes. The gateway is the owner: it holds flock(<path>.lock), migrates, and is the only one that
-// checkpoints. Commands that look open read-only while it runs. A command that writes (key create)
-// opens as a guest: SQLite's own lock orders the two writers, a guest never checkpoints, and
-// flock(<path>.guest) keeps a guest's write and the owner's checkpoint apart, because SQLite before
-// 3.51.3 can lose data when a checkpoint and another connection's write meet at the log's reset.
+// Processes. The gateway is the owner: it holds flock(<path>.lock), migrates, and is the only one
+// that checkpoints. Commands that look open read-only while it runs. A command that writes (key
+// create) opens as a guest: SQLite's own lock orders the two writers, a guest never checkpoints,
+// and flock(<path>.guest) keeps a guest's write and the owner's checkpoint apart, because SQLite
+// before 3.51.3 can lose data when a checkpoint and another connection's write meet at the log's
+// reset.
 //
-// Files beside <path>: -wal and -shm (SQLite's), .lock, .guest, .seal (file_check.h), and .v<N>.bak, the
-// backup made before a migration.
+// Files beside <path>: -wal and -shm (SQLite's), .lock, .guest, .seal (file_check.h), and
+// .v<N>.bak, the backup made before a migration.
 #pragma once
+
+#include "base/result.h"
+#include "base/task.h"
+#include "store/statement.h"
 
 #include <chrono>
 #include <cstddef>
@@ -22,14 +27,10 @@
 #include <string_view>
 #include <vector>
 
-#include "base/result.h"
-#include "base/task.h"
-#include "store/statement.h"
-
 namespace genesis::store {
 
-// One room's tables. migrations[i] takes the component from version i to i + 1 and never changes once
-// released; components of several rooms share one database.
+// One room's tables. migrations[i] takes the component from version i to i + 1 and never changes
+// once released; components of several rooms share one database.
 struct Schema {
   std::string_view component;
   std::span<const std::string_view> migrations;
@@ -46,12 +47,12 @@ struct DatabaseOptions {
   std::filesystem::path path;
   OpenMode mode = OpenMode::kOwner;
   std::vector<Schema> schemas;
-  std::size_t max_queue = 4096;     // waiting writes; above it kOverloaded
-  std::size_t max_batch = 1024;     // writes in one commit
-  int checkpoint_frames = 1000;     // log pages that start a checkpoint (SQLite's own default)
+  std::size_t max_queue = 4096;  // waiting writes; above it kOverloaded
+  std::size_t max_batch = 1024;  // writes in one commit
+  int checkpoint_frames = 1000;  // log pages that start a checkpoint (SQLite's own default)
   std::chrono::milliseconds idle_checkpoint{1000};  // quiet time after which the log is emptied
   std::chrono::milliseconds busy_timeout{5000};     // wait for another process's write
-  std::string vfs;                  // SQLite VFS by name; tests inject faults with it
+  std::string vfs;  // SQLite VFS by name; tests inject faults with it
 };
 
 // Completion of a begun piece of work may use the part of the queue that new work may not.
@@ -93,7 +94,8 @@ class Database {
   // As submit(), waiting. Not from the writer thread.
   Result<void> write_blocking(Work work);
 
-  // Runs `work` at once on a read-only snapshot, on the caller's thread; never waits for the writer.
+  // Runs `work` at once on a read-only snapshot, on the caller's thread; never waits for the
+  // writer.
   Result<void> read(const Work& work) const;
 
   // Moves the log into the database file and seals it; a test and a shutdown want it now.

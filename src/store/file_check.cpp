@@ -1,17 +1,17 @@
 // Comparing the file with its seal and its log, and asking SQLite for its own opinion.
 #include "store/file_check.h"
 
+#include "store/connection.h"
+#include "store/log_scan.h"
+#include "store/page_check.h"
+
+#include <fmt/format.h>
+
 #include <chrono>
 #include <optional>
 #include <string>
 #include <thread>
 #include <vector>
-
-#include <fmt/format.h>
-
-#include "store/connection.h"
-#include "store/log_scan.h"
-#include "store/page_check.h"
 
 namespace genesis::store {
 

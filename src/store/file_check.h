@@ -1,14 +1,14 @@
-// Is a database file, byte for byte, what its owner left? Three looks: the seal (SHA-256 of every page,
-// kept beside the file by the owner after each checkpoint, the only time the file changes), the
-// checksums of the write-ahead log (https://sqlite.org/fileformat2.html#walformat), and SQLite's
-// integrity_check. Works beside a running owner.
+// Is a database file, byte for byte, what its owner left? Three looks: the seal (SHA-256 of every
+// page, kept beside the file by the owner after each checkpoint, the only time the file changes),
+// the checksums of the write-ahead log (https://sqlite.org/fileformat2.html#walformat), and
+// SQLite's integrity_check. Works beside a running owner.
 #pragma once
+
+#include "base/result.h"
 
 #include <cstdint>
 #include <filesystem>
 #include <string>
-
-#include "base/result.h"
 
 namespace genesis::store {
 

@@ -1,27 +1,27 @@
 // flock(2) and the holder's process id.
 #include "store/lock_file.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
+#include <fmt/format.h>
 
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <fcntl.h>
 #include <string>
+#include <sys/file.h>
 #include <system_error>
+#include <unistd.h>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace genesis::store {
 
 Result<LockFile> LockFile::open(const std::filesystem::path& path) {
   const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) {
-    return fail_param(path.string(),
-                      fmt::format("cannot open {}: {}", path.string(), std::generic_category().message(errno)),
-                      ErrorCode::kIo);
+    return fail_param(
+        path.string(),
+        fmt::format("cannot open {}: {}", path.string(), std::generic_category().message(errno)),
+        ErrorCode::kIo);
   }
   return LockFile(fd);
 }
@@ -39,14 +39,18 @@ LockFile::~LockFile() {
   }
 }
 
-bool LockFile::try_lock() { return ::flock(fd_, LOCK_EX | LOCK_NB) == 0; }
+bool LockFile::try_lock() {
+  return ::flock(fd_, LOCK_EX | LOCK_NB) == 0;
+}
 
 void LockFile::lock() {
   while (::flock(fd_, LOCK_EX) != 0 && errno == EINTR) {
   }
 }
 
-void LockFile::unlock() { ::flock(fd_, LOCK_UN); }
+void LockFile::unlock() {
+  ::flock(fd_, LOCK_UN);
+}
 
 long LockFile::holder() const {
   std::array<char, 32> text{};

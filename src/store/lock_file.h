@@ -1,10 +1,10 @@
-// LockFile: flock(2) on a small file, for the two agreements between processes (database.h). The kernel
-// lets go of it when the holder dies, however it dies.
+// LockFile: flock(2) on a small file, for the two agreements between processes (database.h). The
+// kernel lets go of it when the holder dies, however it dies.
 #pragma once
 
-#include <filesystem>
-
 #include "base/result.h"
+
+#include <filesystem>
 
 namespace genesis::store {
 

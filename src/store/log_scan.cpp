@@ -1,18 +1,17 @@
 // The walk over the log's frames.
 #include "store/log_scan.h"
 
-#include <fcntl.h>
-#include <unistd.h>
+#include <fmt/format.h>
 
 #include <array>
 #include <bit>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <fcntl.h>
 #include <span>
 #include <system_error>
-
-#include <fmt/format.h>
+#include <unistd.h>
 
 namespace genesis::store {
 
@@ -24,7 +23,8 @@ constexpr std::size_t kFrameHeaderBytes = 24;
 constexpr std::uint32_t kMagic = 0x377f0682;
 
 std::uint32_t big_endian(std::span<const std::uint8_t> bytes, std::size_t at) {
-  return static_cast<std::uint32_t>(bytes[at]) << 24 | static_cast<std::uint32_t>(bytes[at + 1]) << 16 |
+  return static_cast<std::uint32_t>(bytes[at]) << 24 |
+         static_cast<std::uint32_t>(bytes[at + 1]) << 16 |
          static_cast<std::uint32_t>(bytes[at + 2]) << 8 | static_cast<std::uint32_t>(bytes[at + 3]);
 }
 
@@ -130,9 +130,10 @@ Result<LogScan> scan_log(const std::filesystem::path& log) {
     if (errno == ENOENT) {
       return scan;
     }
-    return fail_param(log.string(),
-                      fmt::format("cannot open {}: {}", log.string(), std::generic_category().message(errno)),
-                      ErrorCode::kIo);
+    return fail_param(
+        log.string(),
+        fmt::format("cannot open {}: {}", log.string(), std::generic_category().message(errno)),
+        ErrorCode::kIo);
   }
   std::array<std::uint8_t, kHeaderBytes> header{};
   if (!file.read(0, header)) {

@@ -3,18 +3,18 @@
 // silence. Format: https://sqlite.org/fileformat2.html#walformat
 #pragma once
 
+#include "base/result.h"
+
 #include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
 
-#include "base/result.h"
-
 namespace genesis::store {
 
 struct LogFrame {
-  std::uint32_t page = 0;    // from 1
-  std::int64_t offset = 0;   // of the page's bytes in the log
+  std::uint32_t page = 0;   // from 1
+  std::int64_t offset = 0;  // of the page's bytes in the log
   bool intact = true;
 };
 

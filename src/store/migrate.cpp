@@ -1,16 +1,15 @@
 // store_state holds one version per component ("schema.<component>") and the commit counter.
 #include "store/migrate.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <string>
-#include <system_error>
+#include "base/log.h"
+#include "store/connection.h"
 
 #include <fmt/format.h>
 
-#include "base/log.h"
-#include "store/connection.h"
+#include <fcntl.h>
+#include <string>
+#include <system_error>
+#include <unistd.h>
 
 namespace genesis::store {
 
@@ -26,8 +25,9 @@ constexpr std::string_view kApplicationId = "PRAGMA application_id = 1197829747;
 Result<bool> has_state_table(Connection& connection, const std::filesystem::path& path) {
   GENESIS_TRY(const std::int64_t tables,
               connection.query_integer("SELECT count(*) FROM sqlite_schema"));
-  GENESIS_TRY(const std::int64_t ours,
-              connection.query_integer("SELECT count(*) FROM sqlite_schema WHERE name = 'store_state'"));
+  GENESIS_TRY(
+      const std::int64_t ours,
+      connection.query_integer("SELECT count(*) FROM sqlite_schema WHERE name = 'store_state'"));
   if (tables > 0 && ours == 0) {
     return fail_param(path.string(),
                       fmt::format("{} is an SQLite database of another program", path.string()),
@@ -46,13 +46,14 @@ Result<std::int64_t> version_of(Connection& connection, std::string_view compone
 std::unexpected<Error> too_new(const std::filesystem::path& path,
                                const Schema& schema,
                                std::int64_t version) {
-  return fail(ErrorCode::kUnsupported,
-              fmt::format("{} was written by a newer Genesis: '{}' is at version {}, this program knows {}",
-                          path.string(),
-                          schema.component,
-                          version,
-                          schema.migrations.size()),
-              "use the newer program, or restore the .bak file beside the database");
+  return fail(
+      ErrorCode::kUnsupported,
+      fmt::format("{} was written by a newer Genesis: '{}' is at version {}, this program knows {}",
+                  path.string(),
+                  schema.component,
+                  version,
+                  schema.migrations.size()),
+      "use the newer program, or restore the .bak file beside the database");
 }
 
 Result<void> back_up(Connection& connection,
@@ -142,9 +143,8 @@ Result<void> require_current(Connection& connection,
                              std::span<const Schema> schemas) {
   GENESIS_TRY(const bool existed, has_state_table(connection, path));
   if (!existed) {
-    return fail_param(path.string(),
-                      fmt::format("{} is empty", path.string()),
-                      ErrorCode::kNotFound);
+    return fail_param(
+        path.string(), fmt::format("{} is empty", path.string()), ErrorCode::kNotFound);
   }
   for (const Schema& schema : schemas) {
     GENESIS_TRY(const std::int64_t version, version_of(connection, schema.component));

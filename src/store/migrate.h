@@ -1,11 +1,11 @@
 // Bringing a database to the version this program knows, or refusing it.
 #pragma once
 
-#include <filesystem>
-#include <span>
-
 #include "base/result.h"
 #include "store/database.h"
+
+#include <filesystem>
+#include <span>
 
 namespace genesis::store {
 

@@ -1,17 +1,17 @@
 // Page by page: equal to the seal, or to a frame of the log, or damaged.
 #include "store/page_check.h"
 
+#include "store/connection.h"
+#include "store/log_scan.h"
+#include "store/seal.h"
+
+#include <fmt/format.h>
+
 #include <fstream>
 #include <optional>
 #include <span>
 #include <unordered_map>
 #include <vector>
-
-#include <fmt/format.h>
-
-#include "store/connection.h"
-#include "store/log_scan.h"
-#include "store/seal.h"
 
 namespace genesis::store {
 

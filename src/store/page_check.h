@@ -1,12 +1,13 @@
-// One look at the database file, its seal and its log. Used by check_file() and by the owner at open.
+// One look at the database file, its seal and its log. Used by check_file() and by the owner at
+// open.
 #pragma once
+
+#include "base/result.h"
+#include "store/file_check.h"
 
 #include <cstdint>
 #include <filesystem>
 #include <string>
-
-#include "base/result.h"
-#include "store/file_check.h"
 
 namespace genesis::store {
 

@@ -1,21 +1,20 @@
 // The seal's file: a 64-byte header, then 32 bytes a page.
 #include "store/seal.h"
 
-#include <fcntl.h>
-#include <unistd.h>
+#include "base/file.h"
+#include "store/connection.h"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <fcntl.h>
 #include <string>
 #include <system_error>
-
-#include <fmt/format.h>
-
-#include "base/file.h"
-#include "store/connection.h"
+#include <unistd.h>
 
 namespace genesis::store {
 
@@ -23,7 +22,8 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "the seal's numbers are little-endian");
 
-// magic, page_size, page count, generation, commits, 16 unused bytes, and half a SHA-256 of all that.
+// magic, page_size, page count, generation, commits, 16 unused bytes, and half a SHA-256 of all
+// that.
 constexpr std::size_t kHeaderBytes = 64;
 constexpr std::size_t kHashedBytes = 48;
 constexpr std::array<char, 8> kMagic = {'G', 'E', 'N', 'S', 'E', 'A', 'L', '1'};
@@ -76,7 +76,9 @@ class SealFile {
   int fd_;
 };
 
-std::size_t entry_offset(std::size_t page) { return kHeaderBytes + (page - 1) * sizeof(Digest); }
+std::size_t entry_offset(std::size_t page) {
+  return kHeaderBytes + (page - 1) * sizeof(Digest);
+}
 
 }  // namespace
 
@@ -107,10 +109,11 @@ Result<std::optional<Seal>> load_seal(const std::filesystem::path& database) {
   }
   if (seal.pages.size() != pages || pages == 0 ||
       std::memcmp(encode(seal).data(), content.data(), kHeaderBytes) != 0) {
-    return fail_param(path.string(),
-                      fmt::format("the seal {} is damaged, so the database cannot be checked against it",
-                                  path.string()),
-                      ErrorCode::kDataLoss);
+    return fail_param(
+        path.string(),
+        fmt::format("the seal {} is damaged, so the database cannot be checked against it",
+                    path.string()),
+        ErrorCode::kDataLoss);
   }
   std::memcpy(seal.pages.data(), content.data() + kHeaderBytes, pages * sizeof(Digest));
   return seal;
@@ -129,9 +132,10 @@ Result<void> save_seal(const std::filesystem::path& database,
   // Entries before the header: a reader takes a new header for a promise about all entries.
   good = good && file.sync() && file.write(0, encode(seal)) && file.sync();
   if (!good) {
-    return fail_param(path.string(),
-                      fmt::format("cannot write {}: {}", path.string(), std::generic_category().message(errno)),
-                      ErrorCode::kIo);
+    return fail_param(
+        path.string(),
+        fmt::format("cannot write {}: {}", path.string(), std::generic_category().message(errno)),
+        ErrorCode::kIo);
   }
   return {};
 }

@@ -1,16 +1,17 @@
-// Seal: SHA-256 of every page of the database file, kept beside it by the owner. In WAL mode the file
-// changes only while a checkpoint runs, so a seal brought up to date after each one holds until the
-// next; a page that differs is either in the log too (the owner died between the two) or damaged.
+// Seal: SHA-256 of every page of the database file, kept beside it by the owner. In WAL mode the
+// file changes only while a checkpoint runs, so a seal brought up to date after each one holds
+// until the next; a page that differs is either in the log too (the owner died between the two) or
+// damaged.
 #pragma once
+
+#include "base/result.h"
+#include "base/sha256.h"
 
 #include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <span>
 #include <vector>
-
-#include "base/result.h"
-#include "base/sha256.h"
 
 namespace genesis::store {
 
@@ -34,6 +35,8 @@ Result<void> save_seal(const std::filesystem::path& database,
                        std::span<const std::uint32_t> changed);
 
 // Hash of page `number` (from 1) of the database file.
-Result<Digest> hash_page(const Connection& connection, std::uint32_t number, std::uint32_t page_size);
+Result<Digest> hash_page(const Connection& connection,
+                         std::uint32_t number,
+                         std::uint32_t page_size);
 
 }  // namespace genesis::store

@@ -1,11 +1,11 @@
 // Binding, stepping and reading columns.
 #include "store/statement.h"
 
-#include <utility>
+#include "store/connection.h"
 
 #include <sqlite3.h>
 
-#include "store/connection.h"
+#include <utility>
 
 namespace genesis::store {
 
@@ -23,7 +23,9 @@ Statement& Statement::operator=(Statement&& other) noexcept {
   return *this;
 }
 
-Statement::~Statement() { give_back(); }
+Statement::~Statement() {
+  give_back();
+}
 
 void Statement::give_back() {
   if (state_) {
@@ -50,8 +52,7 @@ Statement& Statement::bind(int index, std::string_view value) {
   // A null pointer would bind NULL, so an empty view gets a real address.
   const char* data = value.data() != nullptr ? value.data() : "";
   note(*state_,
-       sqlite3_bind_text64(
-           state_->stmt, index, data, value.size(), SQLITE_TRANSIENT, SQLITE_UTF8));
+       sqlite3_bind_text64(state_->stmt, index, data, value.size(), SQLITE_TRANSIENT, SQLITE_UTF8));
   return *this;
 }
 
@@ -98,7 +99,9 @@ Result<void> Statement::run() {
   return {};
 }
 
-void Statement::reset() { sqlite3_reset(state_->stmt); }
+void Statement::reset() {
+  sqlite3_reset(state_->stmt);
+}
 
 ColumnType Statement::type(int column) const {
   switch (sqlite3_column_type(state_->stmt, column)) {
@@ -137,6 +140,8 @@ std::span<const std::uint8_t> Statement::blob(int column) const {
           static_cast<std::size_t>(sqlite3_column_bytes(state_->stmt, column))};
 }
 
-Result<Statement> Transaction::prepare(std::string_view sql) { return connection_.prepare(sql); }
+Result<Statement> Transaction::prepare(std::string_view sql) {
+  return connection_.prepare(sql);
+}
 
 }  // namespace genesis::store

@@ -1,14 +1,14 @@
-// SQL as the rooms see it: prepared statements inside a transaction. Nothing here names an engine, so
-// that PostgreSQL can stand behind the same interface.
+// SQL as the rooms see it: prepared statements inside a transaction. Nothing here names an engine,
+// so that PostgreSQL can stand behind the same interface.
 #pragma once
+
+#include "base/result.h"
 
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string_view>
-
-#include "base/result.h"
 
 namespace genesis::store {
 

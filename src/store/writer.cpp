@@ -1,11 +1,11 @@
 // The writer thread's rounds: queue, one transaction, acknowledgements.
 #include "store/writer.h"
 
-#include <csignal>
-#include <exception>
-#include <utility>
-
 #include "base/log.h"
+
+#include <csignal>
+#include <new>
+#include <utility>
 
 namespace genesis::store {
 
@@ -176,8 +176,9 @@ Result<void> Writer::transact(std::vector<Job>& jobs, std::vector<Result<void>>&
 // A commit that changes anything also counts itself: page_check.cpp builds on that.
 Result<void> Writer::finish_transaction() {
   {
-    GENESIS_TRY(Statement count,
-                connection_->prepare("UPDATE store_state SET value = value + 1 WHERE name = 'commits'"));
+    GENESIS_TRY(
+        Statement count,
+        connection_->prepare("UPDATE store_state SET value = value + 1 WHERE name = 'commits'"));
     GENESIS_TRY_VOID(count.run());
   }
   GENESIS_TRY(const std::int64_t commits,
@@ -207,16 +208,18 @@ void Writer::recover_after(const Error& error) {
   }
 }
 
-Result<void> Writer::ensure_open() { return connection_ ? Result<void>{} : reopen(); }
+Result<void> Writer::ensure_open() {
+  return connection_ ? Result<void>{} : reopen();
+}
 
 // After a failed sync the kernel may hold log pages that it will never write, and call them clean
 // (PostgreSQL's "fsyncgate"). So nothing is appended after them: the log is moved into the file and
 // cut to nothing first, with syncs of its own, and only then is the connection used again.
 Result<void> Writer::reopen() {
-  GENESIS_TRY(auto fresh,
-              Connection::open({.path = options_.path,
-                                .vfs = options_.vfs,
-                                .busy_timeout = options_.busy_timeout}));
+  GENESIS_TRY(
+      auto fresh,
+      Connection::open(
+          {.path = options_.path, .vfs = options_.vfs, .busy_timeout = options_.busy_timeout}));
   GENESIS_TRY_VOID(configure_writer(*fresh));
   GENESIS_TRY(const std::int64_t commits,
               fresh->query_integer("SELECT value FROM store_state WHERE name = 'commits'"));
@@ -229,7 +232,8 @@ Result<void> Writer::reopen() {
     }
   }
   if (commits < commits_) {
-    return fail(ErrorCode::kDataLoss, "the database lost acknowledged commits after a failed write");
+    return fail(ErrorCode::kDataLoss,
+                "the database lost acknowledged commits after a failed write");
   }
   connection_ = std::move(fresh);
   if (owner_) {

@@ -1,6 +1,11 @@
-// Writer: the thread that owns the only writing connection. Group commit, checkpoints, the seal, and
-// coming back after a failed commit. Private to the room.
+// Writer: the thread that owns the only writing connection. Group commit, checkpoints, the seal,
+// and coming back after a failed commit. Private to the room.
 #pragma once
+
+#include "base/result.h"
+#include "store/connection.h"
+#include "store/database.h"
+#include "store/lock_file.h"
 
 #include <condition_variable>
 #include <cstdint>
@@ -11,11 +16,6 @@
 #include <optional>
 #include <thread>
 #include <vector>
-
-#include "base/result.h"
-#include "store/connection.h"
-#include "store/database.h"
-#include "store/lock_file.h"
 
 namespace genesis::store {
 
@@ -60,7 +60,7 @@ class Writer {
   void let_guest_pass();
   Result<void> checkpoint();
   Result<void> checkpoint_locked();
-  Result<void> update_seal();
+  Result<void> update_seal(int frames);
   void close();
 
   const DatabaseOptions options_;
@@ -68,8 +68,8 @@ class Writer {
   // Touched by the writer thread only.
   std::unique_ptr<Connection> connection_;
   LockFile guest_lock_;
-  std::int64_t commits_ = 0;   // the counter as of our last good commit
-  bool log_pending_ = true;    // the log may hold pages that are not in the file yet
+  std::int64_t commits_ = 0;  // the counter as of our last good commit
+  bool log_pending_ = true;   // the log may hold pages that are not in the file yet
 
   mutable std::mutex mutex_;
   std::condition_variable wake_;

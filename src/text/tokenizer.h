@@ -81,7 +81,9 @@ class Detokenizer {
 };
 
 // Finds stop strings in a stream of text pieces, also across pieces. Text that could be the beginning
-// of a stop string is held back until that is decided.
+// of a stop string is held back until that is decided. The stop string that is complete first wins, so
+// the outcome does not depend on how the text is cut into pieces. After a stop all further text is
+// dropped. Empty stop strings are ignored.
 class StopMatcher {
  public:
   explicit StopMatcher(std::vector<std::string> stops, bool include_stop = false);
@@ -95,8 +97,17 @@ class StopMatcher {
   std::string flush();
 
  private:
-  std::vector<std::string> stops_;
+  struct Automaton {
+    std::string stop;
+    std::vector<std::size_t> fallback;
+    std::size_t matched;  // bytes of `stop` that the text ends with
+
+    bool advance(char c);
+  };
+
+  std::vector<Automaton> automata_;
   bool include_stop_;
+  bool stopped_ = false;
   std::string held_;
 };
 

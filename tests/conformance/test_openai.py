@@ -10,8 +10,10 @@ QUESTION = [{"role": "user", "content": "What is the capital of France? Answer i
 
 
 @pytest.fixture
-def client(local_gateway):
-    return openai.OpenAI(base_url=local_gateway.base_url, api_key="none", max_retries=0, timeout=60)
+def stranger(local_gateway):
+    """A client with a key that nobody made."""
+    wrong = "gk-" + "0" * 40
+    return openai.OpenAI(base_url=local_gateway.base_url, api_key=wrong, max_retries=0, timeout=60)
 
 
 @pytest.fixture
@@ -299,9 +301,9 @@ def test_too_long_prompt(plain):
     assert "Paris" in ask(plain).choices[0].message.content, "and the engine goes on"
 
 
-def test_a_wrong_key_is_refused_on_loopback_too(client):
+def test_a_wrong_key_is_refused_on_loopback_too(stranger):
     with pytest.raises(openai.AuthenticationError) as error:
-        client.models.list()
+        stranger.models.list()
     assert error.value.code == "invalid_api_key"
 
 

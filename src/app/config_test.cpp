@@ -1,0 +1,162 @@
+// Unit tests of the configuration: types, lines, suggestions, precedence, references between tables.
+#include "app/config.h"
+
+#include <cstdlib>
+#include <filesystem>
+
+#include <gtest/gtest.h>
+
+#include "base/file.h"
+#include "base/random.h"
+
+namespace genesis::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+class ConfigTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::temp_directory_path() / new_id("genesis-config-");
+    fs::create_directories(folder_);
+    home_.config_file = folder_ / "genesis.toml";
+    home_.data = folder_;
+    ::unsetenv("GENESIS_HOST");
+    ::unsetenv("GENESIS_LOG");
+    ::unsetenv("GENESIS_LOG_FORMAT");
+  }
+
+  void TearDown() override {
+    ::unsetenv("GENESIS_HOST");
+    fs::remove_all(folder_);
+  }
+
+  Result<Config> load(const std::string& text, const std::vector<OptionOverride>& flags = {}) {
+    EXPECT_TRUE(write_file_atomic(home_.config_file, text));
+    return load_config(home_, flags);
+  }
+
+  void expect_error(const std::string& text, const std::string& line, const std::string& word) {
+    const auto config = load(text);
+    ASSERT_FALSE(config) << text;
+    EXPECT_EQ(config.error().code, ErrorCode::kConfig);
+    const std::string all = config.error().message + " " + config.error().hint;
+    EXPECT_NE(all.find("genesis.toml:" + line), std::string::npos) << all;
+    EXPECT_NE(all.find(word), std::string::npos) << all;
+  }
+
+  fs::path folder_;
+  Home home_;
+};
+
+constexpr const char* kThreeTiers = R"([server]
+listen = "127.0.0.1:9000"
+
+[budgets]
+first_token_ms = 500
+
+[[endpoint]]
+name = "paid"
+url = "https://api.example.com/v1"
+model = "gpt-4o"
+api_key = { env = "GENESIS_TEST_KEY" }
+
+[[endpoint]]
+name = "local"
+kind = "local"
+
+[[endpoint]]
+name = "vllm"
+tier = "managed"
+url = "http://127.0.0.1:8000/v1"
+model = "qwen"
+price = { input = "0.10", output = "0.40", per_hour = "1.30" }
+budgets = { first_token_ms = 250 }
+
+[[route]]
+name = "auto"
+endpoints = ["local", "vllm", "paid"]
+aliases = ["gpt-4o-mini"]
+)";
+
+TEST_F(ConfigTest, WithoutAFileThereIsOneLocalEndpoint) {
+  const auto config = load_config(home_, {});
+  ASSERT_TRUE(config) << config.error().message;
+  ASSERT_EQ(config->endpoints.size(), 1U);
+  EXPECT_EQ(config->endpoints[0].kind, EndpointKind::kLocal);
+  EXPECT_EQ(config->endpoints[0].model, kDefaultModel);
+  EXPECT_EQ(config->routes[0].endpoints, (std::vector<std::string>{"local"}));
+  EXPECT_EQ(config->listen.port, 8080);
+  EXPECT_FALSE(config->require_key);
+}
+
+TEST_F(ConfigTest, ReadsThreeTiers) {
+  const auto config = load(kThreeTiers);
+  ASSERT_TRUE(config) << config.error().message;
+  ASSERT_EQ(config->endpoints.size(), 3U);
+  EXPECT_EQ(config->endpoints[0].tier, Tier::kCommercial);
+  EXPECT_EQ(config->endpoints[0].api_key_source, "env:GENESIS_TEST_KEY");
+  EXPECT_EQ(config->endpoints[0].budgets.first_token.count(), 500);
+  EXPECT_EQ(config->endpoints[2].tier, Tier::kManaged);
+  EXPECT_EQ(config->endpoints[2].price_per_hour, "1.30");
+  EXPECT_EQ(config->endpoints[2].budgets.first_token.count(), 250);
+  EXPECT_EQ(config->routes[0].aliases, (std::vector<std::string>{"gpt-4o-mini"}));
+}
+
+TEST_F(ConfigTest, ErrorsNameLineAndSuggestion) {
+  expect_error("[server]\nlisten_on = \"x\"\n", "2", "listen");
+  expect_error("[server]\nlisten = 5\n", "2", "a string");
+  expect_error("\n[server\n", "2", "");
+  expect_error("[budgets]\nconnect_ms = 0\n", "2", "between");
+  expect_error("[server]\nlisten = \"nonsense\"\n", "2", "host:port");
+  expect_error("[[endpoint]]\nname = \"a\"\nkind = \"locall\"\n", "3", "local|url");
+  expect_error("[[endpoint]]\nname = \"a\"\nurl = \"http://h/v1\"\nmodel = \"m\"\napi_key = \"sk-1\"\n", "5", "env");
+  expect_error("[[endpoint]]\nname = \"a\"\nmodel = \"m\"\n", "1", "url");
+  expect_error("[[endpoint]]\nname=\"a\"\nkind=\"local\"\n[[route]]\nname=\"r\"\nendpoints=[\"aa\"]\n", "4", "did you mean 'a'");
+  expect_error("[[endpoint]]\nname=\"a\"\nkind=\"local\"\nprice = { input = 2.5, output = \"1\" }\n", "4", "quotes");
+}
+
+TEST_F(ConfigTest, FlagBeatsEnvironmentBeatsFile) {
+  ::setenv("GENESIS_HOST", "127.0.0.1:7000", 1);
+  auto config = load(kThreeTiers);
+  ASSERT_TRUE(config);
+  EXPECT_EQ(config->listen.port, 7000);
+  EXPECT_EQ(config->origins.at("server.listen").origin, "GENESIS_HOST");
+  config = load(kThreeTiers, {{"server.listen", "127.0.0.1:6000", "--listen"}});
+  ASSERT_TRUE(config);
+  EXPECT_EQ(config->listen.port, 6000);
+  EXPECT_EQ(config->origins.at("server.listen").origin, "--listen");
+  EXPECT_NE(config->origins.at("budgets.first_token_ms").origin.find("genesis.toml:5"), std::string::npos);
+}
+
+TEST_F(ConfigTest, BeyondLoopbackAKeyIsRequired) {
+  const auto config = load("[server]\nlisten = \"0.0.0.0:8080\"\n");
+  ASSERT_TRUE(config);
+  EXPECT_TRUE(config->require_key);
+}
+
+TEST_F(ConfigTest, ANamedFileMustExist) {
+  home_.config_file_required = true;
+  const auto config = load_config(home_, {});
+  ASSERT_FALSE(config);
+  EXPECT_EQ(config.error().code, ErrorCode::kConfig);
+}
+
+TEST_F(ConfigTest, SecretsComeFromEnvironmentOrFile) {
+  ::setenv("GENESIS_TEST_KEY", "sk-123\n", 1);
+  EXPECT_EQ(*read_secret("env:GENESIS_TEST_KEY"), "sk-123");
+  ::unsetenv("GENESIS_TEST_KEY");
+  EXPECT_FALSE(read_secret("env:GENESIS_TEST_KEY"));
+  ASSERT_TRUE(write_file_atomic(folder_ / "key", "sk-456\n"));
+  EXPECT_EQ(*read_secret("file:" + (folder_ / "key").string()), "sk-456");
+  EXPECT_FALSE(read_secret("file:" + (folder_ / "absent").string()));
+  EXPECT_EQ(*read_secret(""), "");
+}
+
+TEST(Nearest, FindsCloseWordsOnly) {
+  EXPECT_EQ(nearest("lisen", {"listen", "path"}), "listen");
+  EXPECT_EQ(nearest("zzzzzz", {"listen", "path"}), "");
+}
+
+}  // namespace
+}  // namespace genesis::app

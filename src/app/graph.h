@@ -1,0 +1,53 @@
+// Graph: every object behind the gateway, built from the configuration and owned in one place. `serve`
+// puts a listener in front of it; `run` and `chat` ask it directly.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <boost/asio/io_context.hpp>
+
+#include "api/catalog.h"
+#include "api/chat.h"
+#include "app/config.h"
+#include "app/engine_supervisor.h"
+#include "app/home.h"
+#include "app/progress.h"
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "base/result.h"
+#include "ledger/keys.h"
+#include "server/gateway.h"
+
+namespace genesis::app {
+
+// Lives on the io thread of `io`, which outlives it. Call stop() and let it finish before destruction.
+class Graph {
+ public:
+  // Opens the ledger, pulls the default model if a local endpoint needs it, reads secrets and prices.
+  // Nothing is started and nothing listens yet.
+  static Result<std::unique_ptr<Graph>> build(boost::asio::io_context& io,
+                                              const Config& config,
+                                              const Home& home,
+                                              const OnProgress& progress);
+  virtual ~Graph() = default;
+
+  // Starts the engines and the machine clock.
+  virtual void start() = 0;
+  // Stops the engines and settles the ledger.
+  virtual Task<void> stop(std::chrono::milliseconds grace) = 0;
+
+  virtual ChatModel& chat() = 0;
+  virtual const ModelCatalog& catalog() const = 0;
+  virtual const server::Authenticator& authenticator() const = 0;
+  virtual ledger::KeyStore& keys() = 0;
+  virtual MetricsRegistry& metrics() = 0;
+  virtual const Clock& clock() const = 0;
+  virtual server::Readiness readiness() const = 0;
+  virtual server::ServiceInfo info() const = 0;
+  virtual std::vector<server::AdminRoute> admin_routes() = 0;
+  virtual std::vector<EngineSupervisor*> engines() = 0;
+};
+
+}  // namespace genesis::app

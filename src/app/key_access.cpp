@@ -1,0 +1,70 @@
+#include "app/key_access.h"
+
+#include <algorithm>
+#include <array>
+
+#include <fmt/format.h>
+
+#include "base/file.h"
+#include "base/random.h"
+#include "base/sha256.h"
+
+namespace genesis::app {
+
+namespace {
+
+constexpr std::size_t kMaxPepper = 4096;
+
+// What people write where a client insists on a key and the server does not: the words of the
+// documentation of vLLM, llama.cpp and Ollama, and ours.
+bool is_placeholder(std::string_view token) {
+  static constexpr std::array<std::string_view, 8> kWords = {
+      "unused", "none", "no-key", "not-needed", "EMPTY", "ollama", "sk-no-key-required", "-"};
+  return std::ranges::find(kWords, token) != kWords.end();
+}
+
+Result<std::string> read_or_make_pepper(const std::filesystem::path& path) {
+  auto text = read_file(path, kMaxPepper);
+  if (text || text.error().code != ErrorCode::kNotFound) {
+    return text;
+  }
+  std::array<std::uint8_t, 32> bytes{};
+  secure_random_bytes(bytes);
+  GENESIS_TRY_VOID(write_file_atomic(path, to_hex(bytes), 0600));
+  return read_file(path, kMaxPepper);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ledger::KeyStore>> open_keys(store::Database& database, const Clock& clock, const Home& home) {
+  GENESIS_TRY(std::string pepper, read_or_make_pepper(home.data / "key-pepper"));
+  return ledger::KeyStore::open(database, clock, std::move(pepper));
+}
+
+Result<server::Principal> KeyAccess::authenticate(std::optional<std::string_view> token) const {
+  if (!token || (!require_key_ && is_placeholder(*token))) {
+    if (require_key_) {
+      return fail(ErrorCode::kUnauthenticated, "an API key is required", "genesis key create NAME");
+    }
+    return server::Principal{.key_id = std::string(server::kKeylessId), .tenant = "default", .admin = false, .models = {}};
+  }
+  GENESIS_TRY(const auto key, keys_.authenticate(*token));
+  return server::Principal{.key_id = key->id, .tenant = key->tenant, .admin = key->admin, .models = key->models};
+}
+
+Result<void> KeyAccess::may_use(const ChatRequest& request, const endpoint::DispatchTarget& target) const {
+  const auto names = request.allowed_models;
+  if (names == nullptr || names->empty()) {
+    return {};
+  }
+  for (const std::string* name : {&request.route, &target.name, &target.model}) {
+    if (std::ranges::find(*names, *name) != names->end()) {
+      return {};
+    }
+  }
+  return fail_param("model",
+                    fmt::format("this key may not use '{}'", request.route),
+                    ErrorCode::kPermissionDenied);
+}
+
+}  // namespace genesis::app

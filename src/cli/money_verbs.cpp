@@ -1,0 +1,217 @@
+// key, savings, ledger: verbs about keys and money. They work beside a running gateway.
+#include <filesystem>
+
+#include <fmt/format.h>
+
+#include "app/key_access.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "cli/exit_codes.h"
+#include "cli/terminal.h"
+#include "cli/verbs.h"
+#include "ledger/rows.h"
+#include "ledger/savings.h"
+#include "ledger/schema.h"
+#include "ledger/verify.h"
+#include "store/database.h"
+
+namespace genesis::cli {
+
+namespace {
+
+// Home, configuration and the database, opened as far as the verb needs.
+struct Books {
+  app::Home home;
+  app::Config config;
+  std::unique_ptr<store::Database> database;
+};
+
+Result<Books> open_books(const CommonOptions& common, store::OpenMode mode) {
+  Books books;
+  GENESIS_TRY(books.home, open_home(common));
+  GENESIS_TRY(books.config, open_config(common, books.home));
+  std::error_code ignored;
+  if (mode == store::OpenMode::kReadOnly && !std::filesystem::exists(books.config.ledger_path, ignored)) {
+    return fail(ErrorCode::kNotFound,
+                fmt::format("there is no ledger at {} yet", books.config.ledger_path.string()),
+                "genesis serve, or genesis run \"...\", starts one");
+  }
+  GENESIS_TRY(books.database,
+              store::Database::open({.path = books.config.ledger_path, .mode = mode, .schemas = {ledger::schema()}}));
+  return books;
+}
+
+Result<std::int64_t> since_or_start(const std::string& since) {
+  return since.empty() ? Result<std::int64_t>(0) : parse_since(since, SystemClock().unix_ms());
+}
+
+void write_key(JsonWriter& writer, const ledger::ApiKey& key) {
+  writer.field("id", key.id);
+  writer.field("name", key.name);
+  writer.field("tenant", key.tenant);
+  writer.field_bool("admin", key.admin);
+  writer.key("models");
+  writer.begin_array();
+  for (const std::string& model : key.models) {
+    writer.string(model);
+  }
+  writer.end_array();
+  writer.field("created", format_rfc3339(key.created_ms));
+  writer.field_bool("revoked", key.revoked_ms != 0);
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string out;
+  for (const std::string& word : words) {
+    out += out.empty() ? word : "," + word;
+  }
+  return out.empty() ? "all" : out;
+}
+
+Result<ledger::CreatedKey> create_key(const CommonOptions& common, const KeyCreateOptions& options) {
+  GENESIS_TRY(const Books books, open_books(common, store::OpenMode::kOwnerOrGuest));
+  const SystemClock clock;
+  GENESIS_TRY(const auto keys, app::open_keys(*books.database, clock, books.home));
+  return keys->create({.name = options.name, .tenant = options.tenant, .admin = options.admin, .models = options.models});
+}
+
+Result<std::vector<ledger::ApiKey>> read_keys(const CommonOptions& common) {
+  GENESIS_TRY(const Books books, open_books(common, store::OpenMode::kReadOnly));
+  const SystemClock clock;
+  GENESIS_TRY(const auto keys, app::open_keys(*books.database, clock, books.home));
+  return keys->list();
+}
+
+Result<void> revoke_key(const CommonOptions& common, const std::string& id) {
+  GENESIS_TRY(const Books books, open_books(common, store::OpenMode::kOwnerOrGuest));
+  const SystemClock clock;
+  GENESIS_TRY(const auto keys, app::open_keys(*books.database, clock, books.home));
+  return keys->revoke(id);
+}
+
+Result<ledger::Savings> read_savings(const CommonOptions& common, const std::string& since) {
+  GENESIS_TRY(const std::int64_t since_ms, since_or_start(since));
+  GENESIS_TRY(const Books books, open_books(common, store::OpenMode::kReadOnly));
+  return ledger::compute_savings(*books.database, since_ms, SystemClock().unix_ms() + 1);
+}
+
+Result<std::vector<ledger::LedgerRow>> read_rows(const CommonOptions& common, const std::string& since, int limit) {
+  GENESIS_TRY(const std::int64_t since_ms, since_or_start(since));
+  GENESIS_TRY(const Books books, open_books(common, store::OpenMode::kReadOnly));
+  return ledger::list_rows(*books.database, since_ms, limit);
+}
+
+Result<ledger::VerifyReport> verify_books(const CommonOptions& common) {
+  GENESIS_TRY(const app::Home home, open_home(common));
+  GENESIS_TRY(const app::Config config, open_config(common, home));
+  return ledger::verify(config.ledger_path);
+}
+
+}  // namespace
+
+int key_create(const CommonOptions& common, const KeyCreateOptions& options) {
+  const auto created = create_key(common, options);
+  if (!created) {
+    return report(created.error());
+  }
+  if (common.json) {
+    JsonWriter writer;
+    writer.begin_object();
+    write_key(writer, created->key);
+    writer.field("key", created->token);
+    writer.end_object();
+    print_out(writer.take() + "\n");
+  } else {
+    print_note("This is shown once; only its hash is stored.");
+    print_out(created->token + "\n");
+  }
+  return kExitOk;
+}
+
+int key_list(const CommonOptions& common) {
+  const auto keys = read_keys(common);
+  if (!keys) {
+    return report(keys.error());
+  }
+  JsonWriter writer;
+  writer.begin_array();
+  std::vector<std::vector<std::string>> rows;
+  for (const ledger::ApiKey& key : *keys) {
+    writer.begin_object();
+    write_key(writer, key);
+    writer.end_object();
+    rows.push_back({key.id, key.name, key.tenant, key.admin ? "admin" : "inference", joined(key.models), key.revoked_ms != 0 ? "revoked" : "valid"});
+  }
+  writer.end_array();
+  print_out(common.json ? writer.take() + "\n" : format_table({"ID", "NAME", "TENANT", "ROLE", "MODELS", "STATE"}, rows));
+  return kExitOk;
+}
+
+int key_revoke(const CommonOptions& common, const std::string& id) {
+  const auto revoked = revoke_key(common, id);
+  if (!revoked) {
+    return report(revoked.error());
+  }
+  print_out(common.json ? "{\"revoked\":true}\n" : fmt::format("revoked {}\n", id));
+  return kExitOk;
+}
+
+int savings(const CommonOptions& common, const std::string& since) {
+  const auto savings = read_savings(common, since);
+  if (!savings) {
+    return report(savings.error());
+  }
+  std::string text = common.json ? ledger::savings_json(*savings) : ledger::savings_text(*savings);
+  print_out(text.ends_with('\n') ? text : text + "\n");
+  return kExitOk;
+}
+
+int ledger_verify(const CommonOptions& common) {
+  const auto verified = verify_books(common);
+  if (!verified) {
+    if (common.json) {
+      JsonWriter writer;
+      writer.begin_object();
+      writer.field_bool("ok", false);
+      writer.field("where", verified.error().param);
+      writer.field("message", verified.error().message);
+      writer.end_object();
+      print_out(writer.take() + "\n");
+    }
+    return report(verified.error());
+  }
+  std::string text = common.json ? ledger::verify_json(*verified) : ledger::verify_text(*verified);
+  print_out(text.ends_with('\n') ? text : text + "\n");
+  return kExitOk;
+}
+
+int ledger_list(const CommonOptions& common, const std::string& since, int limit) {
+  const auto rows = read_rows(common, since, limit);
+  if (!rows) {
+    return report(rows.error());
+  }
+  if (common.json) {
+    std::string out = "[";
+    for (const ledger::LedgerRow& row : *rows) {
+      out += (out.size() > 1 ? ",\n " : "") + ledger::row_json(row);
+    }
+    print_out(out + "]\n");
+    return kExitOk;
+  }
+  std::vector<std::vector<std::string>> table;
+  for (const ledger::LedgerRow& row : *rows) {
+    table.push_back({std::to_string(row.seq),
+                     format_rfc3339(row.unix_ms),
+                     row.kind,
+                     row.request_id.empty() ? "-" : fmt::format("{}/{}", row.request_id, row.attempt),
+                     row.endpoint,
+                     std::to_string(row.usage.input),
+                     std::to_string(row.usage.output),
+                     row.amount ? format_usd(*row.amount) : "?",
+                     row.finish});
+  }
+  print_out(format_table({"SEQ", "TIME", "KIND", "ATTEMPT", "ENDPOINT", "IN", "OUT", "USD", "FINISH"}, table));
+  return kExitOk;
+}
+
+}  // namespace genesis::cli

@@ -1,0 +1,287 @@
+// Making, checking and refreshing keys.
+#include "ledger/keys.h"
+
+#include <array>
+#include <utility>
+
+#include <boost/json.hpp>
+#include <fmt/format.h>
+
+#include "base/json.h"
+#include "base/log.h"
+#include "base/random.h"
+
+namespace genesis::ledger {
+
+namespace {
+
+constexpr std::string_view kPrefix = "gk-";
+constexpr std::size_t kIdChars = 16;
+constexpr std::size_t kSecretChars = 64;
+constexpr std::size_t kChecksumChars = 8;
+constexpr std::size_t kTokenChars = kPrefix.size() + kIdChars + 1 + kSecretChars + 1 + kChecksumChars;
+constexpr std::size_t kMinPepperBytes = 32;
+constexpr std::size_t kMaxNameBytes = 256;
+constexpr std::size_t kMaxModels = 1000;
+
+struct TokenParts {
+  std::string_view id;
+  std::string_view secret;
+};
+
+std::string checksum(std::string_view before) { return to_hex(sha256(before)).substr(0, kChecksumChars); }
+
+Result<TokenParts> split(std::string_view token) {
+  constexpr std::size_t kSecretAt = kPrefix.size() + kIdChars + 1;
+  constexpr std::size_t kChecksumAt = kSecretAt + kSecretChars + 1;
+  if (token.size() != kTokenChars || !token.starts_with(kPrefix) || token[kSecretAt - 1] != '-' ||
+      token[kChecksumAt - 1] != '-' ||
+      token.substr(kChecksumAt) != checksum(token.substr(0, kChecksumAt - 1))) {
+    return fail(ErrorCode::kUnauthenticated, "not a key");
+  }
+  return TokenParts{token.substr(kPrefix.size(), kIdChars), token.substr(kSecretAt, kSecretChars)};
+}
+
+template <std::size_t kBytes>
+std::string random_hex() {
+  std::array<std::uint8_t, kBytes> bytes{};
+  secure_random_bytes(bytes);
+  return to_hex(bytes);
+}
+
+std::string_view as_text(const Digest& digest) {
+  return {reinterpret_cast<const char*>(digest.data()), digest.size()};
+}
+
+std::unexpected<Error> refused() {
+  return fail(ErrorCode::kUnauthenticated,
+              "the API key is missing, wrong or revoked",
+              "make one with `genesis key create` and send it as `Authorization: Bearer gk-...`");
+}
+
+std::string models_json(const std::vector<std::string>& models) {
+  JsonWriter w;
+  w.begin_array();
+  for (const std::string& model : models) {
+    w.string(model);
+  }
+  w.end_array();
+  return w.take();
+}
+
+Result<std::vector<std::string>> parse_models(std::string_view json) {
+  GENESIS_TRY(const boost::json::value document, parse_json(json));
+  std::vector<std::string> models;
+  const auto* array = document.if_array();
+  if (array == nullptr) {
+    return fail(ErrorCode::kDataLoss, "a key's list of models is damaged", "genesis ledger verify");
+  }
+  for (const boost::json::value& model : *array) {
+    const auto* text = model.if_string();
+    if (text == nullptr) {
+      return fail(ErrorCode::kDataLoss, "a key's list of models is damaged", "genesis ledger verify");
+    }
+    models.emplace_back(*text);
+  }
+  return models;
+}
+
+Result<void> validate(const NewKey& wanted) {
+  if (wanted.name.empty() || wanted.name.size() > kMaxNameBytes) {
+    return fail_param("name", fmt::format("a key needs a name of 1 to {} bytes", kMaxNameBytes));
+  }
+  if (wanted.tenant.empty() || wanted.tenant.size() > kMaxNameBytes) {
+    return fail_param("tenant", fmt::format("a key needs a tenant of 1 to {} bytes", kMaxNameBytes));
+  }
+  if (wanted.models.size() > kMaxModels) {
+    return fail_param("models", fmt::format("a key may name at most {} models", kMaxModels));
+  }
+  return {};
+}
+
+constexpr std::string_view kSelect =
+    "SELECT id, name, tenant, admin, models, created_ms, revoked_ms, mac FROM api_keys"
+    " ORDER BY created_ms, id";
+
+Result<ApiKey> read_key(const store::Statement& row) {
+  ApiKey key{.id = std::string(row.text(0)),
+             .name = std::string(row.text(1)),
+             .tenant = std::string(row.text(2)),
+             .admin = row.integer(3) == 1,
+             .created_ms = row.integer(5),
+             .revoked_ms = row.integer(6)};
+  GENESIS_TRY(key.models, parse_models(row.text(4)));
+  return key;
+}
+
+Result<void> bump_version(store::Transaction& tx) {
+  GENESIS_TRY(store::Statement bump,
+              tx.prepare("UPDATE ledger_state SET value = value + 1 WHERE name = 'keys_version'"));
+  return bump.run();
+}
+
+Result<std::int64_t> read_version(store::Transaction& tx) {
+  GENESIS_TRY(store::Statement select,
+              tx.prepare("SELECT value FROM ledger_state WHERE name = 'keys_version'"));
+  GENESIS_TRY(const bool row, select.step());
+  return row ? select.integer(0) : 0;
+}
+
+}  // namespace
+
+bool well_formed_key(std::string_view token) { return split(token).has_value(); }
+
+KeyStore::KeyStore(store::Database& database, const Clock& clock, std::string pepper)
+    : database_(database),
+      clock_(clock),
+      pepper_(std::move(pepper)),
+      snapshot_(std::make_shared<Snapshot>()),
+      checked_(clock.steady()),
+      refreshed_(clock.steady()) {}
+
+Result<std::unique_ptr<KeyStore>> KeyStore::open(store::Database& database,
+                                                 const Clock& clock,
+                                                 std::string pepper) {
+  if (pepper.size() < kMinPepperBytes) {
+    return fail(ErrorCode::kConfig,
+                fmt::format("the key pepper has {} bytes; it needs at least {}", pepper.size(), kMinPepperBytes));
+  }
+  std::unique_ptr<KeyStore> keys(new KeyStore(database, clock, std::move(pepper)));
+  GENESIS_TRY_VOID(keys->refresh());
+  return keys;
+}
+
+Digest KeyStore::mac_of(std::string_view id, std::string_view secret) const {
+  return hmac_sha256(pepper_, fmt::format("{}:{}", id, secret));
+}
+
+Result<CreatedKey> KeyStore::create(const NewKey& wanted) {
+  GENESIS_TRY_VOID(validate(wanted));
+  const std::string secret = random_hex<kSecretChars / 2>();
+  CreatedKey made{.key = {.id = random_hex<kIdChars / 2>(),
+                          .name = wanted.name,
+                          .tenant = wanted.tenant,
+                          .admin = wanted.admin,
+                          .models = wanted.models,
+                          .created_ms = clock_.unix_ms()}};
+  const Digest mac = mac_of(made.key.id, secret);
+  GENESIS_TRY_VOID(database_.write_blocking([&](store::Transaction& tx) -> Result<void> {
+    GENESIS_TRY(store::Statement insert,
+                tx.prepare("INSERT INTO api_keys VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, NULL)"));
+    insert.bind(1, made.key.id).bind(2, made.key.name).bind(3, made.key.tenant);
+    insert.bind(4, std::int64_t{made.key.admin ? 1 : 0}).bind(5, models_json(made.key.models));
+    insert.bind_blob(6, mac).bind(7, made.key.created_ms);
+    GENESIS_TRY_VOID(insert.run());
+    return bump_version(tx);
+  }));
+  GENESIS_TRY_VOID(refresh());
+  made.token = fmt::format("{}{}-{}", kPrefix, made.key.id, secret);
+  made.token += "-" + checksum(made.token);
+  return made;
+}
+
+Result<void> KeyStore::revoke(std::string_view id) {
+  const std::int64_t now = clock_.unix_ms();
+  GENESIS_TRY_VOID(database_.write_blocking([&](store::Transaction& tx) -> Result<void> {
+    GENESIS_TRY(store::Statement find, tx.prepare("SELECT 1 FROM api_keys WHERE id = ?1"));
+    GENESIS_TRY(const bool known, find.bind(1, id).step());
+    if (!known) {
+      return fail(ErrorCode::kNotFound, fmt::format("there is no key '{}'", id), "genesis key ls");
+    }
+    GENESIS_TRY(store::Statement update,
+                tx.prepare("UPDATE api_keys SET revoked_ms = ?2 WHERE id = ?1 AND revoked_ms IS NULL"));
+    GENESIS_TRY_VOID(update.bind(1, id).bind(2, now).run());
+    return bump_version(tx);
+  }));
+  return refresh();
+}
+
+Result<std::vector<ApiKey>> KeyStore::list() const {
+  std::vector<ApiKey> keys;
+  GENESIS_TRY_VOID(database_.read([&](store::Transaction& tx) -> Result<void> {
+    GENESIS_TRY(store::Statement select, tx.prepare(kSelect));
+    while (true) {
+      GENESIS_TRY(const bool row, select.step());
+      if (!row) {
+        return {};
+      }
+      GENESIS_TRY(ApiKey key, read_key(select));
+      keys.push_back(std::move(key));
+    }
+  }));
+  return keys;
+}
+
+Result<void> KeyStore::refresh() const {
+  const SteadyTime now = clock_.steady();
+  std::shared_ptr<const Snapshot> known;
+  {
+    const std::lock_guard lock(mutex_);
+    checked_ = now;
+    known = snapshot_;
+  }
+  auto fresh = std::make_shared<Snapshot>();
+  GENESIS_TRY_VOID(database_.read([&](store::Transaction& tx) -> Result<void> {
+    GENESIS_TRY(fresh->version, read_version(tx));
+    if (fresh->version == known->version) {
+      return {};
+    }
+    GENESIS_TRY(store::Statement select, tx.prepare(kSelect));
+    while (true) {
+      GENESIS_TRY(const bool row, select.step());
+      if (!row) {
+        return {};
+      }
+      GENESIS_TRY(ApiKey key, read_key(select));
+      Record record{.key = std::make_shared<const ApiKey>(std::move(key))};
+      const auto mac = select.blob(7);
+      if (record.key->revoked_ms == 0 && mac.size() == record.mac.size()) {
+        std::copy(mac.begin(), mac.end(), record.mac.begin());
+        fresh->keys.emplace(record.key->id, std::move(record));
+      }
+    }
+  }));
+  const std::lock_guard lock(mutex_);
+  refreshed_ = now;
+  if (fresh->version > snapshot_->version) {
+    snapshot_ = std::move(fresh);
+  }
+  return {};
+}
+
+Result<std::shared_ptr<const KeyStore::Snapshot>> KeyStore::current() const {
+  bool due = false;
+  {
+    const std::lock_guard lock(mutex_);
+    due = clock_.steady() - checked_ >= kRefresh;
+  }
+  if (due) {
+    if (const auto outcome = refresh(); !outcome) {
+      log(LogLevel::kError, "API keys could not be refreshed", {{"error", outcome.error().message}});
+    }
+  }
+  const std::lock_guard lock(mutex_);
+  if (clock_.steady() - refreshed_ >= kTrusted) {
+    return fail(ErrorCode::kUnavailable, "API keys cannot be checked: the database does not answer");
+  }
+  return snapshot_;
+}
+
+Result<std::shared_ptr<const ApiKey>> KeyStore::authenticate(std::string_view token) const {
+  const auto parts = split(token);
+  if (!parts) {
+    return refused();
+  }
+  GENESIS_TRY(const auto snapshot, current());
+  const auto found = snapshot->keys.find(std::string(parts->id));
+  // An unknown id costs the same work as a wrong secret.
+  const Digest expected = found != snapshot->keys.end() ? found->second.mac : Digest{};
+  const Digest given = mac_of(parts->id, parts->secret);
+  const bool same = equal_constant_time(as_text(expected), as_text(given));
+  if (!same || found == snapshot->keys.end()) {
+    return refused();
+  }
+  return found->second.key;
+}
+
+}  // namespace genesis::ledger

@@ -1,0 +1,44 @@
+// The ledger's rows for people and programs: `genesis ledger ls`.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "api/chat.h"
+#include "api/ledger.h"
+#include "base/result.h"
+#include "store/database.h"
+
+namespace genesis::ledger {
+
+// One row as it stands; see schema.cpp for the columns.
+struct LedgerRow {
+  std::int64_t seq = 0;
+  std::int64_t unix_ms = 0;
+  std::string kind;
+  std::string request_id;
+  std::int64_t attempt = 0;
+  std::string tenant;
+  std::string key_id;
+  std::string route;
+  std::string endpoint;
+  std::string tier;
+  std::string model;
+  Usage usage;
+  std::optional<NanoUsd> amount;    // nullopt: no price was known
+  std::optional<NanoUsd> baseline;  // nullopt: earns none
+  std::string finish;
+  bool delivered = false;
+  std::int64_t first_token_ms = -1;
+  std::int64_t total_ms = 0;
+  std::string note;
+};
+
+// Rows not older than `since_ms`, oldest first; with `limit` > 0 the newest `limit` of them.
+Result<std::vector<LedgerRow>> list_rows(const store::Database& database, std::int64_t since_ms, std::int64_t limit);
+
+std::string row_json(const LedgerRow& row);
+
+}  // namespace genesis::ledger

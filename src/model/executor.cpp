@@ -1,0 +1,332 @@
+// The forward pass: slices of rows through the stages of every layer.
+#include "model/executor.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include <fmt/format.h>
+
+#include "kernel/cpu.h"
+#include "model/packing.h"
+
+namespace genesis::model {
+namespace {
+
+// Rows computed together at most; longer batches are cut, which changes no bit. Bounds the memory of
+// activations (about 15 KiB a row at hidden size 576).
+constexpr std::int32_t kMaxRows = 512;
+// Rows of one work item: with the widest input of small models they stay in a 512 KiB L2.
+constexpr int kRowBlock = 64;
+// Up to here norms are done by the calling thread: cheaper than waking the others.
+constexpr int kSerialRows = 4;
+// Weight bytes of one work item when there are few rows: about a microsecond of memory traffic.
+constexpr std::size_t kItemBytes = 16 * 1024;
+
+std::size_t size(std::int32_t n) {
+  return static_cast<std::size_t>(n);
+}
+
+// One pass without an early exit, which compilers turn into vectors; one row takes microseconds.
+bool all_finite(std::span<const float> values) {
+  unsigned bad = 0;
+  for (const float v : values) {
+    bad |= static_cast<unsigned>(!(std::abs(v) <= std::numeric_limits<float>::max()));
+  }
+  return bad == 0;
+}
+
+int panels_per_item(const kernel::Panels& weights) {
+  const std::size_t bytes = packed_bytes(weights) / size(weights.panels());
+  return static_cast<int>(std::clamp<std::size_t>(kItemBytes / bytes, 1, 16));
+}
+
+}  // namespace
+
+CpuExecutor::CpuExecutor(const ModelSpec& spec, const kernel::Kernels& kernels, int threads, KvPool kv)
+    : spec_(spec),
+      kernels_(kernels),
+      pool_(threads),
+      kv_(std::move(kv)),
+      attention_(spec_, kernels, threads),
+      scratch_(size(threads)) {
+  for (Scratch& scratch : scratch_) {
+    scratch.first.resize(size(kRowBlock * std::max(spec.head_dim, kernel::kGroup)));
+    scratch.second.resize(size(kRowBlock * kernel::kGroup));
+    scratch.row.resize(size(spec.hidden));
+  }
+}
+
+Result<std::unique_ptr<CpuExecutor>> CpuExecutor::create(const weights::TensorFile& file,
+                                                         const ModelSpec& spec,
+                                                         const LoadOptions& options) {
+  GENESIS_TRY(const kernel::Tier tier, kernel::choose_tier(options.isa));
+  // More threads than this only wait for each other.
+  const int threads = std::clamp(options.threads > 0 ? options.threads : kernel::physical_cores(), 1, 256);
+  const bool fp32 = options.precision == Precision::kFp32;
+  GENESIS_TRY(KvPool kv, KvPool::create(spec, !fp32, options.kv_bytes));
+  std::unique_ptr<CpuExecutor> executor(
+      new CpuExecutor(spec, kernel::kernels_of(tier), threads, std::move(kv)));
+  executor->fp32_ = fp32;
+  GENESIS_TRY(executor->weights_, load_weights(file, spec, fp32, executor->pool_));
+  const std::int64_t pool_tokens = std::int64_t{executor->kv_.pages()} * kPageTokens;
+  std::int64_t context = std::min<std::int64_t>(spec.max_context, pool_tokens);
+  if (options.max_context > 0) {
+    context = std::min<std::int64_t>(context, options.max_context);
+  }
+  executor->rotary_ = std::make_unique<RotaryTable>(spec, static_cast<std::int32_t>(context));
+  executor->info_ = {.model_name = spec.name,
+                     .weights_sha256 = {},
+                     .isa = std::string(kernel::tier_name(tier)),
+                     .vocab_size = spec.vocab,
+                     .max_context = static_cast<std::int32_t>(context),
+                     .page_tokens = kPageTokens,
+                     .num_pages = executor->kv_.pages(),
+                     .page_bytes = executor->kv_.page_bytes()};
+  return executor;
+}
+
+Result<void> CpuExecutor::check_batch(std::span<const engine::SequenceStep> batch,
+                                      std::span<const float> logits) const {
+  std::size_t logit_rows = 0;
+  for (const engine::SequenceStep& step : batch) {
+    const auto tokens = static_cast<std::int64_t>(step.tokens.size());
+    const bool fits = step.start >= 0 && tokens >= 1 && step.start + tokens <= info_.max_context &&
+                      step.start + tokens <= std::int64_t{kPageTokens} * std::ssize(step.pages);
+    const bool pages_known = std::ranges::all_of(
+        step.pages, [&](std::int32_t page) { return page >= 0 && page < kv_.pages(); });
+    const bool tokens_known = std::ranges::all_of(
+        step.tokens, [&](std::int32_t token) { return token >= 0 && token < spec_.vocab; });
+    if (!fits || !pages_known || !tokens_known || step.logit_rows < 0 || step.logit_rows > tokens) {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("step of {} tokens from position {} with {} pages and {} logit rows does not "
+                              "fit the model", tokens, step.start, step.pages.size(), step.logit_rows));
+    }
+    logit_rows += size(step.logit_rows);
+  }
+  if (logits.size() != logit_rows * size(spec_.vocab)) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("room for {} logits where {} rows of {} are asked for", logits.size(),
+                            logit_rows, spec_.vocab));
+  }
+  return {};
+}
+
+Result<void> CpuExecutor::run(std::span<const engine::SequenceStep> batch, std::span<float> logits) {
+  GENESIS_TRY_VOID(check_batch(batch, logits));
+  float* out = logits.data();
+  const auto flush = [&] {
+    forward(out);
+    out += logit_rows_.size() * size(spec_.vocab);
+    rows_.clear();
+    runs_.clear();
+    logit_rows_.clear();
+  };
+  for (const engine::SequenceStep& step : batch) {
+    const auto tokens = static_cast<std::int32_t>(step.tokens.size());
+    for (std::int32_t begin = 0; begin < tokens;) {
+      const std::int32_t room = kMaxRows - static_cast<std::int32_t>(rows_.size());
+      const std::int32_t count = std::min(room, tokens - begin);
+      add_rows(step, begin, count);
+      begin += count;
+      if (std::ssize(rows_) == kMaxRows) {
+        flush();
+      }
+    }
+  }
+  if (!rows_.empty()) {
+    flush();
+  }
+  if (!all_finite(logits)) {
+    return fail(ErrorCode::kDataLoss,
+                fmt::format("model '{}' computed a logit that is not finite", spec_.name),
+                "the weights are damaged or were converted wrongly: pull the model again");
+  }
+  return {};
+}
+
+void CpuExecutor::add_rows(const engine::SequenceStep& step, std::int32_t begin, std::int32_t count) {
+  runs_.push_back({static_cast<std::int32_t>(rows_.size()), count, step.start + begin, step.pages});
+  const auto tokens = static_cast<std::int32_t>(step.tokens.size());
+  for (std::int32_t i = begin; i < begin + count; ++i) {
+    const std::int32_t position = step.start + i;
+    if (i >= tokens - step.logit_rows) {
+      logit_rows_.push_back(static_cast<std::int32_t>(rows_.size()));
+    }
+    rows_.push_back({step.tokens[size(i)], position, step.pages[size(position / kPageTokens)],
+                     position % kPageTokens});
+  }
+}
+
+void CpuExecutor::forward(float* logits) {
+  const int rows = static_cast<int>(rows_.size());
+  residual_.resize(size(rows) * size(spec_.hidden));
+  normed_.reset(rows, spec_.hidden, fp32_);
+  attended_.reset(rows, spec_.query_size(), fp32_);
+  mlp_.reset(rows, spec_.mlp, fp32_);
+  attention_.plan(runs_, rows);
+  embed();
+  for (std::int32_t i = 0; i < spec_.layers; ++i) {
+    const LayerWeights& layer = weights_.layers[size(i)];
+    normalize(layer.attention_norm);
+    project_heads(layer, i);
+    pool_.run(attention_.items(),
+              [&](int item, int thread) { attention_.run_item(item, thread, i, kv_, attended_); });
+    add_linear(layer.o, attended_);
+    normalize(layer.mlp_norm);
+    gate_up(layer);
+    add_linear(layer.down, mlp_);
+  }
+  output_head(logits);
+}
+
+int CpuExecutor::row_blocks() const {
+  return (static_cast<int>(rows_.size()) + kRowBlock - 1) / kRowBlock;
+}
+
+void CpuExecutor::embed() {
+  for (std::size_t r = 0; r < rows_.size(); ++r) {
+    unpack_row(weights_.embedding, rows_[r].token, residual_.data() + r * size(spec_.hidden));
+  }
+}
+
+void CpuExecutor::normalize_row(const std::vector<float>& weight, int row, int thread) {
+  float* normed = scratch_[size(thread)].row.data();
+  kernels_.rms_norm(residual_.data() + size(row) * size(spec_.hidden), weight.data(), spec_.norm_eps,
+                    spec_.hidden, normed);
+  normed_.store(kernels_, row, 0, normed, spec_.hidden);
+}
+
+void CpuExecutor::normalize(const std::vector<float>& weight) {
+  const int rows = static_cast<int>(rows_.size());
+  if (rows <= kSerialRows) {
+    for (int row = 0; row < rows; ++row) {
+      normalize_row(weight, row, 0);
+    }
+    return;
+  }
+  pool_.run(rows, [&](int row, int thread) { normalize_row(weight, row, thread); });
+}
+
+void CpuExecutor::project_heads(const LayerWeights& layer, std::int32_t index) {
+  const int blocks = row_blocks();
+  const int units = spec_.heads + 2 * spec_.kv_heads;
+  pool_.run(units * blocks, [&](int item, int thread) {
+    project_head_block(layer, index, item / blocks, item % blocks, thread);
+  });
+}
+
+// One head of q, k or v for a block of rows: projected, rotated and put where attention reads it.
+void CpuExecutor::project_head_block(const LayerWeights& layer, std::int32_t index, int unit, int block,
+                                     int thread) {
+  const bool is_query = unit < spec_.heads;
+  const bool is_key = !is_query && unit < spec_.heads + spec_.kv_heads;
+  const int head = is_query ? unit : (unit - spec_.heads) % spec_.kv_heads;
+  const std::vector<float>& bias = is_query ? layer.q_bias : is_key ? layer.k_bias : layer.v_bias;
+  const int first = block * kRowBlock;
+  const int panels = spec_.head_dim / kernel::kPanelOutputs;
+  kernel::LinearCall call;
+  call.weights = is_query ? layer.q : is_key ? layer.k : layer.v;
+  call.x = normed_.from_row(first);
+  call.rows = std::min(kRowBlock, static_cast<int>(rows_.size()) - first);
+  call.panel_begin = head * panels;
+  call.panel_end = call.panel_begin + panels;
+  call.out = scratch_[size(thread)].first.data();
+  call.out_stride = size(spec_.head_dim);
+  kernels_.linear(call);
+  for (int r = 0; r < call.rows; ++r) {
+    const Row& row = rows_[size(first + r)];
+    float* y = call.out + size(r) * call.out_stride;
+    for (std::size_t i = 0; !bias.empty() && i < size(spec_.head_dim); ++i) {
+      y[i] += bias[size(head * spec_.head_dim) + i];
+    }
+    if (is_query || is_key) {
+      kernels_.rotate(y, rotary_->cos(row.position), rotary_->sin(row.position), rotary_->half());
+    }
+    if (is_query) {
+      std::memcpy(attention_.query(head, first + r), y, size(spec_.head_dim) * sizeof(float));
+    } else if (is_key) {
+      kv_.write_key(row.page, index, head, row.slot, y, kernels_);
+    } else {
+      kv_.write_value(row.page, index, head, row.slot, y, kernels_);
+    }
+  }
+}
+
+void CpuExecutor::add_linear(const kernel::Panels& weights, const ActivationBuffer& input) {
+  const int blocks = row_blocks();
+  const int per_item = panels_per_item(weights);
+  const int units = (weights.panels() + per_item - 1) / per_item;
+  pool_.run(units * blocks, [&](int item, int) {
+    const int first = item % blocks * kRowBlock;
+    kernel::LinearCall call;
+    call.weights = weights;
+    call.x = input.from_row(first);
+    call.rows = std::min(kRowBlock, static_cast<int>(rows_.size()) - first);
+    call.panel_begin = item / blocks * per_item;
+    call.panel_end = std::min(call.panel_begin + per_item, weights.panels());
+    call.out = residual_.data() + size(first) * size(spec_.hidden) +
+               size(call.panel_begin * kernel::kPanelOutputs);
+    call.out_stride = size(spec_.hidden);
+    call.add = true;
+    kernels_.linear(call);
+  });
+}
+
+void CpuExecutor::gate_up(const LayerWeights& layer) {
+  const int blocks = row_blocks();
+  const int units = spec_.mlp / kernel::kGroup;
+  pool_.run(units * blocks, [&](int item, int thread) {
+    Scratch& scratch = scratch_[size(thread)];
+    const int first = item % blocks * kRowBlock;
+    const int unit = item / blocks;
+    kernel::LinearCall call;
+    call.x = normed_.from_row(first);
+    call.rows = std::min(kRowBlock, static_cast<int>(rows_.size()) - first);
+    call.panel_begin = unit * kernel::kGroup / kernel::kPanelOutputs;
+    call.panel_end = call.panel_begin + kernel::kGroup / kernel::kPanelOutputs;
+    call.out_stride = kernel::kGroup;
+    call.weights = layer.gate;
+    call.out = scratch.first.data();
+    kernels_.linear(call);
+    call.weights = layer.up;
+    call.out = scratch.second.data();
+    kernels_.linear(call);
+    for (int r = 0; r < call.rows; ++r) {
+      float* gate = scratch.first.data() + size(r) * kernel::kGroup;
+      kernels_.silu_mul(gate, scratch.second.data() + size(r) * kernel::kGroup, kernel::kGroup, gate);
+      mlp_.store(kernels_, first + r, unit * kernel::kGroup, gate, kernel::kGroup);
+    }
+  });
+}
+
+void CpuExecutor::output_head(float* logits) {
+  const int rows = static_cast<int>(logit_rows_.size());
+  if (rows == 0) {
+    return;
+  }
+  normed_.reset(rows, spec_.hidden, fp32_);
+  for (int r = 0; r < rows; ++r) {
+    float* normed = scratch_[0].row.data();
+    kernels_.rms_norm(residual_.data() + size(logit_rows_[size(r)]) * size(spec_.hidden),
+                      weights_.output_norm.data(), spec_.norm_eps, spec_.hidden, normed);
+    normed_.store(kernels_, r, 0, normed, spec_.hidden);
+  }
+  const kernel::Panels& head = weights_.head;
+  const int per_item = panels_per_item(head) * 4;
+  const int units = (head.panels() + per_item - 1) / per_item;
+  pool_.run(units, [&](int unit, int) {
+    kernel::LinearCall call;
+    call.weights = head;
+    call.x = normed_.from_row(0);
+    call.rows = rows;
+    call.panel_begin = unit * per_item;
+    call.panel_end = std::min(call.panel_begin + per_item, head.panels());
+    call.out = logits + size(call.panel_begin * kernel::kPanelOutputs);
+    call.out_stride = size(spec_.vocab);
+    kernels_.linear(call);
+  });
+}
+
+}  // namespace genesis::model

@@ -1,0 +1,225 @@
+// logits_probe: token ids in, logits or speeds out. For parity tests and benches, not for users.
+//
+//   logits_probe --model M --out F < ids.jsonl     one JSON array of ids per line; F gets the float32
+//                                                  logits of every position, line after line
+//   logits_probe --model M --greedy N < ids.jsonl  one JSON line per prompt: ids and top-2 margins
+//   logits_probe --model M --bench                 one JSON line: prefill and decode tokens/s
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <boost/json.hpp>
+
+#include "base/json.h"
+#include "base/random.h"
+#include "model/executor.h"
+#include "model/gguf_spec.h"
+#include "weights/tensor_file.h"
+
+namespace genesis::model {
+namespace {
+
+struct Options {
+  std::string model;
+  std::string precision = "quantized";
+  std::string out;
+  LoadOptions load;
+  std::int32_t chunk = 256;
+  std::int32_t greedy = 0;
+  std::int32_t streams = 1;
+  std::int32_t depth = 0;
+  bool bench = false;
+};
+
+std::vector<std::int32_t> page_list(std::int32_t first, std::int32_t count) {
+  std::vector<std::int32_t> pages(static_cast<std::size_t>(count));
+  std::iota(pages.begin(), pages.end(), first);
+  return pages;
+}
+
+Result<std::unique_ptr<CpuExecutor>> open_model(Options& options) {
+  GENESIS_TRY(const auto file, weights::TensorFile::open(options.model));
+  GENESIS_TRY(const ModelSpec spec, spec_from_gguf(*file));
+  options.load.precision = options.precision == "fp32" ? Precision::kFp32 : Precision::kQuantized;
+  return CpuExecutor::create(*file, spec, options.load);
+}
+
+// Feeds ids[start..] in chunks; returns the logits of the last `rows` tokens of each chunk.
+Result<std::vector<float>> feed(CpuExecutor& model, std::span<const std::int32_t> ids,
+                                std::int32_t chunk, bool all_rows,
+                                const std::vector<std::int32_t>& pages) {
+  std::vector<float> logits;
+  const auto vocab = static_cast<std::size_t>(model.info().vocab_size);
+  for (std::size_t at = 0; at < ids.size();) {
+    const std::size_t count = std::min(static_cast<std::size_t>(chunk), ids.size() - at);
+    const std::size_t rows = all_rows ? count : (at + count == ids.size() ? 1 : 0);
+    engine::SequenceStep step;
+    step.tokens = ids.subspan(at, count);
+    step.start = static_cast<std::int32_t>(at);
+    step.pages = pages;
+    step.logit_rows = static_cast<std::int32_t>(rows);
+    const std::size_t old = logits.size();
+    logits.resize(old + rows * vocab);
+    GENESIS_TRY_VOID(model.run({&step, 1}, std::span(logits).subspan(old)));
+    at += count;
+  }
+  return logits;
+}
+
+Result<std::vector<std::int32_t>> parse_ids(const std::string& line) {
+  GENESIS_TRY(const boost::json::value value, parse_json(line));
+  std::vector<std::int32_t> ids;
+  if (!value.is_array()) {
+    return fail_param("stdin", "each line must be a JSON array of token ids");
+  }
+  for (const boost::json::value& id : value.get_array()) {
+    if (!id.is_int64()) {
+      return fail_param("stdin", "token ids must be integers");
+    }
+    ids.push_back(static_cast<std::int32_t>(id.get_int64()));
+  }
+  return ids;
+}
+
+Result<void> write_logits(CpuExecutor& model, const Options& options) {
+  std::ofstream out(options.out, std::ios::binary);
+  for (std::string line; std::getline(std::cin, line);) {
+    GENESIS_TRY(const std::vector<std::int32_t> ids, parse_ids(line));
+    const auto pages = page_list(0, model.info().num_pages);
+    GENESIS_TRY(const std::vector<float> logits, feed(model, ids, options.chunk, true, pages));
+    out.write(reinterpret_cast<const char*>(logits.data()),
+              static_cast<std::streamsize>(logits.size() * sizeof(float)));
+  }
+  out.flush();
+  if (!out) {
+    return fail(ErrorCode::kIo, "cannot write " + options.out);
+  }
+  return {};
+}
+
+Result<void> write_greedy(CpuExecutor& model, const Options& options) {
+  for (std::string line; std::getline(std::cin, line);) {
+    GENESIS_TRY(std::vector<std::int32_t> ids, parse_ids(line));
+    const auto pages = page_list(0, model.info().num_pages);
+    GENESIS_TRY(std::vector<float> logits, feed(model, ids, options.chunk, false, pages));
+    JsonWriter json;
+    json.begin_array();
+    for (std::int32_t i = 0; i < options.greedy; ++i) {
+      const auto best = std::ranges::max_element(logits);
+      const auto token = static_cast<std::int32_t>(best - logits.begin());
+      json.integer(token);
+      engine::SequenceStep step;
+      step.tokens = {&token, 1};
+      step.start = static_cast<std::int32_t>(ids.size());
+      step.pages = pages;
+      step.logit_rows = 1;
+      GENESIS_TRY_VOID(model.run({&step, 1}, logits));
+      ids.push_back(token);
+    }
+    json.end_array();
+    std::cout << json.str() << "\n";
+  }
+  return {};
+}
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// Decodes 128 tokens for each stream at once, each after `depth` tokens of its own; tokens/s in all.
+Result<double> bench_decode(CpuExecutor& model, const Options& options) {
+  constexpr std::int32_t kTokens = 128;
+  const std::int32_t per_stream = (options.depth + kTokens) / kPageTokens + 1;
+  const auto vocab = static_cast<std::uint64_t>(model.info().vocab_size);
+  Random random(1);
+  std::vector<std::vector<std::int32_t>> pages;
+  std::vector<std::int32_t> last(static_cast<std::size_t>(options.streams));
+  for (std::int32_t s = 0; s < options.streams; ++s) {
+    pages.push_back(page_list(s * per_stream, per_stream));
+    std::vector<std::int32_t> prompt(static_cast<std::size_t>(options.depth));
+    for (std::int32_t& id : prompt) {
+      id = static_cast<std::int32_t>(random.below(vocab));
+    }
+    GENESIS_TRY_VOID(feed(model, prompt, options.chunk, false, pages.back()));
+  }
+  std::vector<float> logits(static_cast<std::size_t>(options.streams) * vocab);
+  const auto start = std::chrono::steady_clock::now();
+  for (std::int32_t i = 0; i < kTokens; ++i) {
+    std::vector<engine::SequenceStep> batch(last.size());
+    for (std::size_t s = 0; s < last.size(); ++s) {
+      last[s] = static_cast<std::int32_t>(random.below(vocab));
+      batch[s].tokens = {&last[s], 1};
+      batch[s].start = options.depth + i;
+      batch[s].pages = pages[s];
+      batch[s].logit_rows = 1;
+    }
+    GENESIS_TRY_VOID(model.run(batch, logits));
+  }
+  return kTokens * options.streams / seconds_since(start);
+}
+
+Result<void> bench(CpuExecutor& model, const Options& options) {
+  constexpr std::size_t kPrompt = 512;
+  Random random(2);
+  std::vector<std::int32_t> prompt(kPrompt);
+  for (std::int32_t& id : prompt) {
+    id = static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(model.info().vocab_size)));
+  }
+  const auto pages = page_list(0, static_cast<std::int32_t>(kPrompt) / kPageTokens);
+  GENESIS_TRY_VOID(feed(model, std::span(prompt).first(64), options.chunk, false, pages));
+  const auto start = std::chrono::steady_clock::now();
+  GENESIS_TRY_VOID(feed(model, prompt, options.chunk, false, pages));
+  const double prefill = static_cast<double>(kPrompt) / seconds_since(start);
+  GENESIS_TRY(const double decode, bench_decode(model, options));
+  JsonWriter json;
+  json.begin_object();
+  json.field("isa", model.info().isa);
+  json.field("precision", options.precision);
+  json.field("threads", std::int64_t{options.load.threads});
+  json.field("streams", std::int64_t{options.streams});
+  json.field("depth", std::int64_t{options.depth});
+  json.field_number("prefill_tokens_per_s", prefill);
+  json.field_number("decode_tokens_per_s", decode);
+  json.end_object();
+  std::cout << json.str() << "\n";
+  return {};
+}
+
+Result<void> run(Options& options) {
+  GENESIS_TRY(const std::unique_ptr<CpuExecutor> model, open_model(options));
+  if (options.bench) {
+    return bench(*model, options);
+  }
+  return options.greedy > 0 ? write_greedy(*model, options) : write_logits(*model, options);
+}
+
+}  // namespace
+}  // namespace genesis::model
+
+int main(int argc, char** argv) {
+  genesis::model::Options options;
+  CLI::App app("Token ids in, logits or speeds out");
+  app.add_option("--model", options.model, "GGUF file")->required();
+  app.add_option("--precision", options.precision)->check(CLI::IsMember({"fp32", "quantized"}));
+  app.add_option("--isa", options.load.isa, "scalar, avx2; default: the best");
+  app.add_option("--threads", options.load.threads, "default: physical cores");
+  app.add_option("--chunk", options.chunk, "tokens computed in one step")->check(CLI::Range(1, 1 << 20));
+  app.add_option("--out", options.out, "file for raw float32 logits");
+  app.add_option("--greedy", options.greedy, "continue each prompt by this many tokens");
+  app.add_flag("--bench", options.bench, "measure prefill of 512 tokens and decoding of 128");
+  app.add_option("--streams", options.streams, "sequences decoded at once by --bench");
+  app.add_option("--depth", options.depth, "tokens before each stream's decoding in --bench");
+  CLI11_PARSE(app, argc, argv);
+  if (const auto done = genesis::model::run(options); !done) {
+    std::cerr << "logits_probe: " << done.error().message << "\n";
+    return 1;
+  }
+  return 0;
+}

@@ -1,0 +1,59 @@
+// JSON of an OpenAI-shaped upstream -> ChatDelta: stream chunks and whole bodies. No sockets here.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <boost/json/fwd.hpp>
+
+#include "api/chat.h"
+#include "base/result.h"
+#include "provider/openai_errors.h"
+
+namespace genesis::provider {
+
+// One JSON object of the upstream, read.
+struct OpenAiChunk {
+  std::vector<ChatDelta> deltas;  // in the upstream's order; may be empty
+  std::optional<Usage> usage;
+  bool absurd_usage = false;      // usage was there, but no number to book
+  std::optional<UpstreamError> error;
+};
+
+// Reads the objects of one answer in order. Not thread-safe.
+class OpenAiReader {
+ public:
+  // `request` outlives the reader.
+  OpenAiReader(const ChatRequest& request, std::string endpoint);
+
+  // A chunk of a stream or a whole body. Anything that cannot be used is kUpstream.
+  Result<OpenAiChunk> read(std::string_view text);
+
+ private:
+  // Of one choice: how much of an echoed prompt is still to come.
+  struct Choice {
+    std::size_t echo_bytes_done = 0;
+    std::size_t prompt_tokens_done = 0;
+  };
+
+  Result<OpenAiChunk> read_object(const boost::json::object& body);
+  Result<ChatDelta> read_choice(const boost::json::object& choice);
+  Result<void> read_message(const boost::json::object& message, ChatDelta& delta);
+  Result<void> read_tokens(const boost::json::object& choice, ChatDelta& delta);
+  std::size_t count_prompt_tokens(const boost::json::object& choice,
+                                  std::size_t known_ids,
+                                  std::size_t tokens,
+                                  int index);
+  Result<void> strip_echo(ChatDelta& delta);
+  FinishReason finish_reason(std::string_view name, const boost::json::object& choice) const;
+
+  const ChatRequest& request_;
+  std::string endpoint_;
+  std::vector<Choice> choices_;
+};
+
+}  // namespace genesis::provider

@@ -1,0 +1,35 @@
+// The tokenizer as a chain of parts: added tokens, normalizer, pre-tokenizer, model, post-processor.
+// Both loaders fill TokenizerParts; nothing here knows where they came from.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "text/added_tokens.h"
+#include "text/bpe.h"
+#include "text/normalizer.h"
+#include "text/post_processor.h"
+#include "text/pre_tokenizer.h"
+#include "text/tokenizer.h"
+
+namespace genesis::text {
+
+struct TokenizerParts {
+  BpeModel model;
+  std::vector<AddedToken> added_tokens;  // contents and ids unique, contents not empty
+  std::unique_ptr<const Normalizer> normalizer;  // null: text stays as it is
+  std::unique_ptr<const PreTokenizer> pre_tokenizer;
+  PostProcessor post_processor;
+  std::shared_ptr<const CharTable> table;
+  std::optional<std::int32_t> bos_id;
+  std::vector<std::int32_t> end_ids;
+};
+
+// Limits of the added tokens of either kind of file: count, and bytes of one.
+inline constexpr std::size_t kMaxAddedTokens = 200'000;
+inline constexpr std::size_t kMaxAddedTokenBytes = 1024;
+
+std::shared_ptr<const Tokenizer> make_tokenizer(TokenizerParts parts);
+
+}  // namespace genesis::text

@@ -1,0 +1,189 @@
+// Driver of the parity tests: one JSON request a line on stdin, one JSON reply a line on stdout.
+//   text_probe gguf VOCABULARY.json | json TOKENIZER.json | template TEMPLATE.jinja
+// Tokenizer requests: {"text": ..} or {"hex": ..} to encode, {"ids": [..]} to decode; the reply to a
+// text holds its ids, what they decode to with and without special tokens, and the pieces of an
+// incremental decode. Template requests: {"messages", "tools", "extra", "add_generation_prompt"}.
+#include <chrono>
+#include <iostream>
+#include <string>
+
+#include <boost/json.hpp>
+#include <fmt/format.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace genesis::text {
+
+namespace {
+
+constexpr std::size_t kMaxFile = 512 * 1024 * 1024;
+
+template <typename T>
+std::vector<T> list_of(const boost::json::object& object, std::string_view key) {
+  const boost::json::value* found = object.if_contains(key);
+  return found != nullptr ? boost::json::value_to<std::vector<T>>(*found) : std::vector<T>();
+}
+
+std::optional<std::int32_t> id_of(const boost::json::object& object, std::string_view key) {
+  const auto found = get_integer(object, key);
+  return found && *found ? std::optional(static_cast<std::int32_t>(**found)) : std::nullopt;
+}
+
+Result<std::shared_ptr<const Tokenizer>> load_gguf(const std::string& json) {
+  GENESIS_TRY(const boost::json::value document, parse_json(json));
+  const boost::json::object& object = document.as_object();
+  GgufVocabulary vocabulary;
+  vocabulary.model = get_string(object, "model").value().value_or("");
+  vocabulary.pre = get_string(object, "pre").value().value_or("");
+  vocabulary.tokens = list_of<std::string>(object, "tokens");
+  vocabulary.token_types = list_of<std::int32_t>(object, "token_types");
+  vocabulary.merges = list_of<std::string>(object, "merges");
+  vocabulary.bos_id = id_of(object, "bos_id");
+  vocabulary.eos_id = id_of(object, "eos_id");
+  vocabulary.add_bos = get_bool(object, "add_bos").value().value_or(false);
+  return Tokenizer::from_gguf(vocabulary);
+}
+
+std::string from_hex(std::string_view hex) {
+  std::string out;
+  for (std::size_t i = 0; i + 1 < hex.size(); i += 2) {
+    out.push_back(static_cast<char>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16)));
+  }
+  return out;
+}
+
+void write_error(JsonWriter& out, const Error& error) {
+  out.field("error", error.message);
+  out.field("code", error_code_name(error.code));
+}
+
+// Encodes (or takes the ids), then decodes in every way.
+void answer_tokens(const std::shared_ptr<const Tokenizer>& tokenizer,
+                   const boost::json::object& request,
+                   JsonWriter& out) {
+  std::vector<std::int32_t> ids = list_of<std::int32_t>(request, "ids");
+  if (!request.contains("ids")) {
+    const auto text = get_string(request, "text").value();
+    const std::string input = text ? *text : from_hex(get_string(request, "hex").value().value_or(""));
+    EncodeOptions options;
+    options.add_special_tokens = get_bool(request, "add_special").value().value_or(true);
+    options.parse_special = get_bool(request, "parse_special").value().value_or(true);
+    std::vector<PlainSpan> plain;
+    for (const auto& span : list_of<std::vector<std::size_t>>(request, "plain")) {
+      plain.push_back({span.at(0), span.at(1)});
+    }
+    options.plain_spans = plain;
+    ids = tokenizer->encode(input, options);
+    out.key("ids");
+    out.begin_array();
+    for (const std::int32_t id : ids) {
+      out.integer(id);
+    }
+    out.end_array();
+  }
+  if (request.contains("ids_only")) {
+    return;
+  }
+  out.field("text", tokenizer->decode(ids, false));
+  out.field("plain_text", tokenizer->decode(ids, true));
+  Detokenizer incremental(tokenizer, false);
+  out.key("pieces");
+  out.begin_array();
+  for (const std::int32_t id : ids) {
+    out.string(incremental.push(id));
+  }
+  out.string(incremental.flush());
+  out.end_array();
+}
+
+std::string part(const boost::json::object& request, std::string_view key) {
+  const boost::json::value* found = request.if_contains(key);
+  return found == nullptr ? std::string() : std::string(found->as_string());
+}
+
+void answer_template(const ChatTemplate& chat, const boost::json::object& request, JsonWriter& out) {
+  const bool prompt = get_bool(request, "add_generation_prompt").value().value_or(false);
+  const auto rendered =
+      chat.render(part(request, "messages"), part(request, "tools"), part(request, "extra"), prompt);
+  if (!rendered) {
+    write_error(out, rendered.error());
+    return;
+  }
+  out.field("text", rendered->text);
+  out.key("from_messages");
+  out.begin_array();
+  for (const PlainSpan& span : rendered->from_messages) {
+    out.begin_array();
+    out.integer(static_cast<std::int64_t>(span.begin));
+    out.integer(static_cast<std::int64_t>(span.end));
+    out.end_array();
+  }
+  out.end_array();
+}
+
+template <typename Answer>
+void serve(Answer answer) {
+  std::ios::sync_with_stdio(false);
+  std::string line;
+  while (std::getline(std::cin, line)) {
+    const auto request = parse_json(line);
+    JsonWriter out;
+    out.begin_object();
+    if (request && request->is_object()) {
+      answer(request->get_object(), out);
+    } else {
+      out.field("error", "not a JSON object");
+    }
+    out.end_object();
+    std::cout << out.take() << '\n' << std::flush;
+  }
+}
+
+template <typename Loaded>
+bool report(const Loaded& loaded, std::chrono::steady_clock::time_point begin) {
+  const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - begin;
+  if (loaded) {
+    std::cerr << fmt::format("loaded in {:.1f} ms\n", took.count());
+  } else {
+    std::cerr << loaded.error().param << ": " << loaded.error().message << '\n';
+  }
+  return loaded.has_value();
+}
+
+int run(const std::string& mode, const std::string& path) {
+  const auto file = read_file(path, kMaxFile);
+  if (!file) {
+    std::cerr << file.error().message << '\n';
+    return 1;
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  if (mode == "template") {
+    const auto chat = ChatTemplate::parse(*file);
+    if (!report(chat, begin)) {
+      return 1;
+    }
+    serve([&](const auto& request, JsonWriter& out) { answer_template(*chat, request, out); });
+    return 0;
+  }
+  const auto tokenizer = mode == "gguf" ? load_gguf(*file) : Tokenizer::from_tokenizer_json(*file);
+  if (!report(tokenizer, begin)) {
+    return 1;
+  }
+  serve([&](const auto& request, JsonWriter& out) { answer_tokens(*tokenizer, request, out); });
+  return 0;
+}
+
+}  // namespace
+
+}  // namespace genesis::text
+
+int main(int argc, char** argv) {
+  if (argc != 3) {
+    std::cerr << "usage: text_probe gguf|json|template FILE\n";
+    return 2;
+  }
+  return genesis::text::run(argv[1], argv[2]);
+}

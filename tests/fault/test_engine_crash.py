@@ -1,0 +1,149 @@
+"""kill -9 of the engine: the next request is answered by tier 2, the engine comes back, nothing is lost."""
+
+import json
+import os
+import signal
+import time
+
+import openai
+import pytest
+from harness.books import compare, ledger_rows
+from harness.gateway import BUDGETS, local, make_config, paid
+from harness.mock import answer
+from harness.process import alive, wait_until
+from harness.wire import Wire, sse_events
+
+CHAT = "/v1/chat/completions"
+MESSAGES = [{"role": "user", "content": "What is the capital of France?"}]
+BACK_SECONDS = 5
+# A loaded two-core machine may need longer now and then; the median must hold the promise.
+BACK_LIMIT = 20
+
+
+@pytest.fixture
+def pair(local_home, make_mock, serve):
+    """The local engine, and a managed endpoint behind it."""
+    mock = make_mock("managed")
+    config = make_config(
+        [local(budgets=BUDGETS | {"first_token_ms": 10_000}), paid(mock, tier="managed")], engine={"threads": 1}
+    )
+    gateway = serve(config, home=local_home)
+    gateway.wait_engine()
+    return gateway, mock
+
+
+def ask(gateway, **more):
+    body = {"model": "auto", "messages": MESSAGES, "max_tokens": 40, "temperature": 0} | more
+    status, headers, text = gateway.http("POST", CHAT, body)
+    assert status == 200, text
+    return headers["x-genesis-endpoint"], json.loads(text)["choices"][0]["message"]["content"]
+
+
+def test_the_next_request_is_answered_by_tier_two(pair):
+    gateway, mock = pair
+    assert ask(gateway)[0] == "local"
+    pid = gateway.engine_pid()
+    os.kill(pid, signal.SIGKILL)
+    begin = time.monotonic()
+    endpoint, text = ask(gateway)
+    assert time.monotonic() - begin < BUDGETS["first_token_ms"] / 1000 + 2
+    assert (endpoint, text) == ("managed", answer(40))
+
+    def back():
+        return ask(gateway, max_tokens=2)[0] == "local"
+
+    wait_until(back, BACK_LIMIT, "the engine answers again", pause=0.1)
+    back_after = time.monotonic() - begin
+    print(f"engine back after {back_after:.2f} s")
+    assert back_after < BACK_LIMIT
+    assert gateway.engine_pid() != pid
+    assert "Paris" in ask(gateway)[1]
+
+
+def test_a_stream_cut_by_the_crash_is_an_error(pair):
+    gateway, _ = pair
+    with Wire(gateway.port, timeout=30) as wire:
+        wire.request(
+            "POST",
+            CHAT,
+            {"model": "auto", "messages": MESSAGES, "stream": True, "max_tokens": 2000, "ignore_eos": True},
+        )
+        wire.read_until(b'"content":"')
+        os.kill(gateway.engine_pid(), signal.SIGKILL)
+        status, _, text = wire.response()
+    assert status == 200
+    events = sse_events(text)
+    assert "error" in json.loads(events[-1])
+    assert "[DONE]" not in events
+    assert '"finish_reason":"' not in text
+
+
+def test_a_stopped_engine_is_noticed(pair):
+    """SIGSTOP: the process lives but says nothing. Not ready within seconds, tier 2 answers meanwhile."""
+    gateway, _ = pair
+    pid = gateway.engine_pid()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        wait_until(lambda: gateway.http("GET", "/ready")[0] == 503, 10, "not ready")
+        assert ask(gateway)[0] == "managed"
+    finally:
+        if alive(pid):
+            os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: gateway.http("GET", "/ready")[0] == 200, 20, "ready again")
+
+
+@pytest.mark.limit(600)
+def test_a_hundred_kills(pair, rng):
+    """Every second kill hits a running stream. No answer is lost, the books agree."""
+    gateway, mock = pair
+    waits = []
+    client = openai.OpenAI(
+        base_url=gateway.base_url,
+        api_key="none",
+        max_retries=0,
+        timeout=60,
+        default_headers={"Authorization": openai.Omit()},
+    )
+    for round_number in range(100):
+        pid = wait_until(gateway.engine_pid, BACK_LIMIT, "an engine process")
+        stream = None
+        if round_number % 2:
+            stream = client.chat.completions.create(
+                model="auto", messages=MESSAGES, stream=True, max_tokens=400, extra_body={"ignore_eos": True}
+            )
+            next(iter(stream))
+        time.sleep(rng.random() * 0.05)
+        begin = time.monotonic()
+        os.kill(pid, signal.SIGKILL)
+        assert ask(gateway, max_tokens=4)[1], "the next request is answered by somebody"
+        if stream is not None:
+            finishes = []
+            with pytest.raises(openai.APIError):
+                finishes += [c.choices[0].finish_reason for c in stream if c.choices]
+            assert not any(finishes)
+        wait_until(
+            lambda old=pid: gateway.engine_pid() not in (None, old) and gateway.http("GET", "/ready")[0] == 200,
+            BACK_LIMIT,
+            f"round {round_number}: the engine is back",
+        )
+        waits.append(time.monotonic() - begin)
+    waits.sort()
+    print(f"engine back after median {waits[50]:.2f} s, worst {waits[-1]:.2f} s")
+    assert waits[50] < BACK_SECONDS
+    mock.settle()
+    assert gateway.stop() in (0, 143)
+    assert gateway.cli("ledger", "verify").returncode == 0
+    rows = ledger_rows(gateway)
+    compare(rows, [mock.journal()], {"managed"})
+    compare_local(rows)
+
+
+def compare_local(rows):
+    """Every attempt at the local engine is opened and closed once, too."""
+    kinds = {}
+    for row in rows:
+        if row.get("endpoint") == "local":
+            kinds.setdefault((row["request_id"], row["attempt"]), []).append(row["kind"])
+    odd = {attempt: group for attempt, group in kinds.items() if len(group) != 2 or "reserve" not in group}
+    assert kinds
+    assert not odd, odd

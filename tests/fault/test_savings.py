@@ -1,0 +1,156 @@
+"""What the ledger tells: spend, baseline and saving that can be recomputed, and a chain that notices."""
+
+import json
+import shutil
+
+import pytest
+from harness.books import cost, ledger_rows
+from harness.gateway import local, make_config, paid
+
+CHAT = "/v1/chat/completions"
+MESSAGES = [{"role": "user", "content": "one two three"}]
+
+
+@pytest.fixture
+def used(make_mock, serve):
+    """A stopped gateway with ten posted requests at a paid mock."""
+    mock = make_mock("paid", words=20)
+    gateway = serve(make_config([paid(mock)], ledger={"baseline_model": "gpt-4o"}))
+    for i in range(10):
+        status, _, _ = gateway.http("POST", CHAT, {"model": "auto", "messages": MESSAGES, "stream": i % 2 == 0})
+        assert status == 200
+    mock.settle()
+    gateway.check_end()
+    return gateway
+
+
+def database(gateway):
+    files = sorted(gateway.home.rglob("*.db"))
+    assert len(files) == 1, files
+    return files[0]
+
+
+def test_spend_is_exact(used):
+    savings = used.cli_json("savings")
+    spend = 10 * cost(3, 20)
+    assert savings["spend_nano"] == spend
+    assert savings["baseline_nano"] - savings["spend_nano"] == savings["saving_nano"]
+    assert savings["requests"] == 10
+    text = used.cli("savings", check=True).stdout
+    for word in ("spend", "baseline", "saving", "method"):
+        assert word in text.lower()
+    assert "e-0" not in text, "money in plain decimals"
+
+
+def test_since(used):
+    assert used.cli_json("savings", "--since", "1h")["requests"] == 10
+    assert used.cli_json("savings", "--since", "2099-01-01")["requests"] == 0
+
+
+def test_the_machine_is_never_free(local_home, serve):
+    """Local answers cost no tokens, but the hours of the machine count."""
+    config = make_config([local()], engine={"threads": 1}, local={"machine_usd_per_hour": "36.00"})
+    gateway = serve(config, home=local_home)
+    gateway.wait_engine()
+    for _ in range(3):
+        body = {"model": "auto", "messages": MESSAGES, "max_tokens": 16}
+        assert gateway.http("POST", CHAT, body)[0] == 200
+    gateway.check_end()
+    savings = gateway.cli_json("savings")
+    # 36 USD an hour is a cent a second; the run took at least some tenths of one.
+    assert savings["machine_nano"] > 1_000_000
+    assert savings["spend_nano"] >= savings["machine_nano"]
+
+
+def test_a_failed_attempt_is_not_billed_as_an_answer(make_mock, serve):
+    primary, fallback = make_mock("primary", words=20), make_mock("fallback", words=20)
+    gateway = serve(make_config([paid(primary, tier="managed"), paid(fallback)]))
+    primary.script({"fault": "status", "status": 503, "times": -1})
+    assert gateway.http("POST", CHAT, {"model": "auto", "messages": MESSAGES})[0] == 200
+    gateway.check_end()
+    closing = [row for row in ledger_rows(gateway) if row["kind"] != "reserve"]
+    amounts = {}
+    for row in closing:
+        amounts[row["endpoint"]] = amounts.get(row["endpoint"], 0) + (
+            row["amount_nano"] if row["kind"] != "void" else 0
+        )
+    assert amounts == {"primary": 0, "fallback": cost(3, 20)}
+
+
+def test_an_unknown_price_is_never_zero(make_mock, serve):
+    mock = make_mock("mystery", words=20)
+    endpoint = paid(mock, model="model-without-a-price")
+    del endpoint["price"]
+    gateway = serve(make_config([endpoint]))
+    status, _, text = gateway.http("POST", CHAT, {"model": "auto", "messages": MESSAGES})
+    gateway.check_end()
+    savings = gateway.cli("savings").stdout
+    rows = json.dumps(ledger_rows(gateway))
+    assert status != 200 or "quarantin" in (savings + rows).lower() or "unknown" in (savings + rows).lower(), text
+
+
+def test_verify_accepts_what_was_written(used):
+    done = used.cli("ledger", "verify")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "20" in done.stdout or "rows" in done.stdout.lower()
+
+
+def test_verify_notices_a_changed_row(used):
+    """One byte of a stored request id."""
+    path = database(used)
+    request_id = ledger_rows(used)[0]["request_id"].encode()
+    data = bytearray(path.read_bytes())
+    at = data.find(request_id)
+    assert at > 0
+    data[at + len(request_id) - 1] ^= 1
+    path.write_bytes(data)
+    done = used.cli("ledger", "verify")
+    assert done.returncode == 7, done.stdout + done.stderr
+    assert done.stderr.strip()
+
+
+@pytest.mark.limit(240)
+def test_verify_notices_any_changed_byte(used, rng):
+    """One byte anywhere in the file, forty times."""
+    path = database(used)
+    original = path.with_suffix(".original")
+    shutil.copy(path, original)
+    size = path.stat().st_size
+    missed = []
+    for _ in range(40):
+        at = rng.randrange(size)
+        data = bytearray(original.read_bytes())
+        data[at] ^= 1 << rng.randrange(8)
+        path.write_bytes(data)
+        done = used.cli("ledger", "verify")
+        assert done.returncode >= 0, f"byte {at}: died by signal {-done.returncode}"
+        if done.returncode != 7:
+            missed.append((at, done.returncode, done.stderr[-200:]))
+    shutil.copy(original, path)
+    assert not missed, missed
+    assert used.cli("ledger", "verify").returncode == 0
+
+
+def test_verify_notices_a_missing_row(used):
+    """A row removed by a tool that knows SQLite."""
+    import sqlite3
+
+    path = database(used)
+    with sqlite3.connect(path) as connection:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        table = next(name for name in tables if "ledger" in name or "row" in name or "entr" in name)
+        for (trigger,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            connection.execute(f'DROP TRIGGER "{trigger}"')
+        connection.execute(f'DELETE FROM "{table}" WHERE rowid = (SELECT max(rowid) FROM "{table}")')
+    assert used.cli("ledger", "verify").returncode == 7
+
+
+def test_a_damaged_ledger_does_not_serve_silently(used):
+    """Paid work is not started on books that do not add up to a database."""
+    path = database(used)
+    data = bytearray(path.read_bytes())
+    data[:100] = b"\x00" * 100
+    path.write_bytes(data)
+    done = used.cli("serve", timeout=60)
+    assert done.returncode > 0
+    assert str(path.name) in done.stderr or "ledger" in done.stderr
