@@ -6,6 +6,8 @@
 #include "server/parse_openai.h"
 #include "server/parse_tgi.h"
 
+#include <boost/json.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <string_view>

@@ -49,7 +49,8 @@ def time_limit(request):
 @pytest.fixture(scope="session")
 def binaries():
     for path in (BIN, MOCK_BIN):
-        assert path.exists(), f"{path} is missing: build first (make build), or set GENESIS_BIN"
+        if not path.exists():
+            pytest.exit(f"{path} is missing: build first (make build), or set GENESIS_BIN", 4)
 
 
 @pytest.fixture(scope="session")

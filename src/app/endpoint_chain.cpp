@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "app/engine_metrics.h"
+
 namespace genesis::app {
 
 namespace {
@@ -9,7 +11,13 @@ namespace {
 std::unique_ptr<EngineSupervisor> make_supervisor(const ChainPorts& ports,
                                                   net::Client& client,
                                                   std::optional<EngineLaunch> launch) {
-  return launch ? std::make_unique<EngineSupervisor>(ports.executor, client, std::move(*launch)) : nullptr;
+  if (!launch) {
+    return nullptr;
+  }
+  auto on_metrics = [&metrics = ports.metrics, name = launch->name](std::string_view text) {
+    mirror_engine_metrics(text, name, metrics);
+  };
+  return std::make_unique<EngineSupervisor>(ports.executor, client, std::move(*launch), std::move(on_metrics));
 }
 
 }  // namespace

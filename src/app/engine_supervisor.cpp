@@ -29,6 +29,7 @@ constexpr milliseconds kStartLimit{600'000};
 constexpr milliseconds kQuickCrash{5'000};
 constexpr int kQuickCrashesAllowed = 5;
 constexpr milliseconds kLongestPause{5'000};
+constexpr std::size_t kMaxReport = 1024 * 1024;
 
 }  // namespace
 
@@ -37,8 +38,14 @@ struct EngineSupervisor::Current {
   bool gone = false;
 };
 
-EngineSupervisor::EngineSupervisor(Executor executor, net::Client& client, EngineLaunch launch)
-    : executor_(std::move(executor)), client_(client), launch_(std::move(launch)) {}
+EngineSupervisor::EngineSupervisor(Executor executor,
+                                   net::Client& client,
+                                   EngineLaunch launch,
+                                   OnEngineMetrics on_metrics)
+    : executor_(std::move(executor)),
+      client_(client),
+      launch_(std::move(launch)),
+      on_metrics_(std::move(on_metrics)) {}
 
 EngineSupervisor::~EngineSupervisor() = default;
 
@@ -123,7 +130,12 @@ Task<void> EngineSupervisor::watch_health() {
   const SteadyTime started = std::chrono::steady_clock::now();
   int missed = 0;
   while (!current->gone) {
-    const bool ready = co_await answers_ready();
+    const bool ready = (co_await get("/ready")).has_value();
+    if (ready && state_ == EngineState::kReady) {
+      if (const auto metrics = co_await get("/metrics")) {
+        on_metrics_(*metrics);
+      }
+    }
     if (current->gone) {
       break;
     }
@@ -153,12 +165,12 @@ Task<void> EngineSupervisor::watch_health() {
   }
 }
 
-Task<bool> EngineSupervisor::answers_ready() {
+Task<std::optional<std::string>> EngineSupervisor::get(std::string target) {
   net::ClientRequest request;
   request.method = "GET";
   request.base.address.unix_path = launch_.socket.string();
   request.base.host_header = "localhost";
-  request.target = "/ready";
+  request.target = std::move(target);
   CancelSource give_up;
   boost::asio::steady_timer timer(executor_, kHealthPoll);
   timer.async_wait([give_up](const boost::system::error_code& error) mutable {
@@ -166,14 +178,16 @@ Task<bool> EngineSupervisor::answers_ready() {
       give_up.cancel();
     }
   });
-  auto response = co_await client_.send(std::move(request), give_up.token());
-  bool ready = false;
+  const auto response = co_await client_.send(std::move(request), give_up.token());
+  std::optional<std::string> body;
   if (response) {
-    ready = (*response)->status() == 200;
-    co_await net::read_body(**response, 64 * 1024);
+    auto text = co_await net::read_body(**response, kMaxReport);
+    if (text && (*response)->status() == 200) {
+      body = std::move(*text);
+    }
   }
   timer.cancel();
-  co_return ready;
+  co_return body;
 }
 
 Task<Result<void>> EngineSupervisor::wait_ready(SteadyTime deadline, CancelToken cancel) {

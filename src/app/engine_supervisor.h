@@ -6,7 +6,9 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include <sys/types.h>
 
@@ -27,12 +29,15 @@ struct EngineLaunch {
   EngineConfig engine;
 };
 
+// Gets the engine's Prometheus text at every health poll.
+using OnEngineMetrics = std::function<void(std::string_view)>;
+
 enum class EngineState : std::uint8_t { kStopped, kStarting, kReady, kCrashed, kBroken };
 
 // Lives on the io thread; outlives every request that uses it.
 class EngineSupervisor {
  public:
-  EngineSupervisor(Executor executor, net::Client& client, EngineLaunch launch);
+  EngineSupervisor(Executor executor, net::Client& client, EngineLaunch launch, OnEngineMetrics on_metrics);
   ~EngineSupervisor();
 
   // Starts the process if it is not running; returns at once.
@@ -59,13 +64,15 @@ class EngineSupervisor {
   Task<void> supervise();
   Task<void> run_once();
   Task<void> watch_health();
-  Task<bool> answers_ready();
+  // The body of a 200 answer to GET `target`; nullopt for anything else.
+  Task<std::optional<std::string>> get(std::string target);
   Task<void> sleep(std::chrono::milliseconds time);
   void set_state(EngineState state);
 
   Executor executor_;
   net::Client& client_;
   EngineLaunch launch_;
+  OnEngineMetrics on_metrics_;
   EngineState state_ = EngineState::kStopped;
   pid_t pid_ = 0;
   bool supervising_ = false;

@@ -21,6 +21,9 @@ namespace {
 // A pasted file is fine, a device that never ends is not.
 constexpr std::size_t kMaxPromptBytes = 16 * 1024 * 1024;
 
+// A small model may fall into a loop that only the context would end; nobody reads a longer answer.
+constexpr int kDefaultMaxTokens = 512;
+
 std::string read_standard_input() {
   std::string text;
   std::istreambuf_iterator<char> in(std::cin);
@@ -41,9 +44,7 @@ ChatRequest make_request(const AskOptions& options, const std::string& route, st
   request.stream = true;
   request.sampling.temperature = options.temperature;
   request.sampling.seed = options.seed;
-  if (options.max_tokens > 0) {
-    request.sampling.max_tokens = options.max_tokens;
-  }
+  request.sampling.max_tokens = options.max_tokens > 0 ? options.max_tokens : kDefaultMaxTokens;
   auto input = std::make_shared<ChatInput>();
   input->messages = std::move(messages);
   request.input = std::move(input);

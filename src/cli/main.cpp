@@ -86,7 +86,7 @@ class CommandLine {
     app.add_option("prompt", ask_.prompt, "The question; standard input if not given");
     app.add_option("-m,--model", ask_.model, "Route, endpoint or model (default: the default route)");
     app.add_option("-s,--system", ask_.system, "System message");
-    app.add_option("-n,--max-tokens", ask_.max_tokens, "Longest answer, in tokens")->check(CLI::PositiveNumber);
+    app.add_option("-n,--max-tokens", ask_.max_tokens, "Longest answer, in tokens (default: 512)")->check(CLI::PositiveNumber);
     app.add_option("-t,--temperature", ask_.temperature, "0 = always the likeliest token")->check(CLI::Range(0.0, 2.0));
     app.add_option("--seed", ask_.seed, "Makes sampling repeatable");
     add_json(app, common_);

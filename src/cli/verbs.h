@@ -27,7 +27,7 @@ struct AskOptions {
   std::string model;
   std::string prompt;  // empty = standard input
   std::string system;
-  int max_tokens = 0;  // 0 = until the model ends
+  int max_tokens = 0;  // 0 = the default
   double temperature = 0;
   std::optional<std::uint64_t> seed;
 };

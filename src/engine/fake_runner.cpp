@@ -10,22 +10,26 @@
 
 namespace genesis::engine {
 
-void FakeControl::close_gate() {
+void FakeControl::close_gate(int more) {
   const std::scoped_lock lock(mutex_);
-  closed_ = true;
+  passes_ = more;
 }
 
 void FakeControl::open_gate() {
   const std::scoped_lock lock(mutex_);
-  closed_ = false;
+  passes_.reset();
   changed_.notify_all();
 }
 
 void FakeControl::pass_gate() {
   std::unique_lock lock(mutex_);
+  if (passes_ && *passes_ > 0) {
+    --*passes_;
+    return;
+  }
   at_gate_ = true;
   changed_.notify_all();
-  changed_.wait(lock, [this] { return !closed_; });
+  changed_.wait(lock, [this] { return !passes_; });
   at_gate_ = false;
 }
 

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -24,8 +25,8 @@ struct FakeControl {
   std::atomic<int> largest_batch{0};
   std::atomic<int> most_prompt_tokens{0};  // in parts of more than one token, in one step
 
-  // While closed, run() waits at its beginning.
-  void close_gate();
+  // run() may begin `more` times yet, then waits at its beginning until the gate is open.
+  void close_gate(int more = 0);
   void open_gate();
   void pass_gate();
   // Returns when a run() stands at the gate.
@@ -34,7 +35,7 @@ struct FakeControl {
  private:
   std::mutex mutex_;
   std::condition_variable changed_;
-  bool closed_ = false;
+  std::optional<int> passes_;  // unset: open
   bool at_gate_ = false;
 };
 

@@ -1,8 +1,8 @@
 // One answer: make the prompt, submit its choices, then turn token events into deltas as they come.
 //
 // The step thread only posts events to the io executor; everything else happens there. The
-// coroutine owns the Mailbox; the step thread holds an Outlet to it that the coroutine closes when
-// it ends, so an answer may be dropped at any point, together with the io context.
+// coroutine owns the Mailbox and may be dropped at any point: what arrives for it afterwards is
+// thrown away.
 #include "engine/local_chat.h"
 
 #include "engine/chat_prompt.h"
@@ -39,18 +39,22 @@ struct Mailbox {
   bool client_gone = false;
 };
 
-// The step thread's way to a mailbox.
-class Outlet {
- public:
-  Outlet(Executor executor, std::weak_ptr<Mailbox> mailbox)
-      : executor_(std::move(executor)), mailbox_(std::move(mailbox)) {}
+}  // namespace
 
-  void post(Letter letter) {
+// The line between this LocalChat's answers and its engine. Closed when the LocalChat goes:
+// afterwards neither executor nor engine is touched, although coroutines and listeners may still be
+// around.
+class LocalChat::Line {
+ public:
+  Line(Executor executor, Engine& engine) : executor_(std::move(executor)), engine_(engine) {}
+
+  // The step thread.
+  void post(const std::weak_ptr<Mailbox>& mailbox, Letter letter) {
     const std::scoped_lock lock(mutex_);
     if (closed_) {
       return;
     }
-    boost::asio::post(executor_, [mailbox = mailbox_, letter = std::move(letter)]() mutable {
+    boost::asio::post(executor_, [mailbox, letter = std::move(letter)]() mutable {
       if (const auto open = mailbox.lock()) {
         open->letters.push_back(std::move(letter));
         open->bell.cancel();
@@ -58,7 +62,18 @@ class Outlet {
     });
   }
 
-  // Afterwards the executor is not touched any more.
+  // The io thread.
+  Result<SequenceId> submit(GenerateRequest request, GenerateListener listener) {
+    return engine_.submit(std::move(request), std::move(listener));
+  }
+
+  void abort(SequenceId id) {
+    const std::scoped_lock lock(mutex_);
+    if (!closed_) {
+      engine_.abort(id);
+    }
+  }
+
   void close() {
     const std::scoped_lock lock(mutex_);
     closed_ = true;
@@ -68,48 +83,47 @@ class Outlet {
   std::mutex mutex_;
   bool closed_ = false;
   const Executor executor_;
-  const std::weak_ptr<Mailbox> mailbox_;
+  Engine& engine_;
 };
 
 // The sequences of one answer. Whatever way the answer ends, those still generating are aborted.
-class Submission {
+class LocalChat::Submission {
  public:
-  Submission(Engine& engine, std::shared_ptr<Outlet> outlet)
-      : engine_(engine), outlet_(std::move(outlet)) {}
+  Submission(std::shared_ptr<Line> line, std::weak_ptr<Mailbox> mailbox)
+      : line_(std::move(line)), mailbox_(std::move(mailbox)) {}
 
   Submission(const Submission&) = delete;
   Submission& operator=(const Submission&) = delete;
 
-  ~Submission() {
-    abort_all();
-    outlet_->close();
-  }
+  ~Submission() { abort_all(); }
 
   Result<void> submit(GenerateRequest request) {
     const std::size_t choice = ids_.size();
-    GENESIS_TRY(
-        const SequenceId id,
-        engine_.submit(std::move(request), [outlet = outlet_, choice](GenerateEvent&& event) {
-          outlet->post({.choice = choice, .event = std::move(event)});
-        }));
+    GENESIS_TRY(const SequenceId id,
+                line_->submit(std::move(request),
+                              [line = line_, mailbox = mailbox_, choice](GenerateEvent&& event) {
+                                line->post(mailbox, {.choice = choice, .event = std::move(event)});
+                              }));
     ids_.push_back(id);
     return {};
   }
 
   // Aborting what has ended is nothing.
-  void abort(std::size_t choice) { engine_.abort(ids_[choice]); }
+  void abort(std::size_t choice) { line_->abort(ids_[choice]); }
 
   void abort_all() {
     for (const SequenceId id : ids_) {
-      engine_.abort(id);
+      line_->abort(id);
     }
   }
 
  private:
-  Engine& engine_;
-  std::shared_ptr<Outlet> outlet_;
+  std::shared_ptr<Line> line_;
+  std::weak_ptr<Mailbox> mailbox_;
   std::vector<SequenceId> ids_;
 };
+
+namespace {
 
 GenerateRequest generate_request(const ChatRequest& request,
                                  const TextAssets& assets,
@@ -162,10 +176,14 @@ Task<Result<Letter>> next_letter(Mailbox& mailbox, SteadyTime deadline) {
 }  // namespace
 
 LocalChat::LocalChat(Executor executor, Engine& engine, TextAssets assets, ServedBy served)
-    : executor_(std::move(executor)),
-      engine_(engine),
+    : executor_(executor),
+      line_(std::make_shared<Line>(std::move(executor), engine)),
       assets_(std::move(assets)),
       served_(std::move(served)) {}
+
+LocalChat::~LocalChat() {
+  line_->close();
+}
 
 Task<Result<Usage>> LocalChat::chat(const ChatRequest& request, ChatSink& sink) {
   if (request.n < 1) {
@@ -178,7 +196,7 @@ Task<Result<Usage>> LocalChat::chat(const ChatRequest& request, ChatSink& sink) 
   GENESIS_CO_TRY(const ChatPrompt prompt, make_prompt(request, assets_));
 
   const auto mailbox = std::make_shared<Mailbox>(executor_);
-  Submission submission(engine_, std::make_shared<Outlet>(executor_, mailbox));
+  Submission submission(line_, mailbox);
   std::vector<ChoiceText> choices;
   for (std::size_t i = 0; std::cmp_less(i, request.n); ++i) {
     if (auto submitted = submission.submit(generate_request(request, assets_, prompt.tokens, i));

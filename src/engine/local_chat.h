@@ -23,16 +23,23 @@ struct TextAssets {
 
 class LocalChat final : public ChatModel {
  public:
-  // `engine` outlives this object and every chat() in progress; events are posted to `executor`,
-  // whose context may go earlier, since a chat() that ends or is destroyed cuts the connection.
+  // Events are posted to `executor`. This object goes before `engine` and before the executor's
+  // context, in whichever order those go; a chat() still suspended then may only be destroyed.
   LocalChat(Executor executor, Engine& engine, TextAssets assets, ServedBy served);
+  ~LocalChat() override;
+  LocalChat(const LocalChat&) = delete;
+  LocalChat& operator=(const LocalChat&) = delete;
+
   // begin() comes with the first token. Errors: the engine's submit() errors, kUnsupported (no chat
   // template), kCancelled (the sink's token), kTimeout (the request's deadline), kInternal.
   Task<Result<Usage>> chat(const ChatRequest& request, ChatSink& sink) override;
 
  private:
+  class Line;
+  class Submission;
+
   Executor executor_;
-  Engine& engine_;
+  std::shared_ptr<Line> line_;
   TextAssets assets_;
   ServedBy served_;
 };

@@ -463,18 +463,25 @@ TEST_F(LocalChatTest, ASinkThatFailsEndsTheAnswer) {
   EXPECT_TRUE(all_pages_free());
 }
 
-TEST_F(LocalChatTest, AnAnswerDestroyedInTheMiddleLeavesNothingBehind) {
-  make(std::vector<std::int32_t>(390, 2), 1);
+// Runs an answer for a moment, then lets LocalChat, engine and context go while it is suspended.
+TEST_F(LocalChatTest, ShutdownInTheMiddleTouchesNothingThatIsGone) {
   for (int i = 0; i < 20; ++i) {
+    SCOPED_TRACE(i);
+    make(std::vector<std::int32_t>(390, 2), 1);
     KeepingSink gone;
     const ChatRequest request = completion("x");
     auto context = std::make_unique<boost::asio::io_context>();
-    LocalChat chat(context->get_executor(), *engine, assets, {});
-    boost::asio::co_spawn(*context, chat.chat(request, gone), boost::asio::detached);
-    context->run_for(std::chrono::milliseconds(i % 4));
+    auto chat = std::make_unique<LocalChat>(context->get_executor(), *engine, assets, ServedBy{});
+    boost::asio::co_spawn(*context, chat->chat(request, gone), boost::asio::detached);
+    control->close_gate(i);
+    context->run_for(std::chrono::milliseconds(5));
+    control->open_gate();
+    chat.reset();
+    if (i % 2 == 0) {
+      engine.reset();
+    }
     context.reset();
   }
-  EXPECT_TRUE(all_pages_free());
 }
 
 }  // namespace

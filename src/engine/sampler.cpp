@@ -1,12 +1,12 @@
 // Penalties, truncation and the draw.
 #include "engine/sampler.h"
 
-#include "base/check.h"
 #include "base/random.h"
 
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <iterator>
 #include <limits>
 
 namespace genesis::engine {
@@ -19,39 +19,73 @@ std::uint64_t random_seed() {
   return std::bit_cast<std::uint64_t>(bytes);
 }
 
-struct Weighted {
-  std::int32_t id = -1;
-  double weight = 0;
-};
-
-// Inverse of the cumulative distribution over `kept`, whose weights sum to `mass`.
-std::int32_t pick(std::span<const Weighted> kept, double mass, double uniform) {
-  double left = uniform * mass;
-  for (const Weighted& entry : kept) {
-    left -= entry.weight;
-    if (left < 0) {
-      return entry.id;
+// The last candidate, in order of preference, that the nucleus of `target` mass needs: the weighted
+// version of quickselect, linear in the number of candidates and without sorting them.
+Candidate nucleus_edge(std::vector<Candidate>& candidates,
+                       std::span<const float> weights,
+                       double target) {
+  auto begin = candidates.begin();
+  auto end = candidates.end();
+  double covered = 0;  // by those before `begin`
+  while (end - begin > 1) {
+    const auto middle = begin + (end - begin) / 2;
+    std::ranges::nth_element(begin, middle, end, preferred);
+    double mass = 0;
+    for (auto at = begin; at != middle; ++at) {
+      mass += static_cast<double>(weights[static_cast<std::size_t>(at->id)]);
+    }
+    if (covered + mass >= target) {
+      end = middle;
+    } else {
+      covered += mass;
+      begin = middle;
     }
   }
-  return kept.back().id;  // rounding ate the last sliver of the mass
+  return *begin;
 }
 
-// Takes candidates in order of preference until top_p of `mass` is covered or min_p is not met, and
-// draws among them. `next` gives the next candidate with its weight (the largest is 1), or weight
-// 0.
-template <typename Next>
-std::int32_t draw_prefix(Next next, double target, double min_weight, double uniform) {
-  std::vector<Weighted> kept;
-  double covered = 0;
-  while (covered < target || kept.empty()) {
-    const Weighted candidate = next();
-    if (!kept.empty() && (candidate.weight <= 0 || candidate.weight < min_weight)) {
-      break;
+// Sets the weights outside the smallest set of tokens with `top_p` of the mass to 0.
+void keep_nucleus(std::span<const float> logits,
+                  double top_p,
+                  double mass,
+                  std::span<float> weights) {
+  // What is below the floor cannot be in the nucleus: all such tokens together weigh less than
+  // (1 - top_p), and mass is at least 1, the weight of the best token. So few are looked at.
+  const auto floor = static_cast<float>((1.0 - top_p) / static_cast<double>(logits.size()));
+  std::vector<Candidate> candidates;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    if (weights[i] >= floor && weights[i] > 0) {
+      candidates.push_back({.id = static_cast<std::int32_t>(i), .logit = logits[i]});
     }
-    kept.push_back(candidate);
-    covered += candidate.weight;
   }
-  return pick(kept, covered, uniform);
+  const Candidate edge = nucleus_edge(candidates, weights, top_p * mass);
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    const Candidate token{.id = static_cast<std::int32_t>(i), .logit = logits[i]};
+    weights[i] = preferred(edge, token) ? 0.0F : weights[i];
+  }
+}
+
+void keep_at_least(double min_p, std::span<float> weights) {
+  const auto floor = static_cast<float>(min_p);  // the largest weight is 1
+  for (float& weight : weights) {
+    weight = weight < floor ? 0.0F : weight;
+  }
+}
+
+// Inverse of the cumulative distribution.
+std::size_t pick(std::span<const float> weights, double uniform) {
+  double left = uniform * sum_of(weights);
+  std::size_t last = 0;
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    if (weights[i] > 0) {
+      last = i;  // stays when rounding ate the last sliver of the mass
+      left -= static_cast<double>(weights[i]);
+      if (left < 0) {
+        break;
+      }
+    }
+  }
+  return last;
 }
 
 }  // namespace
@@ -152,77 +186,26 @@ std::int32_t Sampler::draw(std::span<const float> logits,
                            float max,
                            double uniform,
                            SamplerScratch& scratch) const {
+  // After top_k only the kept tokens are looked at, in order of preference; before it all, by id.
+  std::vector<Candidate> kept;
+  std::vector<float> kept_logits;
   if (top_k_ > 0 && static_cast<std::size_t>(top_k_) < logits.size()) {
-    return draw_from_top_k(logits, max, uniform);
+    kept = top_candidates(logits, static_cast<std::size_t>(top_k_));
+    std::ranges::transform(kept, std::back_inserter(kept_logits), &Candidate::logit);
+    logits = kept_logits;
   }
   scratch.weights.resize(logits.size());
-  const auto inverse = static_cast<float>(1.0 / temperature_);
-  const double mass = softmax_weights(logits, max, inverse, scratch.weights);
-  if (top_p_ < 1.0 || min_p_ > 0.0) {
-    return draw_truncated(logits, mass, uniform, scratch);
+  const std::span<float> weights = scratch.weights;
+  const auto inverse_temperature = static_cast<float>(1.0 / temperature_);
+  const double mass = softmax_weights(logits, max, inverse_temperature, weights);
+  if (top_p_ < 1.0) {
+    keep_nucleus(logits, top_p_, mass, weights);
   }
-  double left = uniform * mass;
-  std::size_t last = 0;
-  for (std::size_t i = 0; i < scratch.weights.size(); ++i) {
-    if (scratch.weights[i] > 0) {
-      last = i;
-      left -= static_cast<double>(scratch.weights[i]);
-      if (left < 0) {
-        break;
-      }
-    }
+  if (min_p_ > 0.0) {
+    keep_at_least(min_p_, weights);
   }
-  return static_cast<std::int32_t>(last);
-}
-
-std::int32_t Sampler::draw_from_top_k(std::span<const float> logits,
-                                      float max,
-                                      double uniform) const {
-  const std::vector<Candidate> best = top_candidates(logits, static_cast<std::size_t>(top_k_));
-  std::vector<float> row(best.size());
-  std::ranges::transform(best, row.begin(), &Candidate::logit);
-  std::vector<float> weights(best.size());
-  const auto inverse = static_cast<float>(1.0 / temperature_);
-  const double mass = softmax_weights(row, max, inverse, weights);
-  std::size_t at = 0;
-  const auto next = [&]() -> Weighted {
-    if (at == best.size()) {
-      return {};
-    }
-    const Weighted entry{.id = best[at].id, .weight = static_cast<double>(weights[at])};
-    ++at;
-    return entry;
-  };
-  return draw_prefix(next, top_p_ < 1.0 ? top_p_ * mass : mass + 1.0, min_p_, uniform);
-}
-
-std::int32_t Sampler::draw_truncated(std::span<const float> logits,
-                                     double mass,
-                                     double uniform,
-                                     const SamplerScratch& scratch) const {
-  // What is below the floor cannot be in the nucleus: all such tokens together weigh less than
-  // (1 - top_p), and mass is at least 1, the weight of the best token. So only a few are sorted.
-  const double nucleus_floor =
-      top_p_ < 1.0 ? (1.0 - top_p_) / static_cast<double>(logits.size()) : 0.0;
-  const auto floor = static_cast<float>(std::max(nucleus_floor, min_p_));
-  std::vector<Candidate> heap;
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    if (scratch.weights[i] >= floor && scratch.weights[i] > 0) {
-      heap.push_back({.id = static_cast<std::int32_t>(i), .logit = logits[i]});
-    }
-  }
-  const auto later = [](const Candidate& a, const Candidate& b) { return preferred(b, a); };
-  std::ranges::make_heap(heap, later);
-  const auto next = [&]() -> Weighted {
-    if (heap.empty()) {
-      return {};
-    }
-    std::ranges::pop_heap(heap, later);
-    const std::int32_t id = heap.back().id;
-    heap.pop_back();
-    return {.id = id, .weight = static_cast<double>(scratch.weights[static_cast<std::size_t>(id)])};
-  };
-  return draw_prefix(next, top_p_ < 1.0 ? top_p_ * mass : mass + 1.0, min_p_, uniform);
+  const std::size_t at = pick(weights, uniform);
+  return kept.empty() ? static_cast<std::int32_t>(at) : kept[at].id;
 }
 
 }  // namespace genesis::engine

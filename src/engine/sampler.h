@@ -55,11 +55,6 @@ class Sampler {
                     float max,
                     double uniform,
                     SamplerScratch& scratch) const;
-  std::int32_t draw_from_top_k(std::span<const float> logits, float max, double uniform) const;
-  std::int32_t draw_truncated(std::span<const float> logits,
-                              double mass,
-                              double uniform,
-                              const SamplerScratch& scratch) const;
 
   double temperature_;
   double top_p_;

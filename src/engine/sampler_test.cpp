@@ -101,13 +101,13 @@ TEST(Sampler, DrawsFollowTheAnalyticDistribution) {
 }
 
 TEST(Sampler, TruncationIsExactOnALargeVocabulary) {
-  for (std::uint64_t seed = 1; seed <= 8; ++seed) {
+  for (std::uint64_t seed = 1; seed <= 4; ++seed) {
     const std::vector<float> row = random_row(seed, 49'152, 12.0);
     Sampling sampling{.temperature = 0.8, .top_p = 0.9, .seed = seed};
     const std::vector<double> allowed = analytic(row, sampling);
     Sampler sampler(sampling, {}, {}, 0);
     SamplerScratch scratch;
-    for (std::uint64_t i = 0; i < 200; ++i) {
+    for (std::uint64_t i = 0; i < 50; ++i) {
       EXPECT_GT(allowed[static_cast<std::size_t>(sampler.next(row, i, scratch)->id)], 0.0);
     }
   }

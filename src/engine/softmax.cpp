@@ -4,8 +4,10 @@
 #include "base/check.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
+#include <numeric>
 
 namespace genesis::engine {
 
@@ -46,28 +48,30 @@ inline float weight_of(float logit, float max, float inverse_temperature) {
 // The order of additions is fixed by these lanes, whatever the vector width of the machine.
 constexpr std::size_t kLanes = 8;
 
-template <typename WeightAt>
-double sum_in_lanes(std::size_t size, const WeightAt& weight_at) {
-  double lanes[kLanes] = {};
-  std::size_t i = 0;
-  for (; i + kLanes <= size; i += kLanes) {
-    for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      lanes[lane] += static_cast<double>(weight_at(i + lane));
+class LaneSum {
+ public:
+  void add(std::span<const float> values) {
+    std::size_t i = 0;
+    for (; i + kLanes <= values.size(); i += kLanes) {
+      for (std::size_t lane = 0; lane < kLanes; ++lane) {
+        lanes_[lane] += static_cast<double>(values[i + lane]);
+      }
+    }
+    for (; i < values.size(); ++i) {
+      rest_ += static_cast<double>(values[i]);
     }
   }
-  double sum = 0;
-  for (; i < size; ++i) {
-    sum += static_cast<double>(weight_at(i));
-  }
-  for (const double lane : lanes) {
-    sum += lane;
-  }
-  return sum;
-}
+
+  double total() const { return std::accumulate(lanes_.begin(), lanes_.end(), rest_); }
+
+ private:
+  std::array<double, kLanes> lanes_{};
+  double rest_ = 0;
+};
 
 float max_of(std::span<const float> logits) {
-  float lanes[kLanes];
-  std::ranges::fill(lanes, logits[0]);
+  std::array<float, kLanes> lanes{};
+  lanes.fill(logits[0]);
   std::size_t i = 0;
   for (; i + kLanes <= logits.size(); i += kLanes) {
     for (std::size_t lane = 0; lane < kLanes; ++lane) {
@@ -134,14 +138,28 @@ double softmax_weights(std::span<const float> logits,
   for (std::size_t i = 0; i < logits.size(); ++i) {
     weights[i] = weight_of(logits[i], max, inverse_temperature);
   }
-  return sum_in_lanes(weights.size(), [weights](std::size_t i) { return weights[i]; });
+  return sum_of(weights);
+}
+
+double sum_of(std::span<const float> values) {
+  LaneSum sum;
+  sum.add(values);
+  return sum.total();
 }
 
 double log_sum_exp(std::span<const float> logits) {
   const float max = max_of(logits);
-  const double sum = sum_in_lanes(
-      logits.size(), [logits, max](std::size_t i) { return weight_of(logits[i], max, 1.0F); });
-  return static_cast<double>(max) + std::log(sum);
+  LaneSum sum;
+  std::array<float, 512> weights{};  // a part at a time, so that nothing is allocated
+  while (!logits.empty()) {
+    const std::size_t size = std::min(logits.size(), weights.size());
+    for (std::size_t i = 0; i < size; ++i) {
+      weights[i] = weight_of(logits[i], max, 1.0F);
+    }
+    sum.add(std::span(weights).first(size));
+    logits = logits.subspan(size);
+  }
+  return static_cast<double>(max) + std::log(sum.total());
 }
 
 TokenInfo token_logprobs(std::span<const float> logits, std::int32_t id, int top) {

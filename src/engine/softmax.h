@@ -40,6 +40,8 @@ double softmax_weights(std::span<const float> logits,
                        float inverse_temperature,
                        std::span<float> weights);
 
+double sum_of(std::span<const float> values);
+
 // log(sum(exp(logits))), of finite logits.
 double log_sum_exp(std::span<const float> logits);
 

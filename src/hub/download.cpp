@@ -11,6 +11,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <limits>
 #include <system_error>
@@ -98,6 +99,9 @@ class Transfer {
     }
     GENESIS_CO_TRY(const auto response, co_await fetcher_.get(std::move(get)));
     GENESIS_CO_TRY_VOID(accept_head(*response));
+    if (response->status() == 416) {
+      co_return Result<void>{};
+    }
     const std::int64_t length = content_length(*response);
     const std::int64_t total = request_.bytes > 0 ? request_.bytes
                                : length > 0       ? size() + length
@@ -116,9 +120,11 @@ class Transfer {
     }
     progress_(size(), total);
     if (request_.bytes > 0 && size() < request_.bytes) {
+      // A proper end, not a cut: asking again would give the same.
       co_return fail(
-          ErrorCode::kUnavailable,
-          fmt::format("{} ended after {} of {} bytes", request_.what, size(), request_.bytes));
+          ErrorCode::kUpstream,
+          fmt::format("{} has {} bytes; {} are published", request_.what, size(), request_.bytes),
+          "run the same command again; suspect the mirror or proxy if it repeats");
     }
     co_return Result<void>{};
   }
@@ -140,10 +146,12 @@ class Transfer {
  private:
   Result<void> accept_head(const Fetched& response) {
     const int status = response.status();
+    if (status == 416 && request_.bytes > 0) {
+      return fail(ErrorCode::kDataLoss,
+                  fmt::format("{}: the server's file ends before byte {}", request_.what, size()));
+    }
     if (status == 416) {
-      GENESIS_TRY_VOID(restart());
-      return fail(ErrorCode::kUnavailable,
-                  fmt::format("{}: the server has fewer bytes than expected", request_.what));
+      return {};  // of unknown size and whole already; the hash will tell
     }
     if (status != 200 && status != 206) {
       return std::unexpected(status_error(status, request_.what, response.url()));
@@ -209,13 +217,15 @@ Result<void> check_room(const DownloadRequest& request, std::int64_t have) {
 // Attempts until the body has ended properly.
 Task<Result<void>> run_attempts(Transfer& transfer, const DownloadRequest& request) {
   int fruitless = 0;
+  std::int64_t furthest = transfer.size();
   for (int i = 0; i < kMaxAttempts && !transfer.complete(); ++i) {
-    const std::int64_t before = transfer.size();
     auto done = co_await transfer.attempt();
     if (done) {
       co_return Result<void>{};
     }
-    fruitless = transfer.size() > before ? 0 : fruitless + 1;
+    // A server that starts over each time must not look like progress.
+    fruitless = transfer.size() > furthest ? 0 : fruitless + 1;
+    furthest = std::max(furthest, transfer.size());
     if (!worth_another_try(done.error()) || fruitless == kFruitlessAttempts ||
         request.cancel.cancelled()) {
       co_return done;

@@ -127,8 +127,8 @@ class NetFetched final : public Fetched {
     if (const auto value = response_->headers().get(name)) {
       return std::string(*value);
     }
-    for (const net::Headers& headers : redirects_) {
-      if (const auto value = headers.get(name)) {
+    for (std::size_t i = 0; name.starts_with("X-") && i < redirects_.size(); ++i) {
+      if (const auto value = redirects_[i].get(name)) {
         return std::string(*value);
       }
     }

@@ -21,8 +21,8 @@ class Fetched {
  public:
   virtual ~Fetched() = default;
   virtual int status() const = 0;
-  // A header of the final response, else of the redirects that led to it (the Hub tells a file's
-  // hash on the redirect, not at its storage).
+  // A header of the final response; one that begins with "X-" else of the redirects that led to it
+  // (the Hub tells a file's hash on the redirect, not at its storage).
   virtual std::optional<std::string> header(std::string_view name) const = 0;
   virtual const std::string& url() const = 0;  // the final one
   virtual Task<Result<std::optional<std::string>>> read_some() = 0;

@@ -38,10 +38,6 @@ Result<ChosenWheel> choose_wheel(const std::vector<IndexFile>& files,
                                  std::string_view package,
                                  std::string_view version);
 
-// Order of PEP 440 versions as far as wheels carry them (release numbers, then dev < a < b < rc <
-// final < post): negative, zero or positive.
-int compare_versions(std::string_view a, std::string_view b);
-
 // One line of a wheel's RECORD (PEP 376 and 427).
 struct RecordLine {
   std::string path;

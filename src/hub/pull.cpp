@@ -77,6 +77,13 @@ Task<Result<InstalledModel>> Puller::run() {
       request_.reference.empty() ? std::string(default_model().name) : request_.reference;
   GENESIS_CO_TRY(const auto parsed, parse_reference(reference));
   known_ = parsed.known;
+  for (const ModelSource& source : parsed.sources) {
+    // Sources that name their version exactly need no network when they are there.
+    GENESIS_CO_TRY(auto present, find_present(source));
+    if (present && (request_.name.empty() || present->name == request_.name)) {
+      co_return *std::move(present);
+    }
+  }
   for (std::size_t i = 0;; ++i) {
     const ModelSource& source = parsed.sources[i];
     auto model = co_await from(source);
@@ -153,20 +160,25 @@ Result<StagedFile> Puller::stage_link(const std::filesystem::path& from,
       .name = name, .path = target, .sha256 = std::move(hashed.sha256), .bytes = hashed.bytes};
 }
 
-Result<std::optional<InstalledModel>> Puller::already_there(const Plan& plan) {
-  GENESIS_TRY(const auto models, store_.list());
-  const std::string source = plan.source.to_string();
-  const InstalledModel* same = nullptr;
-  for (const InstalledModel& model : models) {
-    if (model.source == source && files_are_there(model)) {
-      if (request_.name.empty() || model.name == request_.name) {
-        return model;
-      }
-      same = &model;
+Result<std::optional<InstalledModel>> Puller::find_present(const ModelSource& source) const {
+  GENESIS_TRY(auto models, store_.list());
+  const std::string text = source.to_string();
+  std::optional<InstalledModel> present;
+  for (InstalledModel& model : models) {
+    // A local path may hold other bytes by now, so it is always read again.
+    const bool fits =
+        source.kind != SourceKind::kLocal && model.source == text && files_are_there(model);
+    if (fits && (!present || model.name == request_.name)) {
+      present = std::move(model);
     }
   }
-  if (same == nullptr) {
-    return std::nullopt;
+  return present;
+}
+
+Result<std::optional<InstalledModel>> Puller::already_there(const Plan& plan) {
+  GENESIS_TRY(auto same, find_present(plan.source));
+  if (!same || request_.name.empty() || same->name == request_.name) {
+    return same;
   }
   // Known under another name: a second manifest over the same files.
   GENESIS_TRY(const auto partial, store_.partial_folder());

@@ -65,6 +65,10 @@ class Puller {
   Result<StagedFile> stage_link(const std::filesystem::path& from,
                                 const std::filesystem::path& target,
                                 const std::string& name);
+  // An installed model of exactly this source whose files are whole, best the one of the wanted
+  // name.
+  Result<std::optional<InstalledModel>> find_present(const ModelSource& source) const;
+  // The same under the wanted name, which is given to it if need be.
   Result<std::optional<InstalledModel>> already_there(const Plan& plan);
   Task<Result<FileLock>> lock_source(const Plan& plan);
   Result<InstalledModel> admit(const Plan& plan, std::vector<StagedFile> files);

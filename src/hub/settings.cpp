@@ -51,7 +51,7 @@ std::filesystem::path hub_home() {
                       : std::filesystem::path(home) / ".cache" / "huggingface";
 }
 
-std::string hub_token(const std::filesystem::path& home) {
+std::string read_token(const std::filesystem::path& home) {
   if (std::string token = trimmed(variable("HF_TOKEN")); !token.empty()) {
     return token;
   }
@@ -77,7 +77,7 @@ HubSettings HubSettings::from_environment() {
   } else if (!home.empty()) {
     settings.hub_cache = home / "hub";
   }
-  settings.hub_token = hub_token(home);
+  settings.hub_token = read_token(home);
   for (const char* name : {"GENESIS_PYPI_INDEX", "PIP_INDEX_URL"}) {
     if (std::string index = without_trailing_slashes(variable(name)); !index.empty()) {
       settings.package_index = std::move(index);

@@ -3,11 +3,10 @@
 
 #include <algorithm>
 #include <fstream>
+#include <sched.h>
 #include <set>
 #include <string>
 #include <thread>
-
-#include <sched.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
@@ -38,7 +37,9 @@ bool has_avx2() {
   return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (b & bit_AVX2) != 0;
 }
 #else
-bool has_avx2() { return false; }
+bool has_avx2() {
+  return false;
+}
 #endif
 
 }  // namespace
@@ -59,10 +60,12 @@ Result<Tier> choose_tier(std::string_view name) {
     return Tier::kScalar;
   }
   if (name != "avx2") {
-    return fail_param("isa", "unknown instruction set '" + std::string(name) + "'; known: scalar, avx2");
+    return fail_param("isa",
+                      "unknown instruction set '" + std::string(name) + "'; known: scalar, avx2");
   }
   if (!has_avx2()) {
-    return fail_param("isa", "this machine has no AVX2 with FMA and F16C; use isa = \"scalar\"",
+    return fail_param("isa",
+                      "this machine has no AVX2 with FMA and F16C; use isa = \"scalar\"",
                       ErrorCode::kUnsupported);
   }
   return Tier::kAvx2;

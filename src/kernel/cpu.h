@@ -1,10 +1,10 @@
 // Which instruction set tier this machine can run, and the names of the tiers.
 #pragma once
 
+#include "base/result.h"
+
 #include <cstdint>
 #include <string_view>
-
-#include "base/result.h"
 
 namespace genesis::kernel {
 

@@ -1,11 +1,13 @@
 // The packed weight layout that every tier reads.
 //
-// A linear layer y = W x has W of shape [outputs, inputs]. Outputs are cut into panels of 16; a panel
-// walks the inputs in groups of 32, each group in quads of four neighbouring inputs (the order that
-// AVX-512-VNNI and AMX want, and that AVX2's maddubs can use). A quad of a panel is 64 values:
-// value [output c of 16][input i of 4] at 4c + i.
-//   kQ4   w = scale * code + min, code 0..15. Two quads share 64 bytes: the first in the low nibbles,
-//         the second in the high ones. 256 bytes a group. Covers GGUF Q4_1, and Q4_0 (min = -8 scale).
+// A linear layer y = W x has W of shape [outputs, inputs]. Outputs are cut into panels of 16; a
+// panel walks the inputs in groups of 32, each group in quads of four neighbouring inputs (the
+// order that AVX-512-VNNI and AMX want, and that AVX2's maddubs can use). A quad of a panel is 64
+// values: value [output c of 16][input i of 4] at 4c + i.
+//   kQ4   w = scale * code + min, code 0..15. Two quads share 64 bytes: the first in the low
+//   nibbles,
+//         the second in the high ones. 256 bytes a group. Covers GGUF Q4_1, and Q4_0 (min = -8
+//         scale).
 //   kQ8   w = scale * code, code -128..127. 512 bytes a group.
 //   kF32  w itself, [inputs][16] floats: the parity mode.
 // Scales and mins are separate streams of binary16, [panel][group][16]. Padding outputs of the last

@@ -1,13 +1,12 @@
-// Linear layers, AVX2 tier (AVX2 + FMA + F16C). Only intrinsics and this room's headers in here: code
-// of this file may run only after cpu.h said so, and an inline function of the standard library
-// compiled here could be picked by the linker for the whole program.
-#include <immintrin.h>
+// Linear layers, AVX2 tier (AVX2 + FMA + F16C). Only intrinsics and this room's headers in here:
+// code of this file may run only after cpu.h said so, and an inline function of the standard
+// library compiled here could be picked by the linker for the whole program.
+#include "kernel/tier_tables.h"
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-
-#include "kernel/tier_tables.h"
+#include <immintrin.h>
 
 namespace genesis::kernel {
 namespace {
@@ -46,8 +45,8 @@ inline __m256i broadcast_quad(const std::int8_t* p) {
 
 // The activations' part of one group, after the integer dots are known.
 template <int R, int H>
-inline void add_group(const Block& b, std::size_t g, const __m256i (&dot)[R][H], bool with_min,
-                      __m256 (&acc)[R][H]) {
+inline void add_group(
+    const Block& b, std::size_t g, const __m256i (&dot)[R][H], bool with_min, __m256 (&acc)[R][H]) {
   for (int h = 0; h < H; ++h) {
     const __m256 scale = load_halves(b.scales + g * kPanelOutputs + 8 * h);
     for (int r = 0; r < R; ++r) {
@@ -65,8 +64,8 @@ inline void add_group(const Block& b, std::size_t g, const __m256i (&dot)[R][H],
   }
 }
 
-// Unsigned 4-bit codes times signed activations: a pair is at most 2 * 15 * 128 = 3840 in magnitude,
-// so the eight quads of a group sum up in int16 (30720) without saturation.
+// Unsigned 4-bit codes times signed activations: a pair is at most 2 * 15 * 128 = 3840 in
+// magnitude, so the eight quads of a group sum up in int16 (30720) without saturation.
 template <int R, int H>
 void block_q4(const Block& b, __m256 (&acc)[R][H]) {
   const __m256i low_mask = _mm256_set1_epi8(15);
@@ -141,10 +140,10 @@ void block_q8(const Block& b, __m256 (&acc)[R][H]) {
         magnitude[h] = _mm256_abs_epi8(w[h]);
       }
       for (int r = 0; r < R; ++r) {
-        const __m256i quad_x = broadcast_quad(x + static_cast<std::size_t>(r) * x_stride + 4 * quad);
+        const __m256i quad_x =
+            broadcast_quad(x + static_cast<std::size_t>(r) * x_stride + 4 * quad);
         for (int h = 0; h < H; ++h) {
-          const __m256i pairs =
-              _mm256_maddubs_epi16(magnitude[h], _mm256_sign_epi8(quad_x, w[h]));
+          const __m256i pairs = _mm256_maddubs_epi16(magnitude[h], _mm256_sign_epi8(quad_x, w[h]));
           sum[r][h] = _mm256_add_epi32(sum[r][h], _mm256_madd_epi16(pairs, ones));
         }
       }
@@ -237,20 +236,45 @@ void run_block(const LinearCall& call, int panel, int row, int half) {
   }
 }
 
+// Two or more rows: one vector of outputs at a time, so that up to five rows fit the registers.
+template <int R>
+void run_rows(const LinearCall& call, int panel, int row) {
+  run_block<R, 1>(call, panel, row, 0);
+  run_block<R, 1>(call, panel, row, 1);
+}
+
+// Rows of the next block: fives, and the rest in parts of at least two where that is possible.
+int next_block(int rows) {
+  if (rows == 6) {
+    return 3;
+  }
+  return rows == 7 || rows == 8 || rows < 5 ? (rows < 4 ? rows : 4) : 5;
+}
+
 }  // namespace
 
 void linear_avx2(const LinearCall& call) {
   for (int panel = call.panel_begin; panel < call.panel_end; ++panel) {
-    int row = 0;
-    for (; row + 4 <= call.rows; row += 4) {
-      run_block<4, 1>(call, panel, row, 0);
-      run_block<4, 1>(call, panel, row, 1);
-    }
-    for (; row + 2 <= call.rows; row += 2) {
-      run_block<2, 2>(call, panel, row, 0);
-    }
-    if (row < call.rows) {
-      run_block<1, 2>(call, panel, row, 0);
+    for (int row = 0; row < call.rows;) {
+      const int block = next_block(call.rows - row);
+      switch (block) {
+        case 5:
+          run_rows<5>(call, panel, row);
+          break;
+        case 4:
+          run_rows<4>(call, panel, row);
+          break;
+        case 3:
+          run_rows<3>(call, panel, row);
+          break;
+        case 2:
+          run_rows<2>(call, panel, row);
+          break;
+        default:
+          run_block<1, 2>(call, panel, row, 0);
+          break;
+      }
+      row += block;
     }
   }
 }

@@ -1,10 +1,10 @@
 // Linear layers, reference tier: the definition of the result, written to be read.
+#include "kernel/half.h"
+#include "kernel/tier_tables.h"
+
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-
-#include "kernel/half.h"
-#include "kernel/tier_tables.h"
 
 namespace genesis::kernel {
 namespace {
@@ -30,8 +30,8 @@ float quantized_output(const LinearCall& call, int row, int panel, int c) {
   float acc = 0.0F;
   for (std::size_t g = 0; g < groups; ++g) {
     const std::size_t at = (first + g) * kPanelOutputs + static_cast<std::size_t>(c);
-    const std::int32_t dot = group_dot(w.format, w.codes + (first + g) * group_bytes,
-                                       call.x.codes + (x_first + g) * kGroup, c);
+    const std::int32_t dot = group_dot(
+        w.format, w.codes + (first + g) * group_bytes, call.x.codes + (x_first + g) * kGroup, c);
     const float factor = half_to_float(w.scales[at]) * call.x.scales[x_first + g];
     acc = std::fma(factor, static_cast<float>(dot), acc);
     if (q4) {
@@ -43,7 +43,8 @@ float quantized_output(const LinearCall& call, int row, int panel, int c) {
 
 float float_output(const LinearCall& call, int row, int panel, int c) {
   const auto inputs = static_cast<std::size_t>(call.weights.inputs);
-  const float* w = call.weights.values + static_cast<std::size_t>(panel) * inputs * kPanelOutputs + c;
+  const float* w =
+      call.weights.values + static_cast<std::size_t>(panel) * inputs * kPanelOutputs + c;
   const float* x = call.x.values + static_cast<std::size_t>(row) * inputs;
   float acc = 0.0F;
   for (std::size_t begin = 0; begin < inputs; begin += kGroup) {
@@ -67,8 +68,8 @@ void linear_scalar(const LinearCall& call) {
         if (n >= call.weights.outputs) {
           break;
         }
-        const float y = floats ? float_output(call, row, panel, c)
-                               : quantized_output(call, row, panel, c);
+        const float y =
+            floats ? float_output(call, row, panel, c) : quantized_output(call, row, panel, c);
         float& out = call.out[static_cast<std::size_t>(row) * call.out_stride +
                               static_cast<std::size_t>(n - call.panel_begin * kPanelOutputs)];
         out = call.add ? out + y : y;

@@ -1,4 +1,6 @@
 // Linear layers: error against double, and equal bits over tiers, row counts and panel ranges.
+#include "kernel/test_matrix.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -6,8 +8,6 @@
 #include <cstring>
 #include <string>
 #include <vector>
-
-#include "kernel/test_matrix.h"
 
 namespace genesis::kernel {
 namespace {
@@ -24,7 +24,8 @@ struct TestRows {
 
   Activations at(int row) const {
     const auto r = static_cast<std::size_t>(row) * static_cast<std::size_t>(inputs);
-    return {codes.data() + r, scales.data() + r / kGroup, sums.data() + r / kGroup, values.data() + r};
+    return {
+        codes.data() + r, scales.data() + r / kGroup, sums.data() + r / kGroup, values.data() + r};
   }
 };
 
@@ -67,8 +68,8 @@ std::vector<Tier> tiers() {
   return all;
 }
 
-// The result as a double sum over the very codes and scales, and a bound of its rounding: each of the
-// 2 * groups fused steps rounds once (2^-24 of the running magnitude), so does each factor.
+// The result as a double sum over the very codes and scales, and a bound of its rounding: each of
+// the 2 * groups fused steps rounds once (2^-24 of the running magnitude), so does each factor.
 void expect_close(const TestMatrix& w, const TestRows& x, const std::vector<float>& y) {
   for (int r = 0; r < x.rows; ++r) {
     for (int n = 0; n < w.view.outputs; ++n) {
@@ -85,7 +86,8 @@ void expect_close(const TestMatrix& w, const TestRows& x, const std::vector<floa
       }
       // Cancellation between the code and min terms of kQ4 can exceed the sum of |w x|.
       const double bound = (magnitude + 1e-3 * x.inputs) * 1e-5 + 1e-30;
-      ASSERT_NEAR(static_cast<double>(y[static_cast<std::size_t>(r * w.view.outputs + n)]), exact, bound)
+      ASSERT_NEAR(
+          static_cast<double>(y[static_cast<std::size_t>(r * w.view.outputs + n)]), exact, bound)
           << "row " << r << " output " << n;
     }
   }
@@ -172,7 +174,8 @@ TEST_P(LinearTest, ExtremeInputsAreExact) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, LinearTest,
+INSTANTIATE_TEST_SUITE_P(Formats,
+                         LinearTest,
                          testing::Values(Format::kQ4, Format::kQ8, Format::kF32),
                          [](const auto& info) {
                            return std::string(info.param == Format::kQ4   ? "Q4"

@@ -1,12 +1,11 @@
 // Everything but the linear layers, AVX2 tier. Same restriction on includes as linear_avx2.cpp.
-#include <immintrin.h>
+#include "kernel/exp_constants.h"
+#include "kernel/tier_tables.h"
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-
-#include "kernel/exp_constants.h"
-#include "kernel/tier_tables.h"
+#include <immintrin.h>
 
 namespace genesis::kernel {
 namespace {
@@ -54,7 +53,8 @@ void quantize_group(const float* x, std::int8_t* codes, float* scale, float* sum
   __m256i largest = _mm256_setzero_si256();
   for (int i = 0; i < 4; ++i) {
     v[i] = _mm256_loadu_ps(x + 8 * i);
-    largest = _mm256_max_epi32(largest, _mm256_and_si256(_mm256_castps_si256(v[i]), magnitude_mask));
+    largest =
+        _mm256_max_epi32(largest, _mm256_and_si256(_mm256_castps_si256(v[i]), magnitude_mask));
   }
   const std::int32_t bits = _mm_cvtsi128_si32(_mm256_castsi256_si128(max_lanes(largest)));
   float amax = 0.0F;
@@ -68,17 +68,23 @@ void quantize_group(const float* x, std::int8_t* codes, float* scale, float* sum
   const __m256 inverse = _mm256_set1_ps(127.0F / amax);
   __m256i whole[4];
   __m256i total = _mm256_setzero_si256();
+  __m256 fit = _mm256_setzero_ps();
   for (int i = 0; i < 4; ++i) {
-    whole[i] = _mm256_cvtps_epi32(_mm256_mul_ps(v[i], inverse));
+    const __m256 y = _mm256_mul_ps(v[i], inverse);
+    whole[i] = _mm256_cvtps_epi32(y);
     total = _mm256_add_epi32(total, whole[i]);
+    fit = _mm256_fmadd_ps(y, _mm256_cvtepi32_ps(whole[i]), fit);
   }
-  const __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(whole[0], whole[1]),
-                                           _mm256_packs_epi32(whole[2], whole[3]));
+  const __m256i first = _mm256_packs_epi32(whole[0], whole[1]);
+  const __m256i second = _mm256_packs_epi32(whole[2], whole[3]);
+  const __m256i squares =
+      _mm256_add_epi32(_mm256_madd_epi16(first, first), _mm256_madd_epi16(second, second));
+  const __m256i bytes = _mm256_packs_epi16(first, second);
   // The packs interleave the 128-bit halves; this puts the quads back in order.
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
   const __m256i sorted = _mm256_permutevar8x32_epi32(bytes, order);
   std::memcpy(codes, &sorted, sizeof(sorted));
-  *scale = amax / 127.0F;
+  *scale = (amax / 127.0F) * (sum_lanes(fit) / static_cast<float>(sum_lanes_int(squares)));
   *sum = *scale * static_cast<float>(sum_lanes_int(total));
 }
 
@@ -142,9 +148,8 @@ void mix_block(const MixCall& call, std::size_t row, std::size_t column) {
   __m256 acc[R][V];
   for (std::size_t r = 0; r < R; ++r) {
     for (std::size_t v = 0; v < V; ++v) {
-      acc[r][v] = call.keep
-                      ? _mm256_loadu_ps(call.c + (row + r) * call.c_stride + column + 8 * v)
-                      : _mm256_setzero_ps();
+      acc[r][v] = call.keep ? _mm256_loadu_ps(call.c + (row + r) * call.c_stride + column + 8 * v)
+                            : _mm256_setzero_ps();
     }
   }
   const float* a = call.a + row * call.a_stride;

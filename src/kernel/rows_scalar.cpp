@@ -1,13 +1,13 @@
 // Everything but the linear layers, reference tier: the definition of the result.
+#include "kernel/exp_constants.h"
+#include "kernel/half.h"
+#include "kernel/tier_tables.h"
+
 #include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-
-#include "kernel/exp_constants.h"
-#include "kernel/half.h"
-#include "kernel/tier_tables.h"
 
 namespace genesis::kernel {
 namespace {
@@ -58,12 +58,18 @@ void quantize_group(const float* x, std::int8_t* codes, float* scale, float* sum
   }
   const float inverse = 127.0F / amax;
   std::int32_t total = 0;
+  std::int32_t squares = 0;
+  float lane[8] = {};
   for (int i = 0; i < kGroup; ++i) {
-    const auto code = static_cast<std::int32_t>(std::nearbyint(x[i] * inverse));
+    const float y = x[i] * inverse;
+    const float rounded = std::nearbyint(y);
+    const auto code = static_cast<std::int32_t>(rounded);
     codes[i] = static_cast<std::int8_t>(code);
     total += code;
+    squares += code * code;
+    lane[i % 8] = std::fma(y, rounded, lane[i % 8]);
   }
-  *scale = amax / 127.0F;
+  *scale = (amax / 127.0F) * (sum_lanes(lane) / static_cast<float>(squares));
   *sum = *scale * static_cast<float>(total);
 }
 

@@ -1,4 +1,7 @@
-// Norms, rotary, activations, softmax and attention products: error bounds and equal bits over tiers.
+// Norms, rotary, activations, softmax and attention products: error bounds and equal bits over
+// tiers.
+#include "kernel/test_matrix.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -7,8 +10,6 @@
 #include <cstdint>
 #include <limits>
 #include <vector>
-
-#include "kernel/test_matrix.h"
 
 namespace genesis::kernel {
 namespace {
@@ -50,8 +51,8 @@ TEST(Half, RoundTripsAndRounds) {
   }
   EXPECT_EQ(float_to_half(65519.0F), 0x7BFF);
   EXPECT_EQ(float_to_half(65520.0F), 0x7C00);
-  EXPECT_EQ(float_to_half(0x1.0p-25F), 0);       // a tie goes to even
-  EXPECT_EQ(float_to_half(0x1.8p-24F), 2);       // likewise
+  EXPECT_EQ(float_to_half(0x1.0p-25F), 0);  // a tie goes to even
+  EXPECT_EQ(float_to_half(0x1.8p-24F), 2);  // likewise
   EXPECT_EQ(float_to_half(1.0F + 0x1.0p-11F), 0x3C00);
 }
 
@@ -112,41 +113,65 @@ TEST(Exp, EdgesAreDefined) {
   }
 }
 
-TEST(Quantize, KeepsHalfAStepAndTiersAgree) {
+// Squared error of a group with the given scale.
+double squared_error(const float* x, const std::int8_t* codes, double scale) {
+  double sum = 0.0;
+  for (int i = 0; i < kGroup; ++i) {
+    const double error = static_cast<double>(x[i]) - scale * codes[i];
+    sum += error * error;
+  }
+  return sum;
+}
+
+TEST(Quantize, CodesAreNearestScalesFitAndTiersAgree) {
   Random random(kSeed);
-  std::vector<float> x = normals(32 * 200, random);
+  constexpr std::size_t kGroups = 400;
+  std::vector<float> x = normals(kGroup * kGroups, random);
   for (std::size_t i = 0; i < 32; ++i) {
     x[i] = 0.0F;
     x[32 + i] = 1e-35F;
     x[64 + i] = 3.4e38F * (i % 2 == 0 ? 1.0F : -1.0F);
     x[96 + i] = 1.5e-30F;
+    x[128 + i] = i == 9 ? 1e6F : 3900.0F;
   }
-  std::vector<std::int8_t> first;
+  std::vector<std::int8_t> first_codes;
+  std::vector<std::uint32_t> first_scales;
   for (const Tier tier : tiers()) {
     std::vector<std::int8_t> codes(x.size());
-    std::vector<float> scales(200);
-    std::vector<float> sums(200);
-    kernels_of(tier).quantize(x.data(), static_cast<int>(x.size()), codes.data(), scales.data(),
-                              sums.data());
-    for (std::size_t g = 0; g < 200; ++g) {
+    std::vector<float> scales(kGroups);
+    std::vector<float> sums(kGroups);
+    kernels_of(tier).quantize(
+        x.data(), static_cast<int>(x.size()), codes.data(), scales.data(), sums.data());
+    for (std::size_t g = 0; g < kGroups; ++g) {
+      const float* group = x.data() + kGroup * g;
+      const std::int8_t* group_codes = codes.data() + kGroup * g;
+      float amax = 0.0F;
       int total = 0;
-      for (std::size_t i = 32 * g; i < 32 * g + 32; ++i) {
-        const double restored = static_cast<double>(scales[g]) * codes[i];
-        const double tolerance = static_cast<double>(scales[g]) * 0.5001 + 1e-30;
-        ASSERT_NEAR(restored, static_cast<double>(x[i]), tolerance) << tier_name(tier) << " group " << g;
-        total += codes[i];
+      for (std::size_t i = 0; i < kGroup; ++i) {
+        amax = std::max(amax, std::abs(group[i]));
+        total += group_codes[i];
       }
+      const double plain = static_cast<double>(amax) / 127.0;
+      for (std::size_t i = 0; i < kGroup; ++i) {
+        ASSERT_NEAR(plain * group_codes[i], static_cast<double>(group[i]), plain * 0.5001 + 1e-30);
+      }
+      const double fitted = squared_error(group, group_codes, static_cast<double>(scales[g]));
+      ASSERT_LE(fitted, squared_error(group, group_codes, plain) * (1.0 + 1e-6) + 1e-50)
+          << tier_name(tier) << " group " << g;
       ASSERT_EQ(sums[g], scales[g] * static_cast<float>(total));
     }
-    if (first.empty()) {
-      first = codes;
+    if (first_codes.empty()) {
+      first_codes = codes;
+      first_scales = bits(scales);
     }
-    EXPECT_EQ(codes, first) << tier_name(tier);
+    EXPECT_EQ(codes, first_codes) << tier_name(tier);
+    EXPECT_EQ(bits(scales), first_scales) << tier_name(tier);
   }
 }
 
 TEST(Quantize, NotANumberStaysInItsGroup) {
-  for (const float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+  for (const float bad :
+       {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
     for (const Tier tier : tiers()) {
       std::vector<float> x(64, 1.0F);
       x[40] = bad;
@@ -155,7 +180,8 @@ TEST(Quantize, NotANumberStaysInItsGroup) {
       float sums[2];
       kernels_of(tier).quantize(x.data(), 64, codes, scales, sums);
       EXPECT_EQ(codes[0], 127);
-      EXPECT_EQ(sums[0], scales[0] * 32 * 127);
+      EXPECT_EQ(scales[0], 1.0F / 127.0F);
+      EXPECT_EQ(sums[0], scales[0] * (32 * 127));
       EXPECT_TRUE(std::isnan(scales[1]) && std::isnan(sums[1]));
     }
   }
@@ -297,7 +323,8 @@ TEST(Softmax, SumsToItsPartsAndTiersAreBitEqual) {
       p.resize(static_cast<std::size_t>(count));
       double sum = 0.0;
       for (std::size_t i = 0; i < p.size(); ++i) {
-        const double exact = std::exp(static_cast<double>(s[i] * 0.125F) - static_cast<double>(part.max));
+        const double exact =
+            std::exp(static_cast<double>(s[i] * 0.125F) - static_cast<double>(part.max));
         ASSERT_NEAR(static_cast<double>(p[i]), exact, exact * 1e-5);
         sum += static_cast<double>(p[i]);
       }

@@ -1,14 +1,14 @@
 // A random packed matrix with its values in double, for the tests of this room.
 #pragma once
 
+#include "base/random.h"
+#include "kernel/half.h"
+#include "kernel/kernels.h"
+
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
-
-#include "base/random.h"
-#include "kernel/half.h"
-#include "kernel/kernels.h"
 
 namespace genesis::kernel {
 
@@ -30,8 +30,8 @@ inline float test_normal(Random& random) {
 }
 
 // Codes cover their whole range; `constant_code` >= 0 uses that code everywhere.
-inline TestMatrix make_matrix(Format format, int outputs, int inputs, Random& random,
-                              int constant_code = -1) {
+inline TestMatrix make_matrix(
+    Format format, int outputs, int inputs, Random& random, int constant_code = -1) {
   TestMatrix m;
   m.view.format = format;
   m.view.outputs = outputs;
@@ -48,7 +48,8 @@ inline TestMatrix make_matrix(Format format, int outputs, int inputs, Random& ra
   }
   for (int n = 0; n < outputs; ++n) {
     for (int k = 0; k < inputs; ++k) {
-      const std::size_t group = static_cast<std::size_t>(n / kPanelOutputs * m.view.groups() + k / kGroup);
+      const std::size_t group =
+          static_cast<std::size_t>(n / kPanelOutputs * m.view.groups() + k / kGroup);
       const int c = n % kPanelOutputs;
       double& exact = m.exact[static_cast<std::size_t>(n) * static_cast<std::size_t>(inputs) +
                               static_cast<std::size_t>(k)];

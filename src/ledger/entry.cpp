@@ -1,14 +1,14 @@
 // Hashing, binding and reading of rows.
 #include "ledger/entry.h"
 
+#include "base/check.h"
+
+#include <fmt/format.h>
+
 #include <array>
 #include <cstring>
 #include <span>
 #include <type_traits>
-
-#include <fmt/format.h>
-
-#include "base/check.h"
 
 namespace genesis::ledger {
 
@@ -26,7 +26,9 @@ class ColumnHasher {
     hash_.update(text);
   }
 
-  void operator()(const std::optional<std::int64_t>& value) { head(value ? 'i' : 'n', value.value_or(0)); }
+  void operator()(const std::optional<std::int64_t>& value) {
+    head(value ? 'i' : 'n', value.value_or(0));
+  }
 
  private:
   void head(char type, std::int64_t number) {
@@ -90,7 +92,9 @@ constexpr std::string_view kInsert =
 
 }  // namespace
 
-Digest genesis_hash() { return sha256("genesis ledger 1"); }
+Digest genesis_hash() {
+  return sha256("genesis ledger 1");
+}
 
 void Entry::set_usage(const Usage& usage) {
   input = usage.input;
@@ -174,10 +178,10 @@ Result<void> append_entry(store::Transaction& tx, Entry& entry) {
 }
 
 Result<std::vector<Entry>> attempt_entries(store::Transaction& tx, const AttemptId& id) {
-  static const std::string sql =
-      fmt::format("SELECT {} FROM entries WHERE request_id = ?1 AND attempt = ?2 AND kind <> 'machine'"
-                  " ORDER BY seq",
-                  entry_columns());
+  static const std::string sql = fmt::format(
+      "SELECT {} FROM entries WHERE request_id = ?1 AND attempt = ?2 AND kind <> 'machine'"
+      " ORDER BY seq",
+      entry_columns());
   GENESIS_TRY(store::Statement select, tx.prepare(sql));
   select.bind(1, id.request_id).bind(2, static_cast<std::int64_t>(id.attempt));
   std::vector<Entry> entries;
@@ -195,7 +199,7 @@ Result<void> remember_price(store::Transaction& tx, const TokenPrice& price) {
   GENESIS_TRY(store::Statement insert,
               tx.prepare("INSERT INTO prices VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)"
                          " ON CONFLICT(price_id) DO NOTHING"));
-  return insert.bind(1, price.id())
+  return insert.bind(1, price.id)
       .bind(2, price.model)
       .bind(3, price.valid_from_ms)
       .bind(4, price.valid_to_ms)
@@ -209,9 +213,10 @@ Result<void> remember_price(store::Transaction& tx, const TokenPrice& price) {
 }
 
 Result<std::optional<TokenPrice>> recall_price(store::Transaction& tx, std::string_view id) {
-  GENESIS_TRY(store::Statement select,
-              tx.prepare("SELECT model, valid_from_ms, valid_to_ms, input, cached_input, cache_write,"
-                         " output, reasoning, source FROM prices WHERE price_id = ?1"));
+  GENESIS_TRY(
+      store::Statement select,
+      tx.prepare("SELECT model, valid_from_ms, valid_to_ms, input, cached_input, cache_write,"
+                 " output, reasoning, source FROM prices WHERE price_id = ?1"));
   GENESIS_TRY(const bool row, select.bind(1, id).step());
   if (!row) {
     return std::nullopt;
@@ -224,7 +229,8 @@ Result<std::optional<TokenPrice>> recall_price(store::Transaction& tx, std::stri
                     .cache_write = select.integer(5),
                     .output = select.integer(6),
                     .reasoning = select.integer(7),
-                    .source = std::string(select.text(8))};
+                    .source = std::string(select.text(8)),
+                    .id = std::string(id)};
 }
 
 }  // namespace genesis::ledger

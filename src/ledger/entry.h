@@ -1,12 +1,6 @@
-// Entry: one row of the append-only table, its hash, and its way in and out of the database. Private to
-// the room; schema.cpp says what the columns mean.
+// Entry: one row of the append-only table, its hash, and its way in and out of the database.
+// Private to the room; schema.cpp says what the columns mean.
 #pragma once
-
-#include <cstdint>
-#include <optional>
-#include <string>
-#include <string_view>
-#include <vector>
 
 #include "api/chat.h"
 #include "api/ledger.h"
@@ -15,16 +9,23 @@
 #include "ledger/price_table.h"
 #include "store/statement.h"
 
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
 namespace genesis::ledger {
 
 namespace kind {
 
-inline constexpr std::string_view kReserve = "reserve";          // upper bound, before dispatch
-inline constexpr std::string_view kPost = "post";                // what it cost
-inline constexpr std::string_view kVoid = "void";                // it used nothing
-inline constexpr std::string_view kUnconfirmed = "unconfirmed";  // died in flight: upper bound stays
-inline constexpr std::string_view kQuarantine = "quarantine";    // used, but nobody knows the price
-inline constexpr std::string_view kMachine = "machine";          // one started minute of a machine
+inline constexpr std::string_view kReserve = "reserve";  // upper bound, before dispatch
+inline constexpr std::string_view kPost = "post";        // what it cost
+inline constexpr std::string_view kVoid = "void";        // it used nothing
+inline constexpr std::string_view kUnconfirmed =
+    "unconfirmed";                                             // died in flight: upper bound stays
+inline constexpr std::string_view kQuarantine = "quarantine";  // used, but nobody knows the price
+inline constexpr std::string_view kMachine = "machine";        // one started minute of a machine
 
 }  // namespace kind
 

@@ -1,15 +1,15 @@
 // Making, checking and refreshing keys.
 #include "ledger/keys.h"
 
-#include <array>
-#include <utility>
+#include "base/json.h"
+#include "base/log.h"
+#include "base/random.h"
 
 #include <boost/json.hpp>
 #include <fmt/format.h>
 
-#include "base/json.h"
-#include "base/log.h"
-#include "base/random.h"
+#include <array>
+#include <utility>
 
 namespace genesis::ledger {
 
@@ -19,7 +19,8 @@ constexpr std::string_view kPrefix = "gk-";
 constexpr std::size_t kIdChars = 16;
 constexpr std::size_t kSecretChars = 64;
 constexpr std::size_t kChecksumChars = 8;
-constexpr std::size_t kTokenChars = kPrefix.size() + kIdChars + 1 + kSecretChars + 1 + kChecksumChars;
+constexpr std::size_t kTokenChars =
+    kPrefix.size() + kIdChars + 1 + kSecretChars + 1 + kChecksumChars;
 constexpr std::size_t kMinPepperBytes = 32;
 constexpr std::size_t kMaxNameBytes = 256;
 constexpr std::size_t kMaxModels = 1000;
@@ -29,7 +30,9 @@ struct TokenParts {
   std::string_view secret;
 };
 
-std::string checksum(std::string_view before) { return to_hex(sha256(before)).substr(0, kChecksumChars); }
+std::string checksum(std::string_view before) {
+  return to_hex(sha256(before)).substr(0, kChecksumChars);
+}
 
 Result<TokenParts> split(std::string_view token) {
   constexpr std::size_t kSecretAt = kPrefix.size() + kIdChars + 1;
@@ -79,7 +82,8 @@ Result<std::vector<std::string>> parse_models(std::string_view json) {
   for (const boost::json::value& model : *array) {
     const auto* text = model.if_string();
     if (text == nullptr) {
-      return fail(ErrorCode::kDataLoss, "a key's list of models is damaged", "genesis ledger verify");
+      return fail(
+          ErrorCode::kDataLoss, "a key's list of models is damaged", "genesis ledger verify");
     }
     models.emplace_back(*text);
   }
@@ -91,7 +95,8 @@ Result<void> validate(const NewKey& wanted) {
     return fail_param("name", fmt::format("a key needs a name of 1 to {} bytes", kMaxNameBytes));
   }
   if (wanted.tenant.empty() || wanted.tenant.size() > kMaxNameBytes) {
-    return fail_param("tenant", fmt::format("a key needs a tenant of 1 to {} bytes", kMaxNameBytes));
+    return fail_param("tenant",
+                      fmt::format("a key needs a tenant of 1 to {} bytes", kMaxNameBytes));
   }
   if (wanted.models.size() > kMaxModels) {
     return fail_param("models", fmt::format("a key may name at most {} models", kMaxModels));
@@ -129,7 +134,9 @@ Result<std::int64_t> read_version(store::Transaction& tx) {
 
 }  // namespace
 
-bool well_formed_key(std::string_view token) { return split(token).has_value(); }
+bool well_formed_key(std::string_view token) {
+  return split(token).has_value();
+}
 
 KeyStore::KeyStore(store::Database& database, const Clock& clock, std::string pepper)
     : database_(database),
@@ -143,8 +150,10 @@ Result<std::unique_ptr<KeyStore>> KeyStore::open(store::Database& database,
                                                  const Clock& clock,
                                                  std::string pepper) {
   if (pepper.size() < kMinPepperBytes) {
-    return fail(ErrorCode::kConfig,
-                fmt::format("the key pepper has {} bytes; it needs at least {}", pepper.size(), kMinPepperBytes));
+    return fail(
+        ErrorCode::kConfig,
+        fmt::format(
+            "the key pepper has {} bytes; it needs at least {}", pepper.size(), kMinPepperBytes));
   }
   std::unique_ptr<KeyStore> keys(new KeyStore(database, clock, std::move(pepper)));
   GENESIS_TRY_VOID(keys->refresh());
@@ -188,8 +197,9 @@ Result<void> KeyStore::revoke(std::string_view id) {
     if (!known) {
       return fail(ErrorCode::kNotFound, fmt::format("there is no key '{}'", id), "genesis key ls");
     }
-    GENESIS_TRY(store::Statement update,
-                tx.prepare("UPDATE api_keys SET revoked_ms = ?2 WHERE id = ?1 AND revoked_ms IS NULL"));
+    GENESIS_TRY(
+        store::Statement update,
+        tx.prepare("UPDATE api_keys SET revoked_ms = ?2 WHERE id = ?1 AND revoked_ms IS NULL"));
     GENESIS_TRY_VOID(update.bind(1, id).bind(2, now).run());
     return bump_version(tx);
   }));
@@ -257,12 +267,15 @@ Result<std::shared_ptr<const KeyStore::Snapshot>> KeyStore::current() const {
   }
   if (due) {
     if (const auto outcome = refresh(); !outcome) {
-      log(LogLevel::kError, "API keys could not be refreshed", {{"error", outcome.error().message}});
+      log(LogLevel::kError,
+          "API keys could not be refreshed",
+          {{"error", outcome.error().message}});
     }
   }
   const std::lock_guard lock(mutex_);
   if (clock_.steady() - refreshed_ >= kTrusted) {
-    return fail(ErrorCode::kUnavailable, "API keys cannot be checked: the database does not answer");
+    return fail(ErrorCode::kUnavailable,
+                "API keys cannot be checked: the database does not answer");
   }
   return snapshot_;
 }

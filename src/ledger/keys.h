@@ -1,8 +1,13 @@
-// API keys. A key is "gk-<id>-<secret>-<checksum>": 16 hex digits of public id, 64 of random secret, 8 of
-// SHA-256 over what stands before, so that a typo or a key scanner needs no database. Stored is only the
-// id and HMAC-SHA-256 of the secret under a pepper that lives outside the database: a copy of the
-// database is useless by itself. Random keys need no slow hash.
+// API keys. A key is "gk-<id>-<secret>-<checksum>": 16 hex digits of public id, 64 of random
+// secret, 8 of SHA-256 over what stands before, so that a typo or a key scanner needs no database.
+// Stored is only the id and HMAC-SHA-256 of the secret under a pepper that lives outside the
+// database: a copy of the database is useless by itself. Random keys need no slow hash.
 #pragma once
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "base/sha256.h"
+#include "store/database.h"
 
 #include <chrono>
 #include <cstdint>
@@ -12,11 +17,6 @@
 #include <string_view>
 #include <unordered_map>
 #include <vector>
-
-#include "base/clock.h"
-#include "base/result.h"
-#include "base/sha256.h"
-#include "store/database.h"
 
 namespace genesis::ledger {
 
@@ -45,9 +45,9 @@ struct CreatedKey {
 // True for anything of the key's form with a right checksum; says nothing about validity.
 bool well_formed_key(std::string_view token);
 
-// Creation and revocation write to `database` (an owner or a guest of it) and wait for the commit, so
-// they are for commands and admin routes. authenticate() works on a snapshot in memory; a change by
-// any process is seen within kRefresh. Safe from any thread. `database` and `clock` outlive it.
+// Creation and revocation write to `database` (an owner or a guest of it) and wait for the commit,
+// so they are for commands and admin routes. authenticate() works on a snapshot in memory; a change
+// by any process is seen within kRefresh. Safe from any thread. `database` and `clock` outlive it.
 class KeyStore {
  public:
   static constexpr std::chrono::milliseconds kRefresh{500};

@@ -1,15 +1,15 @@
 // Paying minute by minute.
 #include "ledger/machine.h"
 
-#include <algorithm>
-#include <memory>
+#include "base/log.h"
 
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/system/system_error.hpp>
 
-#include "base/log.h"
+#include <algorithm>
+#include <memory>
 
 namespace genesis::ledger {
 
@@ -19,7 +19,9 @@ constexpr std::int64_t kMinuteMs = 60'000;
 constexpr std::int64_t kDayMs = 24 * 60 * kMinuteMs;
 constexpr std::chrono::milliseconds kRetry{1000};
 
-std::int64_t minute_of(std::int64_t unix_ms) { return unix_ms - unix_ms % kMinuteMs; }
+std::int64_t minute_of(std::int64_t unix_ms) {
+  return unix_ms - unix_ms % kMinuteMs;
+}
 
 }  // namespace
 

@@ -1,10 +1,7 @@
-// MachineMeter: the hours of a machine that serves an endpoint, booked whether or not it is busy. Each
-// started minute is paid in advance, as clouds do, so that a kill at any moment leaves no minute that
-// ran and was not booked; starting again within a paid minute costs nothing more.
+// MachineMeter: the hours of a machine that serves an endpoint, booked whether or not it is busy.
+// Each started minute is paid in advance, as clouds do, so that a kill at any moment leaves no
+// minute that ran and was not booked; starting again within a paid minute costs nothing more.
 #pragma once
-
-#include <chrono>
-#include <string>
 
 #include "api/chat.h"
 #include "base/cancel.h"
@@ -12,6 +9,9 @@
 #include "base/result.h"
 #include "base/task.h"
 #include "ledger/sql_ledger.h"
+
+#include <chrono>
+#include <string>
 
 namespace genesis::ledger {
 

@@ -1,13 +1,13 @@
 // Reserve, call, end.
 #include "ledger/metered.h"
 
+#include "base/log.h"
+#include "ledger/price_table.h"
+
 #include <algorithm>
 #include <chrono>
 #include <optional>
 #include <utility>
-
-#include "base/log.h"
-#include "ledger/price_table.h"
 
 namespace genesis::ledger {
 
@@ -88,7 +88,8 @@ class CountingSink final : public ChatSink {
   std::int64_t first_token_ms() const { return first_token_ms_.value_or(-1); }
 
   std::int64_t elapsed_ms() const {
-    return std::chrono::duration_cast<std::chrono::milliseconds>(clock_.steady() - started_).count();
+    return std::chrono::duration_cast<std::chrono::milliseconds>(clock_.steady() - started_)
+        .count();
   }
 
  private:
@@ -198,14 +199,15 @@ Task<Result<Usage>> MeteredChat::dispatch(const ChatRequest& request,
     co_return answer;
   }
   const Usage bound = upper_bound(request, options_.output_cap);
-  const Booked booked = answer ? booked_usage(*answer, bound, counting)
-                               : Booked{{.input = bound.input, .output = counting.delivered_tokens()}, true};
-  AttemptOutcome outcome{.usage = booked.usage,
-                         .delivered = answer.has_value(),
-                         .finish = std::string(answer ? counting.finish()
-                                                      : error_code_name(answer.error().code)),
-                         .first_token_ms = counting.first_token_ms(),
-                         .total_ms = counting.elapsed_ms()};
+  const Booked booked =
+      answer ? booked_usage(*answer, bound, counting)
+             : Booked{{.input = bound.input, .output = counting.delivered_tokens()}, true};
+  AttemptOutcome outcome{
+      .usage = booked.usage,
+      .delivered = answer.has_value(),
+      .finish = std::string(answer ? counting.finish() : error_code_name(answer.error().code)),
+      .first_token_ms = counting.first_token_ms(),
+      .total_ms = counting.elapsed_ms()};
   if (booked.estimated) {
     outcome.finish += ";estimated";
     estimated_.add();

@@ -1,37 +1,39 @@
-// MeteredChat: one endpoint's ChatModel with the ledger around it. Reserves an upper bound before the
-// call leaves and ends the attempt afterwards, however it goes:
+// MeteredChat: one endpoint's ChatModel with the ledger around it. Reserves an upper bound before
+// the call leaves and ends the attempt afterwards, however it goes:
 //
 //   answered in full                          post, delivered
 //   refused, 4xx, 5xx, 429, reset or timeout
 //     before begin()                          void: the upstream accepted nothing
 //   anything after begin(), a cancellation,
-//     an unusable answer                      post, not delivered: the estimated input plus what came
+//     an unusable answer                      post, not delivered: the estimated input plus what
+//     came
 //                                             through; never less than what may be billed
 //
-// Estimates. Input: half the ASCII bytes (English has four to a token), every other byte, 16 a message
-// for roles and template; prompt tokens are counted as they are. Output: one token a delta or one per
-// four bytes, whichever is more. A post that holds an estimate is noted "estimated"; usage that the
-// upstream left out, or that cannot be (negative, parts above the whole), is estimated as well.
+// Estimates. Input: half the ASCII bytes (English has four to a token), every other byte, 16 a
+// message for roles and template; prompt tokens are counted as they are. Output: one token a delta
+// or one per four bytes, whichever is more. A post that holds an estimate is noted "estimated";
+// usage that the upstream left out, or that cannot be (negative, parts above the whole), is
+// estimated as well.
 //
 // Without a ledger nothing is paid for: managed and commercial endpoints answer kUnavailable. An
 // endpoint of our own goes on, unbooked, with an error in the log and a counter.
 #pragma once
-
-#include <cstdint>
-#include <string>
 
 #include "api/chat.h"
 #include "api/ledger.h"
 #include "base/clock.h"
 #include "base/metrics.h"
 
+#include <cstdint>
+#include <string>
+
 namespace genesis::ledger {
 
 struct MeteredOptions {
   std::string endpoint;
   Tier tier = Tier::kSelfHosted;
-  std::string price_model;             // the name the price table knows
-  std::int64_t output_cap = 4096;      // upper bound where the request sets no max_tokens
+  std::string price_model;         // the name the price table knows
+  std::int64_t output_cap = 4096;  // upper bound where the request sets no max_tokens
 };
 
 // Lives on the io thread; everything referred to outlives it.

@@ -1,11 +1,11 @@
 // Integer arithmetic only.
 #include "ledger/money.h"
 
+#include <fmt/format.h>
+
 #include <charconv>
 #include <chrono>
 #include <string>
-
-#include <fmt/format.h>
 
 namespace genesis::ledger {
 
@@ -42,9 +42,10 @@ Result<NanoUsd> parse_usd(std::string_view text) {
   const std::string_view part = point == std::string_view::npos ? "0" : text.substr(point + 1);
   if (!all_digits(whole) || !all_digits(part) || whole.size() > kMaxWholeDigits ||
       part.size() > kDecimals) {
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("'{}' is not an amount in USD: digits with at most nine decimals, as \"2.50\"",
-                            text));
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("'{}' is not an amount in USD: digits with at most nine decimals, as \"2.50\"",
+                    text));
   }
   std::string nano(part);
   nano.resize(kDecimals, '0');
@@ -59,7 +60,9 @@ Result<NanoUsd> line_cost(std::int64_t quantity, NanoUsd price, std::int64_t per
   return narrow((product + per - 1) / per);
 }
 
-Result<NanoUsd> add_money(NanoUsd a, NanoUsd b) { return narrow(static_cast<Wide>(a) + b); }
+Result<NanoUsd> add_money(NanoUsd a, NanoUsd b) {
+  return narrow(static_cast<Wide>(a) + b);
+}
 
 std::int64_t permille(NanoUsd part, NanoUsd whole) {
   return whole == 0 ? 0 : static_cast<std::int64_t>(static_cast<Wide>(part) * 1000 / whole);

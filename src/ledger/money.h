@@ -2,19 +2,20 @@
 // No floating-point number touches an amount anywhere in this room.
 #pragma once
 
-#include <cstdint>
-#include <string_view>
-
 #include "api/ledger.h"
 #include "base/result.h"
+
+#include <cstdint>
+#include <string_view>
 
 namespace genesis::ledger {
 
 // "2.50", "0.000000001", "15" -> nano-USD. Digits with at most nine decimals; no sign, no exponent.
 Result<NanoUsd> parse_usd(std::string_view text);
 
-// quantity * price / per, rounded up to the next nano-USD: a line never costs less than it should and
-// at most 1e-9 USD more. kInvalidArgument for a negative factor, kResourceExhausted beyond 64 bits.
+// quantity * price / per, rounded up to the next nano-USD: a line never costs less than it should
+// and at most 1e-9 USD more. kInvalidArgument for a negative factor, kResourceExhausted beyond 64
+// bits.
 Result<NanoUsd> line_cost(std::int64_t quantity, NanoUsd price, std::int64_t per);
 
 Result<NanoUsd> add_money(NanoUsd a, NanoUsd b);

@@ -1,12 +1,12 @@
 // PriceTable::parse(): the JSON price file, every error naming its entry and field.
-#include <string>
+#include "base/json.h"
+#include "ledger/money.h"
+#include "ledger/price_table.h"
 
 #include <boost/json.hpp>
 #include <fmt/format.h>
 
-#include "base/json.h"
-#include "ledger/money.h"
-#include "ledger/price_table.h"
+#include <string>
 
 namespace genesis::ledger {
 

@@ -1,14 +1,14 @@
 // Lookup, cost of usage, and the stamp of a price.
 #include "ledger/price_table.h"
 
-#include <utility>
-
-#include <fmt/format.h>
-
 #include "base/check.h"
 #include "base/sha256.h"
 #include "ledger/default_prices.h"
 #include "ledger/money.h"
+
+#include <fmt/format.h>
+
+#include <utility>
 
 namespace genesis::ledger {
 
@@ -19,7 +19,7 @@ constexpr std::int64_t kMaxTokens = 1'000'000'000'000;
 
 }  // namespace
 
-std::string TokenPrice::id() const {
+std::string TokenPrice::compute_id() const {
   const std::string all = fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}",
                                       model,
                                       valid_from_ms,
@@ -71,7 +71,10 @@ const PriceTable& PriceTable::defaults() {
   return table;
 }
 
-void PriceTable::add(TokenPrice price) { prices_[price.model].push_back(std::move(price)); }
+void PriceTable::add(TokenPrice price) {
+  price.id = price.compute_id();
+  prices_[price.model].push_back(std::move(price));
+}
 
 void PriceTable::add_alias(std::string name, std::string model) {
   aliases_[std::move(name)] = std::move(model);
@@ -102,6 +105,7 @@ void PriceTable::add_all(const PriceTable& other) {
 
 void PriceTable::set_endpoint_tokens(const std::string& endpoint, TokenPrice price) {
   price.model = "endpoint:" + endpoint;
+  price.id = price.compute_id();
   endpoint_tokens_[endpoint] = std::move(price);
 }
 
@@ -113,7 +117,8 @@ void PriceTable::set_endpoint_hourly(const std::string& endpoint, NanoUsd per_ho
 }
 
 const TokenPrice* PriceTable::find(std::string_view model, std::int64_t unix_ms) const {
-  if (const auto alias = aliases_.find(model); alias != aliases_.end() && !prices_.contains(model)) {
+  if (const auto alias = aliases_.find(model);
+      alias != aliases_.end() && !prices_.contains(model)) {
     model = alias->second;
   }
   const auto found = prices_.find(model);

@@ -1,5 +1,5 @@
-// PriceTable: what a model's tokens and an endpoint's hours cost, and since when. Prices are integers of
-// nano-USD per million tokens or per hour; an unknown price is never taken for zero.
+// PriceTable: what a model's tokens and an endpoint's hours cost, and since when. Prices are
+// integers of nano-USD per million tokens or per hour; an unknown price is never taken for zero.
 //
 // File format: a JSON array of three kinds of entries. Amounts are decimal strings in USD.
 //   {"model": "gpt-4o", "valid_from": "2025-11-04", "valid_to": "2026-01-01", "input": "2.50",
@@ -10,6 +10,10 @@
 // cached_input and cache_write default to input, reasoning to output, valid_to to never.
 #pragma once
 
+#include "api/chat.h"
+#include "api/ledger.h"
+#include "base/result.h"
+
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -17,10 +21,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "api/chat.h"
-#include "api/ledger.h"
-#include "base/result.h"
 
 namespace genesis::ledger {
 
@@ -37,9 +37,10 @@ struct TokenPrice {
   NanoUsd output = 0;
   NanoUsd reasoning = 0;
   std::string source;
+  std::string id;  // compute_id(), filled in by PriceTable
 
   // "<model>@<16 hex digits of the SHA-256 of all fields>": stamped on each row it priced.
-  std::string id() const;
+  std::string compute_id() const;
 };
 
 // Each kind of token is a line of its own, rounded up by itself. Refuses impossible usage: negative

@@ -1,12 +1,12 @@
 // Crash recovery at open, and what a budget will ask.
-#include <vector>
-
-#include <fmt/format.h>
-
 #include "base/log.h"
 #include "ledger/entry.h"
 #include "ledger/money.h"
 #include "ledger/sql_ledger.h"
+
+#include <fmt/format.h>
+
+#include <vector>
 
 namespace genesis::ledger {
 
@@ -62,7 +62,8 @@ Result<void> SqlLedger::recover() {
   recovered_ = settled;
   if (settled > 0) {
     log(LogLevel::kWarn,
-        "attempts were in flight when the last process ended: booked unconfirmed at their upper bound",
+        "attempts were in flight when the last process ended: booked unconfirmed at their upper "
+        "bound",
         {{"attempts", settled}});
   }
   return {};

@@ -1,12 +1,12 @@
 #include "ledger/rows.h"
 
-#include <algorithm>
-
-#include <fmt/format.h>
-
 #include "base/clock.h"
 #include "base/json.h"
 #include "ledger/entry.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
 
 namespace genesis::ledger {
 
@@ -44,10 +44,12 @@ void money_field(JsonWriter& writer, std::string_view name, const std::optional<
 
 }  // namespace
 
-Result<std::vector<LedgerRow>> list_rows(const store::Database& database, std::int64_t since_ms, std::int64_t limit) {
+Result<std::vector<LedgerRow>> list_rows(const store::Database& database,
+                                         std::int64_t since_ms,
+                                         std::int64_t limit) {
   std::vector<LedgerRow> rows;
-  const std::string sql =
-      fmt::format("SELECT {} FROM entries WHERE unix_ms >= ?1 ORDER BY seq DESC LIMIT ?2", entry_columns());
+  const std::string sql = fmt::format(
+      "SELECT {} FROM entries WHERE unix_ms >= ?1 ORDER BY seq DESC LIMIT ?2", entry_columns());
   GENESIS_TRY_VOID(database.read([&](store::Transaction& tx) -> Result<void> {
     GENESIS_TRY(store::Statement select, tx.prepare(sql));
     select.bind(1, since_ms).bind(2, limit > 0 ? limit : std::int64_t{-1});

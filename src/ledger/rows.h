@@ -1,15 +1,15 @@
 // The ledger's rows for people and programs: `genesis ledger ls`.
 #pragma once
 
-#include <cstdint>
-#include <optional>
-#include <string>
-#include <vector>
-
 #include "api/chat.h"
 #include "api/ledger.h"
 #include "base/result.h"
 #include "store/database.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
 
 namespace genesis::ledger {
 
@@ -37,7 +37,9 @@ struct LedgerRow {
 };
 
 // Rows not older than `since_ms`, oldest first; with `limit` > 0 the newest `limit` of them.
-Result<std::vector<LedgerRow>> list_rows(const store::Database& database, std::int64_t since_ms, std::int64_t limit);
+Result<std::vector<LedgerRow>> list_rows(const store::Database& database,
+                                         std::int64_t since_ms,
+                                         std::int64_t limit);
 
 std::string row_json(const LedgerRow& row);
 

@@ -1,10 +1,10 @@
 // Three queries over a period's rows.
 #include "ledger/savings.h"
 
-#include <fmt/format.h>
-
 #include "ledger/entry.h"
 #include "ledger/money.h"
+
+#include <fmt/format.h>
 
 namespace genesis::ledger {
 

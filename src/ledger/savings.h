@@ -2,29 +2,29 @@
 // model's list price, and the difference, which may be negative. Computed from ledger rows only.
 #pragma once
 
-#include <cstdint>
-#include <string>
-#include <vector>
-
 #include "api/chat.h"
 #include "api/ledger.h"
 #include "base/result.h"
 #include "store/database.h"
 
+#include <cstdint>
+#include <string>
+#include <vector>
+
 namespace genesis::ledger {
 
 struct TierSavings {
   Tier tier = Tier::kSelfHosted;
-  std::int64_t delivered = 0;   // requests answered in full by this tier
+  std::int64_t delivered = 0;       // requests answered in full by this tier
   std::int64_t share_permille = 0;  // of all delivered requests
-  std::int64_t attempts = 0;    // dispatched and ended
-  std::int64_t failed = 0;      // of these, not delivered
-  NanoUsd spend = 0;            // posted, failed attempts included
+  std::int64_t attempts = 0;        // dispatched and ended
+  std::int64_t failed = 0;          // of these, not delivered
+  NanoUsd spend = 0;                // posted, failed attempts included
 };
 
 struct Savings {
   std::int64_t since_ms = 0;
-  std::int64_t until_ms = 0;  // not included
+  std::int64_t until_ms = 0;       // not included
   std::vector<TierSavings> tiers;  // all three, in order
   std::int64_t delivered = 0;
   std::int64_t attempts = 0;
@@ -32,9 +32,9 @@ struct Savings {
   NanoUsd spend = 0;
   NanoUsd machine = 0;
   std::int64_t machine_minutes = 0;
-  std::int64_t unconfirmed = 0;       // attempts, and their upper bound
+  std::int64_t unconfirmed = 0;  // attempts, and their upper bound
   NanoUsd unconfirmed_nano = 0;
-  std::int64_t in_flight = 0;         // reserved and not ended, and their upper bound
+  std::int64_t in_flight = 0;  // reserved and not ended, and their upper bound
   NanoUsd in_flight_nano = 0;
   std::int64_t quarantined = 0;       // attempts whose price is unknown: cost and baseline left out
   std::int64_t without_baseline = 0;  // delivered and priced, but no baseline was configured

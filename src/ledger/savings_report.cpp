@@ -1,12 +1,12 @@
 // Savings for machines (JSON) and for people (text).
-#include <cstdlib>
-
-#include <fmt/format.h>
-
 #include "base/clock.h"
 #include "base/json.h"
 #include "ledger/money.h"
 #include "ledger/savings.h"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
 
 namespace genesis::ledger {
 
@@ -63,7 +63,9 @@ std::string cost_rows(const Savings& s) {
                             tier.failed),
                 tier.spend);
   }
-  text += row("machine time", fmt::format("{:.32}", plural(s.machine_minutes, "started minute")), s.machine);
+  text += row("machine time",
+              fmt::format("{:.32}", plural(s.machine_minutes, "started minute")),
+              s.machine);
   text += row("unconfirmed", plural(s.unconfirmed, "attempt"), s.unconfirmed_nano);
   text += row("in flight", plural(s.in_flight, "attempt"), s.in_flight_nano);
   return text;
@@ -74,20 +76,24 @@ std::string cost_rows(const Savings& s) {
 std::vector<std::string> savings_method(const Savings& s) {
   std::vector<std::string> lines = {
       "saving = baseline - (posted + machine time + unconfirmed + in flight)",
-      fmt::format("baseline: the list price of {} on the day of the call, applied to the same token"
-                  " counts (uncached, cached, cache write, output, reasoning) of each delivered answer",
-                  s.baseline_models.empty() ? "the baseline model" : joined(s.baseline_models)),
+      fmt::format(
+          "baseline: the list price of {} on the day of the call, applied to the same token"
+          " counts (uncached, cached, cache write, output, reasoning) of each delivered answer",
+          s.baseline_models.empty() ? "the baseline model" : joined(s.baseline_models)),
       "posted: every attempt at its price of that day, retries and cut answers included; only a"
       " delivered answer earns a baseline",
-      "machine time: started minutes of own and managed machines at the configured hourly rate, idle"
+      "machine time: started minutes of own and managed machines at the configured hourly rate, "
+      "idle"
       " minutes included",
       "unconfirmed and in flight: attempts whose end is not known, at their upper bound",
-      "each kind of token is rounded up to 0.000000001 USD; token counts are the serving model's own",
+      "each kind of token is rounded up to 0.000000001 USD; token counts are the serving model's "
+      "own",
       "quality is not compared here: the same tokens are assumed to be worth the same"};
   if (s.quarantined > 0) {
-    lines.push_back(fmt::format("{} in quarantine: no price is known, so neither cost nor baseline is"
-                                " in these figures; add the price to the price file",
-                                plural(s.quarantined, "attempt")));
+    lines.push_back(
+        fmt::format("{} in quarantine: no price is known, so neither cost nor baseline is"
+                    " in these figures; add the price to the price file",
+                    plural(s.quarantined, "attempt")));
   }
   if (s.without_baseline > 0) {
     lines.push_back(fmt::format("{} had no baseline model configured and count as cost only",
@@ -140,9 +146,12 @@ std::string savings_json(const Savings& s) {
 }
 
 std::string savings_text(const Savings& s) {
-  std::string text = fmt::format("{} to {}, in USD\n\n", format_rfc3339(s.since_ms), format_rfc3339(s.until_ms));
+  const std::string since = s.since_ms == 0 ? "Everything" : format_rfc3339(s.since_ms);
+  std::string text = fmt::format("{} until {}, in USD\n\n", since, format_rfc3339(s.until_ms));
   text += cost_rows(s);
-  text += row("total cost", fmt::format("{}, {} failed", plural(s.attempts, "attempt"), s.failed), s.total_cost());
+  text += row("total cost",
+              fmt::format("{}, {} failed", plural(s.attempts, "attempt"), s.failed),
+              s.total_cost());
   text += row("baseline", fmt::format("{:.38}", joined(s.baseline_models)), s.baseline);
   if (s.saving() < 0) {
     text += row("EXTRA COST", "more than the baseline", -s.saving());
@@ -150,9 +159,10 @@ std::string savings_text(const Savings& s) {
                         format_usd(-s.saving()),
                         s.baseline_models.empty() ? "the baseline" : joined(s.baseline_models));
   } else {
-    text += row("SAVED",
-                s.baseline > 0 ? percent(permille(s.saving(), s.baseline)) + " % of the baseline" : "",
-                s.saving());
+    text +=
+        row("SAVED",
+            s.baseline > 0 ? percent(permille(s.saving(), s.baseline)) + " % of the baseline" : "",
+            s.saving());
   }
   if (s.quarantined > 0) {
     text += fmt::format("\n{} in quarantine (price unknown), not in these figures.\n",

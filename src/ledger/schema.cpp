@@ -1,6 +1,6 @@
-// entries: append-only. amount_nano is NULL when no price was known. prices: what each price_id meant.
-// ledger_state: 'recovered_through', the last row looked at by crash recovery, and 'keys_version'.
-// api_keys: never the secret, only its HMAC.
+// entries: append-only. amount_nano is NULL when no price was known. prices: what each price_id
+// meant. ledger_state: 'recovered_through', the last row looked at by crash recovery, and
+// 'keys_version'. api_keys: never the secret, only its HMAC.
 #include "ledger/schema.h"
 
 #include <array>
@@ -71,6 +71,8 @@ CREATE TABLE api_keys(
 
 }  // namespace
 
-store::Schema schema() { return {.component = "ledger", .migrations = kMigrations}; }
+store::Schema schema() {
+  return {.component = "ledger", .migrations = kMigrations};
+}
 
 }  // namespace genesis::ledger

@@ -1,13 +1,13 @@
 // The port's three verbs, each one unit of work on the writer thread.
 #include "ledger/sql_ledger.h"
 
-#include <utility>
-
-#include <fmt/format.h>
-
 #include "base/log.h"
 #include "ledger/entry.h"
 #include "ledger/money.h"
+
+#include <fmt/format.h>
+
+#include <utility>
 
 namespace genesis::ledger {
 
@@ -50,8 +50,10 @@ std::unexpected<Error> no_reserve(const AttemptId& id) {
 }
 
 std::unexpected<Error> ended_otherwise(const AttemptId& id, const Entry& end) {
-  return fail(ErrorCode::kConflict,
-              fmt::format("attempt {} of {} has already ended as '{}'", id.attempt, id.request_id, end.kind));
+  return fail(
+      ErrorCode::kConflict,
+      fmt::format(
+          "attempt {} of {} has already ended as '{}'", id.attempt, id.request_id, end.kind));
 }
 
 Entry reserve_entry(const Reservation& r, std::int64_t now) {
@@ -77,7 +79,7 @@ Result<void> apply_price(store::Transaction& tx, const PriceTable& prices, Entry
     return {};
   }
   GENESIS_TRY(entry.amount_nano, token_cost(*price, entry.usage()));
-  entry.price_id = price->id();
+  entry.price_id = price->id;
   return remember_price(tx, *price);
 }
 
@@ -88,7 +90,7 @@ Result<void> apply_baseline(store::Transaction& tx, const SqlLedgerOptions& opti
   }
   GENESIS_TRY(entry.baseline_nano, token_cost(*price, entry.usage()));
   entry.baseline_model = options.baseline_model;
-  entry.baseline_price_id = price->id();
+  entry.baseline_price_id = price->id;
   return remember_price(tx, *price);
 }
 
@@ -105,10 +107,10 @@ Result<void> do_reserve(store::Transaction& tx, const PriceTable& prices, Entry 
     if (same_reservation(rows.front(), entry)) {
       return {};
     }
-    return fail(ErrorCode::kConflict,
-                fmt::format("attempt {} of {} is reserved already, and differently",
-                            id.attempt,
-                            id.request_id));
+    return fail(
+        ErrorCode::kConflict,
+        fmt::format(
+            "attempt {} of {} is reserved already, and differently", id.attempt, id.request_id));
   }
   GENESIS_TRY_VOID(apply_price(tx, prices, entry));
   return append_entry(tx, entry);
@@ -267,10 +269,8 @@ Result<std::unique_ptr<SqlLedger>> SqlLedger::open(store::Database& database,
 
 Task<Result<void>> SqlLedger::reserve(const Reservation& reservation) {
   GENESIS_CO_TRY_VOID(check_names(reservation));
-  auto work = [prices = options_.prices,
-               entry = reserve_entry(reservation, clock_.unix_ms())](store::Transaction& tx) {
-    return do_reserve(tx, *prices, entry);
-  };
+  auto work = [prices = options_.prices, entry = reserve_entry(reservation, clock_.unix_ms())](
+                  store::Transaction& tx) { return do_reserve(tx, *prices, entry); };
   auto outcome = co_await database_.write(std::move(work));
   (outcome ? rows_reserved_ : failures_).add();
   co_return outcome;
@@ -294,9 +294,10 @@ Task<Result<NanoUsd>> SqlLedger::post(const AttemptId& id, const AttemptOutcome&
     log(LogLevel::kWarn,
         "no price is known: the attempt is quarantined in the ledger",
         {{"model", result->model}, {"request_id", id.request_id}});
-    co_return fail_param(result->model,
-                         fmt::format("no price is known for '{}': the attempt is in quarantine", result->model),
-                         ErrorCode::kNotFound);
+    co_return fail_param(
+        result->model,
+        fmt::format("no price is known for '{}': the attempt is in quarantine", result->model),
+        ErrorCode::kNotFound);
   }
   rows_posted_.add();
   co_return *result->amount;

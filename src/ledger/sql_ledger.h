@@ -1,18 +1,15 @@
-// SqlLedger: the ledger port on store::Database. Two-phase rows per attempt, hash-chained, append-only.
+// SqlLedger: the ledger port on store::Database. Two-phase rows per attempt, hash-chained,
+// append-only.
 //
-// Rules. reserve() writes the upper bound. post() and void_attempt() need that row and end the attempt;
-// one end only: another one is kConflict, the same one again returns what was written. An amount is
-// usage times the price valid at that moment, each kind of token rounded up to 1 nano-USD; the price
-// itself is kept under its price_id, so that verify() can recompute it. A delivered answer also earns a
-// baseline: the same usage at the list price of the baseline model. No known price: the attempt ends in
-// a `quarantine` row without an amount, a counter and a warning, and post() answers kNotFound naming the
-// model. At open, attempts left over from a process that died become `unconfirmed` at their upper bound.
+// Rules. reserve() writes the upper bound. post() and void_attempt() need that row and end the
+// attempt; one end only: another one is kConflict, the same one again returns what was written. An
+// amount is usage times the price valid at that moment, each kind of token rounded up to 1
+// nano-USD; the price itself is kept under its price_id, so that verify() can recompute it. A
+// delivered answer also earns a baseline: the same usage at the list price of the baseline model.
+// No known price: the attempt ends in a `quarantine` row without an amount, a counter and a
+// warning, and post() answers kNotFound naming the model. At open, attempts left over from a
+// process that died become `unconfirmed` at their upper bound.
 #pragma once
-
-#include <cstdint>
-#include <memory>
-#include <optional>
-#include <string>
 
 #include "api/ledger.h"
 #include "base/clock.h"
@@ -21,6 +18,11 @@
 #include "base/task.h"
 #include "ledger/price_table.h"
 #include "store/database.h"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
 
 namespace genesis::ledger {
 
@@ -33,7 +35,7 @@ struct SqlLedgerOptions {
 struct MachineMinute {
   std::string endpoint;
   Tier tier = Tier::kSelfHosted;
-  std::int64_t start_ms = 0;      // a whole minute since 1970
+  std::int64_t start_ms = 0;  // a whole minute since 1970
   NanoUsd per_hour = 0;
 };
 
@@ -54,7 +56,8 @@ class SqlLedger final : public Ledger {
                                                  SqlLedgerOptions options);
 
   Task<Result<void>> reserve(const Reservation& reservation) override;
-  // `outcome.finish` may carry a remark after a semicolon ("stop;estimated"): it becomes the row's note.
+  // `outcome.finish` may carry a remark after a semicolon ("stop;estimated"): it becomes the row's
+  // note.
   Task<Result<NanoUsd>> post(const AttemptId& id, const AttemptOutcome& outcome) override;
   Task<Result<void>> void_attempt(const AttemptId& id, const std::string& reason) override;
 

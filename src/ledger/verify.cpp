@@ -1,15 +1,15 @@
 // The walk over all rows, and the report.
 #include "ledger/verify.h"
 
-#include <optional>
-#include <unordered_set>
-
-#include <fmt/format.h>
-
 #include "base/json.h"
 #include "ledger/entry.h"
 #include "ledger/money.h"
 #include "ledger/schema.h"
+
+#include <fmt/format.h>
+
+#include <optional>
+#include <unordered_set>
 
 namespace genesis::ledger {
 
@@ -84,8 +84,8 @@ class Verifier {
       }
       return {};
     }
-    if (entry.kind != kind::kPost && entry.kind != kind::kVoid && entry.kind != kind::kUnconfirmed &&
-        entry.kind != kind::kQuarantine) {
+    if (entry.kind != kind::kPost && entry.kind != kind::kVoid &&
+        entry.kind != kind::kUnconfirmed && entry.kind != kind::kQuarantine) {
       return bad_row(entry.seq, "its kind is unknown");
     }
     if (open_.erase(attempt) == 0) {
@@ -100,7 +100,7 @@ class Verifier {
       return &known->second;
     }
     GENESIS_TRY(const auto found, recall_price(tx_, id));
-    if (!found || found->id() != id) {
+    if (!found || found->compute_id() != id) {
       return bad_row(entry.seq, fmt::format("the price '{}' it names is missing or changed", id));
     }
     return &prices_.emplace(id, *found).first->second;
@@ -148,29 +148,6 @@ class Verifier {
   std::map<std::string, TokenPrice> prices_;
 };
 
-Result<VerifyReport> walk(store::Transaction& tx) {
-  const std::string sql = fmt::format("SELECT {} FROM entries ORDER BY seq", entry_columns());
-  GENESIS_TRY(store::Statement select, tx.prepare(sql));
-  Verifier verifier(tx);
-  while (true) {
-    const auto row = select.step();
-    if (!row && row.error().code != ErrorCode::kDataLoss) {
-      return std::unexpected(row.error());
-    }
-    if (!row) {
-      return bad_row(verifier.next_row(), row.error().message);
-    }
-    if (!*row) {
-      return verifier.finish();
-    }
-    const auto entry = read_entry(select);
-    if (!entry) {
-      return bad_row(verifier.next_row(), entry.error().message);
-    }
-    GENESIS_TRY_VOID(verifier.check(*entry));
-  }
-}
-
 std::string_view seal_name(store::SealState state) {
   switch (state) {
     case store::SealState::kSealed:
@@ -197,10 +174,33 @@ std::string_view seal_meaning(store::SealState state) {
 
 }  // namespace
 
+Result<VerifyReport> verify_rows(store::Transaction& tx) {
+  const std::string sql = fmt::format("SELECT {} FROM entries ORDER BY seq", entry_columns());
+  GENESIS_TRY(store::Statement select, tx.prepare(sql));
+  Verifier verifier(tx);
+  while (true) {
+    const auto row = select.step();
+    if (!row && row.error().code != ErrorCode::kDataLoss) {
+      return std::unexpected(row.error());
+    }
+    if (!row) {
+      return bad_row(verifier.next_row(), row.error().message);
+    }
+    if (!*row) {
+      return verifier.finish();
+    }
+    const auto entry = read_entry(select);
+    if (!entry) {
+      return bad_row(verifier.next_row(), entry.error().message);
+    }
+    GENESIS_TRY_VOID(verifier.check(*entry));
+  }
+}
+
 Result<VerifyReport> verify_rows(const store::Database& database) {
   std::optional<VerifyReport> report;
   GENESIS_TRY_VOID(database.read([&](store::Transaction& tx) -> Result<void> {
-    GENESIS_TRY(report, walk(tx));
+    GENESIS_TRY(report, verify_rows(tx));
     return {};
   }));
   return std::move(*report);
@@ -227,12 +227,13 @@ std::string verify_text(const VerifyReport& report) {
   for (const auto& [kind, count] : report.rows_by_kind) {
     text += fmt::format(", {} {}", count, kind);
   }
-  text += fmt::format("\n  last hash   {}\n  in flight   {}\n  file        {} pages, {} in the log: {}\n",
-                      report.head_hash,
-                      report.open_attempts,
-                      report.file.pages,
-                      report.file.log_frames,
-                      seal_meaning(report.file.seal));
+  text += fmt::format(
+      "\n  last hash   {}\n  in flight   {}\n  file        {} pages, {} in the log: {}\n",
+      report.head_hash,
+      report.open_attempts,
+      report.file.pages,
+      report.file.log_frames,
+      seal_meaning(report.file.seal));
   return text;
 }
 

@@ -1,17 +1,17 @@
-// `genesis ledger verify`: recomputes everything that can be recomputed, without trusting the program
-// that wrote it. The file (store/file_check.h: every byte, where a seal exists), then row by row the
-// numbering, the hash chain, the accounts, each attempt's life (one reserve, at most one end), and each
-// amount and baseline from the kept prices.
+// `genesis ledger verify`: recomputes everything that can be recomputed, without trusting the
+// program that wrote it. The file (store/file_check.h: every byte, where a seal exists), then row
+// by row the numbering, the hash chain, the accounts, each attempt's life (one reserve, at most one
+// end), and each amount and baseline from the kept prices.
 #pragma once
+
+#include "base/result.h"
+#include "store/database.h"
+#include "store/file_check.h"
 
 #include <cstdint>
 #include <filesystem>
 #include <map>
 #include <string>
-
-#include "base/result.h"
-#include "store/database.h"
-#include "store/file_check.h"
 
 namespace genesis::ledger {
 
@@ -23,12 +23,13 @@ struct VerifyReport {
   store::FileReport file;
 };
 
-// kDataLoss tells the first thing that is wrong; for a row, `param` is "row <seq>". Opens the database
-// read-only, so it works beside a running gateway.
+// kDataLoss tells the first thing that is wrong; for a row, `param` is "row <seq>". Opens the
+// database read-only, so it works beside a running gateway.
 Result<VerifyReport> verify(const std::filesystem::path& database);
 
 // The rows alone.
 Result<VerifyReport> verify_rows(const store::Database& database);
+Result<VerifyReport> verify_rows(store::Transaction& tx);
 
 // For people: one line a finding.
 std::string verify_text(const VerifyReport& report);

@@ -1,14 +1,14 @@
-// Inputs of a linear layer for the rows of a step: int8 groups in quantized mode, floats in fp32 mode.
-// Because a group is 32 neighbouring values, whoever produces 32 values of a row can store them here
-// at once; no pass over the whole row is needed.
+// Inputs of a linear layer for the rows of a step: int8 groups in quantized mode, floats in fp32
+// mode. Because a group is 32 neighbouring values, whoever produces 32 values of a row can store
+// them here at once; no pass over the whole row is needed.
 #pragma once
+
+#include "kernel/kernels.h"
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <vector>
-
-#include "kernel/kernels.h"
 
 namespace genesis::model {
 
@@ -31,11 +31,15 @@ class ActivationBuffer {
 
   // Stores `count` values (a multiple of 32) from column `begin` (likewise) of a row.
   void store(const kernel::Kernels& kernels, int row, int begin, const float* x, int count) {
-    const std::size_t at = static_cast<std::size_t>(row) * inputs_ + static_cast<std::size_t>(begin);
+    const std::size_t at =
+        static_cast<std::size_t>(row) * inputs_ + static_cast<std::size_t>(begin);
     if (fp32_) {
       std::memcpy(values_.data() + at, x, static_cast<std::size_t>(count) * sizeof(float));
     } else {
-      kernels.quantize(x, count, codes_.data() + at, scales_.data() + at / kernel::kGroup,
+      kernels.quantize(x,
+                       count,
+                       codes_.data() + at,
+                       scales_.data() + at / kernel::kGroup,
                        sums_.data() + at / kernel::kGroup);
     }
   }

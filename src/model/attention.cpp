@@ -11,8 +11,8 @@ namespace {
 constexpr std::int32_t kTileQueries = 24;
 // From here on converting a page to float once is cheaper than in every block of rows.
 constexpr std::int32_t kWidenFrom = 6;
-// Fewer whole-range items than this per thread: cut them at the splits, so that long contexts of few
-// sequences still use all threads.
+// Fewer whole-range items than this per thread: cut them at the splits, so that long contexts of
+// few sequences still use all threads.
 constexpr std::int32_t kItemsPerThread = 4;
 
 std::size_t size(std::int32_t n) {
@@ -57,8 +57,9 @@ void Attention::plan(std::span<const RowRun> runs, std::int32_t total_rows) {
   const bool cut_splits = threads_ > 1 && tiles * spec_.kv_heads < kItemsPerThread * threads_;
   for (const RowRun& run : runs) {
     for (std::int32_t row = 0; row < run.rows; row += tile_rows_) {
-      add_tile({run.first_row + row, std::min(tile_rows_, run.rows - row), run.start + row, run.pages},
-               cut_splits);
+      add_tile(
+          {run.first_row + row, std::min(tile_rows_, run.rows - row), run.start + row, run.pages},
+          cut_splits);
     }
   }
   while (std::ssize(partials_) < partials_used_) {
@@ -98,8 +99,8 @@ float* Attention::query(std::int32_t head, std::int32_t row) {
   return queries_.data() + at * size(spec_.head_dim);
 }
 
-void Attention::run_item(int index, int thread, std::int32_t layer, const KvPool& kv,
-                         ActivationBuffer& out) {
+void Attention::run_item(
+    int index, int thread, std::int32_t layer, const KvPool& kv, ActivationBuffer& out) {
   const Item& item = items_[size(index)];
   const Tile& tile = tiles_[size(item.tile)];
   const std::int32_t queries = tile.run.rows * group_;
@@ -113,7 +114,12 @@ void Attention::run_item(int index, int thread, std::int32_t layer, const KvPool
     finish(tile, item.kv_head, scratch.merged, out);
     return;
   }
-  attend_split(tile, item, item.split_begin, layer, kv, scratch,
+  attend_split(tile,
+               item,
+               item.split_begin,
+               layer,
+               kv,
+               scratch,
                partials_[size(item.partial + item.split_begin)]);
   std::atomic<std::int32_t>& missing = missing_[size(item.partial)];
   if (missing.fetch_sub(1, std::memory_order_acq_rel) != 1) {
@@ -127,19 +133,26 @@ void Attention::run_item(int index, int thread, std::int32_t layer, const KvPool
   finish(tile, item.kv_head, first, out);
 }
 
-const void* Attention::widened(const void* block, bool half, std::int32_t queries,
+const void* Attention::widened(const void* block,
+                               bool half,
+                               std::int32_t queries,
                                Scratch& scratch) const {
   if (!half || queries < kWidenFrom) {
     return block;
   }
-  kernels_.widen(static_cast<const std::uint16_t*>(block), kPageTokens * spec_.head_dim,
-                 scratch.page.data());
+  kernels_.widen(
+      static_cast<const std::uint16_t*>(block), kPageTokens * spec_.head_dim, scratch.page.data());
   return scratch.page.data();
 }
 
 // Rows whose keys do not reach into the split keep max = -infinity, sum = 0: merging them is exact.
-void Attention::attend_split(const Tile& tile, const Item& item, std::int32_t split, std::int32_t layer,
-                             const KvPool& kv, Scratch& scratch, Partial& out) {
+void Attention::attend_split(const Tile& tile,
+                             const Item& item,
+                             std::int32_t split,
+                             std::int32_t layer,
+                             const KvPool& kv,
+                             Scratch& scratch,
+                             Partial& out) {
   const std::int32_t begin = split * kSplitTokens;
   const std::int32_t end = std::min(begin + kSplitTokens, tile.run.start + tile.run.rows);
   const std::int32_t queries = tile.run.rows * group_;
@@ -171,8 +184,12 @@ void Attention::attend_split(const Tile& tile, const Item& item, std::int32_t sp
   weigh_values(tile, item, split, layer, kv, scratch, out);
 }
 
-void Attention::weigh_values(const Tile& tile, const Item& item, std::int32_t split,
-                             std::int32_t layer, const KvPool& kv, Scratch& scratch,
+void Attention::weigh_values(const Tile& tile,
+                             const Item& item,
+                             std::int32_t split,
+                             std::int32_t layer,
+                             const KvPool& kv,
+                             Scratch& scratch,
                              Partial& out) const {
   const std::int32_t begin = split * kSplitTokens;
   const std::int32_t end = std::min(begin + kSplitTokens, tile.run.start + tile.run.rows);
@@ -219,12 +236,17 @@ void Attention::merge_into(Partial& acc, const Partial& part, std::int32_t queri
     kernels_.exp(factors, 8, exps);
     acc.max[q] = std::max(acc.max[q], part.max[q]);
     acc.sum[q] = std::fma(acc.sum[q], exps[0], part.sum[q] * exps[1]);
-    kernels_.merge(acc.values.data() + q * size(spec_.head_dim), exps[0],
-                   part.values.data() + q * size(spec_.head_dim), exps[1], spec_.head_dim);
+    kernels_.merge(acc.values.data() + q * size(spec_.head_dim),
+                   exps[0],
+                   part.values.data() + q * size(spec_.head_dim),
+                   exps[1],
+                   spec_.head_dim);
   }
 }
 
-void Attention::finish(const Tile& tile, std::int32_t kv_head, Partial& merged,
+void Attention::finish(const Tile& tile,
+                       std::int32_t kv_head,
+                       Partial& merged,
                        ActivationBuffer& out) const {
   for (std::int32_t row = 0; row < tile.run.rows; ++row) {
     for (std::int32_t g = 0; g < group_; ++g) {

@@ -3,20 +3,20 @@
 // The keys of a row are cut at fixed positions, every 256 tokens, into splits. Each split gives a
 // partial softmax (its maximum, its sum, its weighted values); partials are merged in rising order.
 // Which rows share a tile, which thread takes which split and who merges therefore changes no bit.
-// The seam for shared-prefix attention: rows of several sequences may share the splits of a common run
-// of pages.
+// The seam for shared-prefix attention: rows of several sequences may share the splits of a common
+// run of pages.
 #pragma once
+
+#include "kernel/kernels.h"
+#include "model/activation_buffer.h"
+#include "model/kv_pool.h"
+#include "model/model_spec.h"
 
 #include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <vector>
-
-#include "kernel/kernels.h"
-#include "model/activation_buffer.h"
-#include "model/kv_pool.h"
-#include "model/model_spec.h"
 
 namespace genesis::model {
 
@@ -76,10 +76,20 @@ class Attention {
 
   void add_tile(const RowRun& run, bool cut_splits);
   void size_partial(Partial& partial) const;
-  void attend_split(const Tile& tile, const Item& item, std::int32_t split, std::int32_t layer,
-                    const KvPool& kv, Scratch& scratch, Partial& out);
-  void weigh_values(const Tile& tile, const Item& item, std::int32_t split, std::int32_t layer,
-                    const KvPool& kv, Scratch& scratch, Partial& out) const;
+  void attend_split(const Tile& tile,
+                    const Item& item,
+                    std::int32_t split,
+                    std::int32_t layer,
+                    const KvPool& kv,
+                    Scratch& scratch,
+                    Partial& out);
+  void weigh_values(const Tile& tile,
+                    const Item& item,
+                    std::int32_t split,
+                    std::int32_t layer,
+                    const KvPool& kv,
+                    Scratch& scratch,
+                    Partial& out) const;
   const void* widened(const void* block, bool half, std::int32_t queries, Scratch& scratch) const;
   void merge_into(Partial& acc, const Partial& part, std::int32_t queries) const;
   void finish(const Tile& tile, std::int32_t kv_head, Partial& merged, ActivationBuffer& out) const;

@@ -1,21 +1,21 @@
 // The forward pass: slices of rows through the stages of every layer.
 #include "model/executor.h"
 
+#include "kernel/cpu.h"
+#include "model/packing.h"
+
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
 
-#include <fmt/format.h>
-
-#include "kernel/cpu.h"
-#include "model/packing.h"
-
 namespace genesis::model {
 namespace {
 
-// Rows computed together at most; longer batches are cut, which changes no bit. Bounds the memory of
-// activations (about 15 KiB a row at hidden size 576).
+// Rows computed together at most; longer batches are cut, which changes no bit. Bounds the memory
+// of activations (about 15 KiB a row at hidden size 576).
 constexpr std::int32_t kMaxRows = 512;
 // Rows of one work item: with the widest input of small models they stay in a 512 KiB L2.
 constexpr int kRowBlock = 64;
@@ -44,11 +44,15 @@ int panels_per_item(const kernel::Panels& weights) {
 
 }  // namespace
 
-CpuExecutor::CpuExecutor(const ModelSpec& spec, const kernel::Kernels& kernels, int threads, KvPool kv)
+CpuExecutor::CpuExecutor(const ModelSpec& spec,
+                         const kernel::Kernels& kernels,
+                         int threads,
+                         KvPool kv)
     : spec_(spec),
       kernels_(kernels),
       pool_(threads),
       kv_(std::move(kv)),
+      rotary_(spec),
       attention_(spec_, kernels, threads),
       scratch_(size(threads)) {
   for (Scratch& scratch : scratch_) {
@@ -63,7 +67,8 @@ Result<std::unique_ptr<CpuExecutor>> CpuExecutor::create(const weights::TensorFi
                                                          const LoadOptions& options) {
   GENESIS_TRY(const kernel::Tier tier, kernel::choose_tier(options.isa));
   // More threads than this only wait for each other.
-  const int threads = std::clamp(options.threads > 0 ? options.threads : kernel::physical_cores(), 1, 256);
+  const int threads =
+      std::clamp(options.threads > 0 ? options.threads : kernel::physical_cores(), 1, 256);
   const bool fp32 = options.precision == Precision::kFp32;
   GENESIS_TRY(KvPool kv, KvPool::create(spec, !fp32, options.kv_bytes));
   std::unique_ptr<CpuExecutor> executor(
@@ -75,7 +80,6 @@ Result<std::unique_ptr<CpuExecutor>> CpuExecutor::create(const weights::TensorFi
   if (options.max_context > 0) {
     context = std::min<std::int64_t>(context, options.max_context);
   }
-  executor->rotary_ = std::make_unique<RotaryTable>(spec, static_cast<std::int32_t>(context));
   executor->info_ = {.model_name = spec.name,
                      .weights_sha256 = {},
                      .isa = std::string(kernel::tier_name(tier)),
@@ -99,21 +103,29 @@ Result<void> CpuExecutor::check_batch(std::span<const engine::SequenceStep> batc
     const bool tokens_known = std::ranges::all_of(
         step.tokens, [&](std::int32_t token) { return token >= 0 && token < spec_.vocab; });
     if (!fits || !pages_known || !tokens_known || step.logit_rows < 0 || step.logit_rows > tokens) {
-      return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("step of {} tokens from position {} with {} pages and {} logit rows does not "
-                              "fit the model", tokens, step.start, step.pages.size(), step.logit_rows));
+      return fail(
+          ErrorCode::kInvalidArgument,
+          fmt::format("step of {} tokens from position {} with {} pages and {} logit rows does not "
+                      "fit the model",
+                      tokens,
+                      step.start,
+                      step.pages.size(),
+                      step.logit_rows));
     }
     logit_rows += size(step.logit_rows);
   }
   if (logits.size() != logit_rows * size(spec_.vocab)) {
     return fail(ErrorCode::kInvalidArgument,
-                fmt::format("room for {} logits where {} rows of {} are asked for", logits.size(),
-                            logit_rows, spec_.vocab));
+                fmt::format("room for {} logits where {} rows of {} are asked for",
+                            logits.size(),
+                            logit_rows,
+                            spec_.vocab));
   }
   return {};
 }
 
-Result<void> CpuExecutor::run(std::span<const engine::SequenceStep> batch, std::span<float> logits) {
+Result<void> CpuExecutor::run(std::span<const engine::SequenceStep> batch,
+                              std::span<float> logits) {
   GENESIS_TRY_VOID(check_batch(batch, logits));
   float* out = logits.data();
   const auto flush = [&] {
@@ -146,7 +158,9 @@ Result<void> CpuExecutor::run(std::span<const engine::SequenceStep> batch, std::
   return {};
 }
 
-void CpuExecutor::add_rows(const engine::SequenceStep& step, std::int32_t begin, std::int32_t count) {
+void CpuExecutor::add_rows(const engine::SequenceStep& step,
+                           std::int32_t begin,
+                           std::int32_t count) {
   runs_.push_back({static_cast<std::int32_t>(rows_.size()), count, step.start + begin, step.pages});
   const auto tokens = static_cast<std::int32_t>(step.tokens.size());
   for (std::int32_t i = begin; i < begin + count; ++i) {
@@ -154,7 +168,9 @@ void CpuExecutor::add_rows(const engine::SequenceStep& step, std::int32_t begin,
     if (i >= tokens - step.logit_rows) {
       logit_rows_.push_back(static_cast<std::int32_t>(rows_.size()));
     }
-    rows_.push_back({step.tokens[size(i)], position, step.pages[size(position / kPageTokens)],
+    rows_.push_back({step.tokens[size(i)],
+                     position,
+                     step.pages[size(position / kPageTokens)],
                      position % kPageTokens});
   }
 }
@@ -186,15 +202,20 @@ int CpuExecutor::row_blocks() const {
 }
 
 void CpuExecutor::embed() {
+  rotary_.resize(rows_.size());
   for (std::size_t r = 0; r < rows_.size(); ++r) {
+    rotary_.set(r, rows_[r].position);
     unpack_row(weights_.embedding, rows_[r].token, residual_.data() + r * size(spec_.hidden));
   }
 }
 
 void CpuExecutor::normalize_row(const std::vector<float>& weight, int row, int thread) {
   float* normed = scratch_[size(thread)].row.data();
-  kernels_.rms_norm(residual_.data() + size(row) * size(spec_.hidden), weight.data(), spec_.norm_eps,
-                    spec_.hidden, normed);
+  kernels_.rms_norm(residual_.data() + size(row) * size(spec_.hidden),
+                    weight.data(),
+                    spec_.norm_eps,
+                    spec_.hidden,
+                    normed);
   normed_.store(kernels_, row, 0, normed, spec_.hidden);
 }
 
@@ -218,8 +239,8 @@ void CpuExecutor::project_heads(const LayerWeights& layer, std::int32_t index) {
 }
 
 // One head of q, k or v for a block of rows: projected, rotated and put where attention reads it.
-void CpuExecutor::project_head_block(const LayerWeights& layer, std::int32_t index, int unit, int block,
-                                     int thread) {
+void CpuExecutor::project_head_block(
+    const LayerWeights& layer, std::int32_t index, int unit, int block, int thread) {
   const bool is_query = unit < spec_.heads;
   const bool is_key = !is_query && unit < spec_.heads + spec_.kv_heads;
   const int head = is_query ? unit : (unit - spec_.heads) % spec_.kv_heads;
@@ -242,7 +263,8 @@ void CpuExecutor::project_head_block(const LayerWeights& layer, std::int32_t ind
       y[i] += bias[size(head * spec_.head_dim) + i];
     }
     if (is_query || is_key) {
-      kernels_.rotate(y, rotary_->cos(row.position), rotary_->sin(row.position), rotary_->half());
+      kernels_.rotate(
+          y, rotary_.cos(size(first + r)), rotary_.sin(size(first + r)), rotary_.half());
     }
     if (is_query) {
       std::memcpy(attention_.query(head, first + r), y, size(spec_.head_dim) * sizeof(float));
@@ -295,7 +317,8 @@ void CpuExecutor::gate_up(const LayerWeights& layer) {
     kernels_.linear(call);
     for (int r = 0; r < call.rows; ++r) {
       float* gate = scratch.first.data() + size(r) * kernel::kGroup;
-      kernels_.silu_mul(gate, scratch.second.data() + size(r) * kernel::kGroup, kernel::kGroup, gate);
+      kernels_.silu_mul(
+          gate, scratch.second.data() + size(r) * kernel::kGroup, kernel::kGroup, gate);
       mlp_.store(kernels_, first + r, unit * kernel::kGroup, gate, kernel::kGroup);
     }
   });
@@ -310,7 +333,10 @@ void CpuExecutor::output_head(float* logits) {
   for (int r = 0; r < rows; ++r) {
     float* normed = scratch_[0].row.data();
     kernels_.rms_norm(residual_.data() + size(logit_rows_[size(r)]) * size(spec_.hidden),
-                      weights_.output_norm.data(), spec_.norm_eps, spec_.hidden, normed);
+                      weights_.output_norm.data(),
+                      spec_.norm_eps,
+                      spec_.hidden,
+                      normed);
     normed_.store(kernels_, r, 0, normed, spec_.hidden);
   }
   const kernel::Panels& head = weights_.head;

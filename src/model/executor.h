@@ -1,11 +1,6 @@
 // CpuExecutor: runs a ModelSpec on the CPU kernels. Implements engine::Runner.
 #pragma once
 
-#include <cstdint>
-#include <memory>
-#include <span>
-#include <vector>
-
 #include "base/result.h"
 #include "engine/runner.h"
 #include "kernel/kernels.h"
@@ -18,6 +13,11 @@
 #include "model/rotary.h"
 #include "model/thread_pool.h"
 #include "weights/tensor_file.h"
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
 
 namespace genesis::model {
 
@@ -65,7 +65,8 @@ class CpuExecutor final : public engine::Runner {
   void normalize(const std::vector<float>& weight);
   void normalize_row(const std::vector<float>& weight, int row, int thread);
   void project_heads(const LayerWeights& layer, std::int32_t index);
-  void project_head_block(const LayerWeights& layer, std::int32_t index, int unit, int block, int thread);
+  void project_head_block(
+      const LayerWeights& layer, std::int32_t index, int unit, int block, int thread);
   void add_linear(const kernel::Panels& weights, const ActivationBuffer& input);
   void gate_up(const LayerWeights& layer);
   void output_head(float* logits);
@@ -78,7 +79,7 @@ class CpuExecutor final : public engine::Runner {
   ThreadPool pool_;
   ModelWeights weights_;
   KvPool kv_;
-  std::unique_ptr<RotaryTable> rotary_;
+  Rotary rotary_;
   Attention attention_;
   std::vector<Scratch> scratch_;
 
@@ -86,10 +87,10 @@ class CpuExecutor final : public engine::Runner {
   std::vector<Row> rows_;
   std::vector<RowRun> runs_;
   std::vector<std::int32_t> logit_rows_;
-  std::vector<float> residual_;     // [rows][hidden]
-  ActivationBuffer normed_;         // [rows][hidden]
-  ActivationBuffer attended_;       // [rows][query_size]
-  ActivationBuffer mlp_;            // [rows][mlp]
+  std::vector<float> residual_;  // [rows][hidden]
+  ActivationBuffer normed_;      // [rows][hidden]
+  ActivationBuffer attended_;    // [rows][query_size]
+  ActivationBuffer mlp_;         // [rows][mlp]
 };
 
 }  // namespace genesis::model

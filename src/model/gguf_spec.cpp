@@ -1,14 +1,14 @@
 // GGUF metadata -> ModelSpec. One row of a table per architecture.
 #include "model/gguf_spec.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
-
-#include <fmt/format.h>
 
 namespace genesis::model {
 namespace {
@@ -30,7 +30,8 @@ class Reader {
   Reader(const TensorFile& file, std::string prefix) : file_(file), prefix_(std::move(prefix)) {}
 
   std::int32_t integer(std::string_view key, std::optional<std::int32_t> otherwise = {}) {
-    const std::optional<std::int64_t> value = weights::metadata_integer(file_, prefix_ + std::string(key));
+    const std::optional<std::int64_t> value =
+        weights::metadata_integer(file_, prefix_ + std::string(key));
     if (!value) {
       if (!otherwise) {
         complain(key, "is missing or not an integer");
@@ -96,9 +97,10 @@ Result<void> read_rotary(const TensorFile& file, Reader& reader, ModelSpec& spec
   if (const TensorView* factors = file.find("rope_freqs.weight"); factors != nullptr) {
     if (factors->type != weights::TensorType::kF32 ||
         factors->elements() != static_cast<std::int64_t>(pairs) || !spec.rotary_factors.empty()) {
-      return fail_param("rope_freqs.weight",
-                        fmt::format("tensor rope_freqs.weight must be {} floats, without other scaling", pairs),
-                        ErrorCode::kDataLoss);
+      return fail_param(
+          "rope_freqs.weight",
+          fmt::format("tensor rope_freqs.weight must be {} floats, without other scaling", pairs),
+          ErrorCode::kDataLoss);
     }
     spec.rotary_factors.resize(pairs);
     GENESIS_TRY_VOID(weights::dequantize(factors->type, factors->data, spec.rotary_factors));
@@ -110,7 +112,8 @@ Result<std::int32_t> vocabulary_size(const TensorFile& file) {
   const TensorView* table = file.find("token_embd.weight");
   if (table == nullptr || table->shape.size() != 2 || table->shape[0] < 1 ||
       table->shape[0] > std::numeric_limits<std::int32_t>::max()) {
-    return fail_param("token_embd.weight", "tensor token_embd.weight is missing or not a table",
+    return fail_param("token_embd.weight",
+                      "tensor token_embd.weight is missing or not a table",
                       ErrorCode::kDataLoss);
   }
   return static_cast<std::int32_t>(table->shape[0]);
@@ -123,7 +126,8 @@ Result<ModelSpec> spec_from_gguf(const TensorFile& file) {
   spec.naming = TensorNaming::kGguf;
   spec.architecture = weights::metadata_string(file, "general.architecture").value_or("");
   spec.name = weights::metadata_string(file, "general.name").value_or(spec.architecture);
-  const auto* architecture = std::ranges::find(kArchitectures, spec.architecture, &Architecture::name);
+  const auto* architecture =
+      std::ranges::find(kArchitectures, spec.architecture, &Architecture::name);
   if (architecture == kArchitectures.end()) {
     Error error = fail_param("general.architecture",
                              fmt::format("architecture '{}' is not supported; supported: llama",
@@ -145,11 +149,13 @@ Result<ModelSpec> spec_from_gguf(const TensorFile& file) {
   spec.max_context = reader.integer("context_length");
   spec.norm_eps = static_cast<float>(reader.number("attention.layer_norm_rms_epsilon"));
   if (reader.integer("attention.value_length", spec.head_dim) != spec.head_dim) {
-    return fail_param("attention.value_length", "values of another size than keys are not supported",
+    return fail_param("attention.value_length",
+                      "values of another size than keys are not supported",
                       ErrorCode::kUnsupported);
   }
   if (const std::int32_t experts = reader.integer("expert_count", 0); experts > 0) {
-    return fail_param("expert_count", fmt::format("mixtures of {} experts are not supported yet", experts),
+    return fail_param("expert_count",
+                      fmt::format("mixtures of {} experts are not supported yet", experts),
                       ErrorCode::kUnsupported);
   }
   // Inside the window sliding and full attention are the same; beyond it is not offered.
@@ -161,10 +167,11 @@ Result<ModelSpec> spec_from_gguf(const TensorFile& file) {
   GENESIS_TRY(spec.vocab, vocabulary_size(file));
   const std::int32_t declared = reader.integer("vocab_size", spec.vocab);
   if (declared != spec.vocab) {
-    return fail_param("vocab_size",
-                      fmt::format("metadata says {} tokens, the embedding table has {} rows", declared,
-                                  spec.vocab),
-                      ErrorCode::kDataLoss);
+    return fail_param(
+        "vocab_size",
+        fmt::format(
+            "metadata says {} tokens, the embedding table has {} rows", declared, spec.vocab),
+        ErrorCode::kDataLoss);
   }
   spec.tied_head = file.find("output.weight") == nullptr;
   spec.attention_bias = file.find("blk.0.attn_q.bias") != nullptr;

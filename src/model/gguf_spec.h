@@ -1,4 +1,5 @@
-// ModelSpec from GGUF metadata (keys "<architecture>.*" as llama.cpp's gguf-py constants.py lists them).
+// ModelSpec from GGUF metadata (keys "<architecture>.*" as llama.cpp's gguf-py constants.py lists
+// them).
 #pragma once
 
 #include "base/result.h"

@@ -1,11 +1,11 @@
 // Page storage for keys and values.
 #include "model/kv_pool.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cstring>
-
-#include <fmt/format.h>
 
 namespace genesis::model {
 namespace {
@@ -25,19 +25,28 @@ Result<KvPool> KvPool::create(const ModelSpec& spec, bool half, std::int64_t byt
       std::int64_t{2} * spec.layers * spec.kv_heads * static_cast<std::int64_t>(pool.block_bytes_);
   const std::int64_t pages = std::min<std::int64_t>(bytes / pool.page_bytes_, 1 << 24);
   if (pages < 1) {
-    return fail_param("kv_bytes",
-                      fmt::format("kv_bytes is {}, but one page of {} tokens of model '{}' takes {} bytes",
-                                  bytes, kPageTokens, spec.name, pool.page_bytes_),
-                      ErrorCode::kResourceExhausted);
+    return fail_param(
+        "kv_bytes",
+        fmt::format("kv_bytes is {}, but one page of {} tokens of model '{}' takes {} bytes",
+                    bytes,
+                    kPageTokens,
+                    spec.name,
+                    pool.page_bytes_),
+        ErrorCode::kResourceExhausted);
   }
   pool.pages_ = static_cast<std::int32_t>(pages);
-  GENESIS_TRY(pool.memory_, MemoryRegion::allocate(static_cast<std::size_t>(pages * pool.page_bytes_),
-                                                   "the KV pages"));
+  GENESIS_TRY(
+      pool.memory_,
+      MemoryRegion::allocate(static_cast<std::size_t>(pages * pool.page_bytes_), "the KV pages"));
   return pool;
 }
 
-void KvPool::write_key(std::int32_t page, std::int32_t layer, std::int32_t head, std::int32_t slot,
-                       const float* key, const kernel::Kernels& kernels) {
+void KvPool::write_key(std::int32_t page,
+                       std::int32_t layer,
+                       std::int32_t head,
+                       std::int32_t slot,
+                       const float* key,
+                       const kernel::Kernels& kernels) {
   const auto dims = static_cast<std::size_t>(head_dim_);
   std::uint8_t* to = block(page, layer, head);
   if (!half_) {
@@ -53,8 +62,12 @@ void KvPool::write_key(std::int32_t page, std::int32_t layer, std::int32_t head,
   }
 }
 
-void KvPool::write_value(std::int32_t page, std::int32_t layer, std::int32_t head, std::int32_t slot,
-                         const float* value, const kernel::Kernels& kernels) {
+void KvPool::write_value(std::int32_t page,
+                         std::int32_t layer,
+                         std::int32_t head,
+                         std::int32_t slot,
+                         const float* value,
+                         const kernel::Kernels& kernels) {
   const auto dims = static_cast<std::size_t>(head_dim_);
   std::uint8_t* to = block(page, layer, head) + block_bytes_;
   const std::size_t at = static_cast<std::size_t>(slot) * dims;

@@ -1,17 +1,17 @@
 // The pool of KV pages: storage only, who owns which page is the scheduler's business.
 //
-// A page holds 32 tokens of every layer and KV head, in the order attention reads it: keys transposed,
-// [head_dim][32 tokens], values plain, [32 tokens][head_dim]; binary16, or float in fp32 mode. With
-// that, both products of attention are rows times a contiguous matrix.
+// A page holds 32 tokens of every layer and KV head, in the order attention reads it: keys
+// transposed, [head_dim][32 tokens], values plain, [32 tokens][head_dim]; binary16, or float in
+// fp32 mode. With that, both products of attention are rows times a contiguous matrix.
 #pragma once
-
-#include <cstddef>
-#include <cstdint>
 
 #include "base/result.h"
 #include "kernel/kernels.h"
 #include "model/memory_region.h"
 #include "model/model_spec.h"
+
+#include <cstddef>
+#include <cstdint>
 
 namespace genesis::model {
 
@@ -38,10 +38,18 @@ class KvPool {
   }
 
   // Stores one token's key and value of one head, head_dim floats each, at `slot` of the page.
-  void write_key(std::int32_t page, std::int32_t layer, std::int32_t head, std::int32_t slot,
-                 const float* key, const kernel::Kernels& kernels);
-  void write_value(std::int32_t page, std::int32_t layer, std::int32_t head, std::int32_t slot,
-                   const float* value, const kernel::Kernels& kernels);
+  void write_key(std::int32_t page,
+                 std::int32_t layer,
+                 std::int32_t head,
+                 std::int32_t slot,
+                 const float* key,
+                 const kernel::Kernels& kernels);
+  void write_value(std::int32_t page,
+                   std::int32_t layer,
+                   std::int32_t head,
+                   std::int32_t slot,
+                   const float* value,
+                   const kernel::Kernels& kernels);
 
  private:
   std::uint8_t* block(std::int32_t page, std::int32_t layer, std::int32_t head) const {

@@ -2,14 +2,14 @@
 // this room for the composition root.
 #pragma once
 
+#include "base/result.h"
+#include "engine/local_chat.h"
+#include "engine/runner.h"
+
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string>
-
-#include "base/result.h"
-#include "engine/local_chat.h"
-#include "engine/runner.h"
 
 namespace genesis::model {
 
@@ -20,10 +20,10 @@ enum class Precision : std::uint8_t {
 
 struct LoadOptions {
   Precision precision = Precision::kQuantized;
-  int threads = 0;                 // 0 = physical cores
+  int threads = 0;                              // 0 = physical cores
   std::int64_t kv_bytes = 512LL * 1024 * 1024;  // for the page pool
-  int max_context = 0;             // 0 = what the model declares, cut to what the pool holds
-  std::string isa;                 // "" = best available; "scalar" or "avx2" force a tier
+  int max_context = 0;  // 0 = what the model declares, cut to what the pool holds
+  std::string isa;      // "" = best available; "scalar" or "avx2" force a tier
 };
 
 struct LoadedModel {

@@ -1,10 +1,23 @@
 // logits_probe: token ids in, logits or speeds out. For parity tests and benches, not for users.
 //
-//   logits_probe --model M --out F < ids.jsonl     one JSON array of ids per line; F gets the float32
+//   logits_probe --model M --out F < ids.jsonl     one JSON array of ids per line; F gets the
+//   float32
 //                                                  logits of every position, line after line
-//   logits_probe --model M --greedy N < ids.jsonl  one JSON line per prompt: ids and top-2 margins
-//   logits_probe --model M --bench                 one JSON line: prefill and decode tokens/s
+//   logits_probe --model M --greedy N < ids.jsonl  one JSON array of new ids per prompt
+//   logits_probe --model M --bench                 one JSON line: prefill (512) and decode (128)
+//   tokens/s
+// Options: --precision fp32|quantized, --isa NAME, --threads N, --chunk N (tokens a step);
+// with --bench: --streams N (sequences decoded at once), --depth N (tokens before each of them)
+#include "base/json.h"
+#include "base/random.h"
+#include "model/executor.h"
+#include "model/gguf_spec.h"
+#include "weights/tensor_file.h"
+
+#include <boost/json.hpp>
+
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -12,16 +25,8 @@
 #include <iostream>
 #include <numeric>
 #include <string>
+#include <string_view>
 #include <vector>
-
-#include <CLI/CLI.hpp>
-#include <boost/json.hpp>
-
-#include "base/json.h"
-#include "base/random.h"
-#include "model/executor.h"
-#include "model/gguf_spec.h"
-#include "weights/tensor_file.h"
 
 namespace genesis::model {
 namespace {
@@ -52,8 +57,10 @@ Result<std::unique_ptr<CpuExecutor>> open_model(Options& options) {
 }
 
 // Feeds ids[start..] in chunks; returns the logits of the last `rows` tokens of each chunk.
-Result<std::vector<float>> feed(CpuExecutor& model, std::span<const std::int32_t> ids,
-                                std::int32_t chunk, bool all_rows,
+Result<std::vector<float>> feed(CpuExecutor& model,
+                                std::span<const std::int32_t> ids,
+                                std::int32_t chunk,
+                                bool all_rows,
                                 const std::vector<std::int32_t>& pages) {
   std::vector<float> logits;
   const auto vocab = static_cast<std::size_t>(model.info().vocab_size);
@@ -133,7 +140,8 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-// Decodes 128 tokens for each stream at once, each after `depth` tokens of its own; tokens/s in all.
+// Decodes 128 tokens for each stream at once, each after `depth` tokens of its own; tokens/s in
+// all.
 Result<double> bench_decode(CpuExecutor& model, const Options& options) {
   constexpr std::int32_t kTokens = 128;
   const std::int32_t per_stream = (options.depth + kTokens) / kPageTokens + 1;
@@ -170,7 +178,8 @@ Result<void> bench(CpuExecutor& model, const Options& options) {
   Random random(2);
   std::vector<std::int32_t> prompt(kPrompt);
   for (std::int32_t& id : prompt) {
-    id = static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(model.info().vocab_size)));
+    id = static_cast<std::int32_t>(
+        random.below(static_cast<std::uint64_t>(model.info().vocab_size)));
   }
   const auto pages = page_list(0, static_cast<std::int32_t>(kPrompt) / kPageTokens);
   GENESIS_TRY_VOID(feed(model, std::span(prompt).first(64), options.chunk, false, pages));
@@ -203,20 +212,60 @@ Result<void> run(Options& options) {
 }  // namespace
 }  // namespace genesis::model
 
+namespace {
+
+// Fills one option from its value. False: unknown name or bad number.
+bool set_option(genesis::model::Options& options, std::string_view name, const std::string& value) {
+  const auto number = [&](auto& target) {
+    const char* end = value.data() + value.size();
+    return std::from_chars(value.data(), end, target).ptr == end;
+  };
+  const auto text = [&](std::string& target) {
+    target = value;
+    return true;
+  };
+  if (name == "--model") {
+    return text(options.model);
+  }
+  if (name == "--precision") {
+    return (value == "fp32" || value == "quantized") && text(options.precision);
+  }
+  if (name == "--isa") {
+    return text(options.load.isa);
+  }
+  if (name == "--out") {
+    return text(options.out);
+  }
+  if (name == "--threads") {
+    return number(options.load.threads);
+  }
+  if (name == "--chunk") {
+    return number(options.chunk) && options.chunk > 0;
+  }
+  if (name == "--greedy") {
+    return number(options.greedy);
+  }
+  if (name == "--streams") {
+    return number(options.streams) && options.streams > 0;
+  }
+  return name == "--depth" && number(options.depth) && options.depth >= 0;
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   genesis::model::Options options;
-  CLI::App app("Token ids in, logits or speeds out");
-  app.add_option("--model", options.model, "GGUF file")->required();
-  app.add_option("--precision", options.precision)->check(CLI::IsMember({"fp32", "quantized"}));
-  app.add_option("--isa", options.load.isa, "scalar, avx2; default: the best");
-  app.add_option("--threads", options.load.threads, "default: physical cores");
-  app.add_option("--chunk", options.chunk, "tokens computed in one step")->check(CLI::Range(1, 1 << 20));
-  app.add_option("--out", options.out, "file for raw float32 logits");
-  app.add_option("--greedy", options.greedy, "continue each prompt by this many tokens");
-  app.add_flag("--bench", options.bench, "measure prefill of 512 tokens and decoding of 128");
-  app.add_option("--streams", options.streams, "sequences decoded at once by --bench");
-  app.add_option("--depth", options.depth, "tokens before each stream's decoding in --bench");
-  CLI11_PARSE(app, argc, argv);
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    if (arguments[i] == "--bench") {
+      options.bench = true;
+    } else if (i + 1 >= arguments.size() || !set_option(options, arguments[i], arguments[i + 1])) {
+      std::cerr << "logits_probe: bad option " << arguments[i] << "; see the head of its source\n";
+      return 2;
+    } else {
+      ++i;
+    }
+  }
   if (const auto done = genesis::model::run(options); !done) {
     std::cerr << "logits_probe: " << done.error().message << "\n";
     return 1;

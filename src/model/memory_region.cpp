@@ -1,17 +1,16 @@
 // Anonymous mappings for weights and the KV pool.
 #include "model/memory_region.h"
 
-#include <utility>
-
 #include <fmt/format.h>
 
 #include <sys/mman.h>
+#include <utility>
 
 namespace genesis::model {
 
 Result<MemoryRegion> MemoryRegion::allocate(std::size_t bytes, const char* purpose) {
-  void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* data = mmap(
+      nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (data == MAP_FAILED) {
     return fail(ErrorCode::kResourceExhausted,
                 fmt::format("{} MiB of memory for {} cannot be had", (bytes >> 20) + 1, purpose),

@@ -1,11 +1,11 @@
-// Zero-filled memory straight from the kernel: page-aligned, committed when first touched, backed by
-// huge pages where the system allows. Owns the mapping; moved, not copied.
+// Zero-filled memory straight from the kernel: page-aligned, committed when first touched, backed
+// by huge pages where the system allows. Owns the mapping; moved, not copied.
 #pragma once
+
+#include "base/result.h"
 
 #include <cstddef>
 #include <cstdint>
-
-#include "base/result.h"
 
 namespace genesis::model {
 

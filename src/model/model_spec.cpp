@@ -1,13 +1,13 @@
 // Range checks of a model description: the file that gave it is hostile.
 #include "model/model_spec.h"
 
-#include <array>
-#include <cmath>
-#include <string_view>
+#include "kernel/layout.h"
 
 #include <fmt/format.h>
 
-#include "kernel/layout.h"
+#include <array>
+#include <cmath>
+#include <string_view>
 
 namespace genesis::model {
 namespace {
@@ -43,35 +43,46 @@ Result<void> check_spec(const ModelSpec& spec) {
   for (const Range& range : ranges) {
     if (range.value < range.low || range.value > range.high) {
       return fail_param(std::string(range.field),
-                        fmt::format("model '{}': {} is {}, which is not within {}..{}", spec.name,
-                                    range.field, range.value, range.low, range.high),
+                        fmt::format("model '{}': {} is {}, which is not within {}..{}",
+                                    spec.name,
+                                    range.field,
+                                    range.value,
+                                    range.low,
+                                    range.high),
                         ErrorCode::kDataLoss);
     }
   }
   if (spec.heads % spec.kv_heads != 0) {
     return fail_param("key/value heads",
                       fmt::format("model '{}': {} attention heads cannot share {} key/value heads",
-                                  spec.name, spec.heads, spec.kv_heads),
+                                  spec.name,
+                                  spec.heads,
+                                  spec.kv_heads),
                       ErrorCode::kDataLoss);
   }
   if (!(spec.norm_eps >= 0.0F && spec.norm_eps < 1.0F)) {
-    return fail_param("norm epsilon", fmt::format("model '{}': norm epsilon is {}", spec.name,
-                                                  spec.norm_eps), ErrorCode::kDataLoss);
+    return fail_param("norm epsilon",
+                      fmt::format("model '{}': norm epsilon is {}", spec.name, spec.norm_eps),
+                      ErrorCode::kDataLoss);
   }
   if (!(spec.rotary_base >= 1.0 && spec.rotary_base <= 1e12)) {
-    return fail_param("rotary base", fmt::format("model '{}': rotary base is {}", spec.name,
-                                                 spec.rotary_base), ErrorCode::kDataLoss);
+    return fail_param("rotary base",
+                      fmt::format("model '{}': rotary base is {}", spec.name, spec.rotary_base),
+                      ErrorCode::kDataLoss);
   }
-  if (!spec.rotary_factors.empty() &&
-      std::ssize(spec.rotary_factors) != spec.rotary_dim / 2) {
-    return fail_param("rotary factors", fmt::format("model '{}': {} rotary factors for {} pairs",
-                                                    spec.name, spec.rotary_factors.size(),
-                                                    spec.rotary_dim / 2), ErrorCode::kDataLoss);
+  if (!spec.rotary_factors.empty() && std::ssize(spec.rotary_factors) != spec.rotary_dim / 2) {
+    return fail_param("rotary factors",
+                      fmt::format("model '{}': {} rotary factors for {} pairs",
+                                  spec.name,
+                                  spec.rotary_factors.size(),
+                                  spec.rotary_dim / 2),
+                      ErrorCode::kDataLoss);
   }
   for (const float factor : spec.rotary_factors) {
     if (!(factor >= 1e-6F && factor <= 1e6F)) {
-      return fail_param("rotary factors", fmt::format("model '{}': a rotary factor is {}", spec.name,
-                                                      factor), ErrorCode::kDataLoss);
+      return fail_param("rotary factors",
+                        fmt::format("model '{}': a rotary factor is {}", spec.name, factor),
+                        ErrorCode::kDataLoss);
     }
   }
   if (spec.hidden % kernel::kGroup != 0) {
@@ -84,7 +95,8 @@ Result<void> check_spec(const ModelSpec& spec) {
     return unsupported(spec, "head size", fmt::format("{} is not a multiple of 32", spec.head_dim));
   }
   if (spec.rotary_dim % 16 != 0) {
-    return unsupported(spec, "rotary size", fmt::format("{} is not a multiple of 16", spec.rotary_dim));
+    return unsupported(
+        spec, "rotary size", fmt::format("{} is not a multiple of 16", spec.rotary_dim));
   }
   return {};
 }

@@ -5,16 +5,16 @@
 // gated SiLU MLP (Llama, Llama 2/3, SmolLM2, Mistral, TinyLlama, Falcon3 and their fine-tunes).
 #pragma once
 
+#include "base/result.h"
+
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "base/result.h"
-
 namespace genesis::model {
 
-// How the stored query and key rows pair up for rotation. The executor always rotates halves: rows of
-// the adjacent form are reordered once, when weights are packed.
+// How the stored query and key rows pair up for rotation. The executor always rotates halves: rows
+// of the adjacent form are reordered once, when weights are packed.
 enum class RotaryPairs : std::uint8_t {
   kHalves,    // (i, i + n/2): Hugging Face checkpoints
   kAdjacent,  // (2i, 2i + 1): GGUF files of architecture "llama"
@@ -41,10 +41,11 @@ struct ModelSpec {
   RotaryPairs rotary_pairs = RotaryPairs::kHalves;
   std::int32_t rotary_dim = 0;  // leading part of each head that is rotated
   double rotary_base = 10000.0;
-  // Each inverse frequency is divided by its factor (Llama 3.1's scaling, linear scaling); empty = 1.
+  // Each inverse frequency is divided by its factor (Llama 3.1's scaling, linear scaling); empty
+  // = 1.
   std::vector<float> rotary_factors;
 
-  bool tied_head = false;      // the embedding table is also the output head
+  bool tied_head = false;       // the embedding table is also the output head
   bool attention_bias = false;  // q, k and v have biases
 
   std::int32_t group() const { return heads / kv_heads; }  // query heads per KV head
@@ -54,8 +55,8 @@ struct ModelSpec {
   std::int32_t kv_size() const { return kv_heads * head_dim; }
 };
 
-// Ranges, divisibility and what the kernels need. kDataLoss for impossible numbers, kUnsupported for
-// possible ones that this executor cannot run; both name the field.
+// Ranges, divisibility and what the kernels need. kDataLoss for impossible numbers, kUnsupported
+// for possible ones that this executor cannot run; both name the field.
 Result<void> check_spec(const ModelSpec& spec);
 
 }  // namespace genesis::model

@@ -1,16 +1,16 @@
 // Finds, checks and packs the tensors of a Llama-family model under either naming.
 #include "model/model_weights.h"
 
+#include "model/packing.h"
+
+#include <fmt/format.h>
+
 #include <array>
 #include <atomic>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
-
-#include <fmt/format.h>
-
-#include "model/packing.h"
 
 namespace genesis::model {
 namespace {
@@ -24,14 +24,27 @@ struct LayerNames {
   std::string_view attention_norm, q, k, v, o, mlp_norm, gate, up, down;
 };
 
-constexpr LayerNames kGgufNames{"attn_norm", "attn_q", "attn_k", "attn_v", "attn_output",
-                                "ffn_norm", "ffn_gate", "ffn_up", "ffn_down"};
-constexpr LayerNames kHuggingFaceNames{
-    "input_layernorm", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
-    "post_attention_layernorm", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"};
+constexpr LayerNames kGgufNames{"attn_norm",
+                                "attn_q",
+                                "attn_k",
+                                "attn_v",
+                                "attn_output",
+                                "ffn_norm",
+                                "ffn_gate",
+                                "ffn_up",
+                                "ffn_down"};
+constexpr LayerNames kHuggingFaceNames{"input_layernorm",
+                                       "self_attn.q_proj",
+                                       "self_attn.k_proj",
+                                       "self_attn.v_proj",
+                                       "self_attn.o_proj",
+                                       "post_attention_layernorm",
+                                       "mlp.gate_proj",
+                                       "mlp.up_proj",
+                                       "mlp.down_proj"};
 
-// Order that turns adjacent pairs into halves, per head: row i of the first half is row 2i, row i of
-// the second is 2i + 1; rows beyond the rotated part stay.
+// Order that turns adjacent pairs into halves, per head: row i of the first half is row 2i, row i
+// of the second is 2i + 1; rows beyond the rotated part stay.
 std::vector<std::int32_t> halves_from_adjacent(const ModelSpec& spec, std::int32_t heads) {
   std::vector<std::int32_t> order;
   const std::int32_t half = spec.rotary_dim / 2;
@@ -53,14 +66,16 @@ class Loader {
     ModelWeights out;
     out.layers.resize(static_cast<std::size_t>(spec_.layers));
     const bool gguf = spec_.naming == TensorNaming::kGguf;
-    GENESIS_TRY_VOID(matrix(gguf ? "token_embd.weight" : "model.embed_tokens.weight", spec_.vocab,
-                            spec_.hidden, out.embedding));
+    GENESIS_TRY_VOID(matrix(gguf ? "token_embd.weight" : "model.embed_tokens.weight",
+                            spec_.vocab,
+                            spec_.hidden,
+                            out.embedding));
     if (!spec_.tied_head) {
-      GENESIS_TRY_VOID(matrix(gguf ? "output.weight" : "lm_head.weight", spec_.vocab, spec_.hidden,
-                              out.head));
+      GENESIS_TRY_VOID(
+          matrix(gguf ? "output.weight" : "lm_head.weight", spec_.vocab, spec_.hidden, out.head));
     }
-    GENESIS_TRY_VOID(vector(gguf ? "output_norm.weight" : "model.norm.weight", spec_.hidden,
-                            out.output_norm));
+    GENESIS_TRY_VOID(
+        vector(gguf ? "output_norm.weight" : "model.norm.weight", spec_.hidden, out.output_norm));
     for (std::int32_t i = 0; i < spec_.layers; ++i) {
       GENESIS_TRY_VOID(layer(i, out.layers[static_cast<std::size_t>(i)]));
     }
@@ -82,8 +97,11 @@ class Loader {
   Result<void> layer(std::int32_t index, LayerWeights& out) {
     const bool gguf = spec_.naming == TensorNaming::kGguf;
     const LayerNames& names = gguf ? kGgufNames : kHuggingFaceNames;
-    const std::string prefix = gguf ? fmt::format("blk.{}.", index) : fmt::format("model.layers.{}.", index);
-    const auto weight = [&](std::string_view part) { return fmt::format("{}{}.weight", prefix, part); };
+    const std::string prefix =
+        gguf ? fmt::format("blk.{}.", index) : fmt::format("model.layers.{}.", index);
+    const auto weight = [&](std::string_view part) {
+      return fmt::format("{}{}.weight", prefix, part);
+    };
     const auto bias = [&](std::string_view part) { return fmt::format("{}{}.bias", prefix, part); };
     const bool reorder = spec_.rotary_pairs == RotaryPairs::kAdjacent;
     const auto order = [&](std::int32_t heads) {
@@ -111,24 +129,32 @@ class Loader {
   Result<const TensorView*> find(std::string_view name, std::span<const std::int64_t> shape) const {
     const TensorView* tensor = file_.find(name);
     if (tensor == nullptr) {
-      return fail_param(std::string(name), fmt::format("tensor {} is missing", name), ErrorCode::kDataLoss);
+      return fail_param(
+          std::string(name), fmt::format("tensor {} is missing", name), ErrorCode::kDataLoss);
     }
     if (!std::ranges::equal(tensor->shape, shape)) {
       return fail_param(std::string(name),
-                        fmt::format("tensor {} has shape [{}], the model's description needs [{}]", name,
-                                    fmt::join(tensor->shape, ", "), fmt::join(shape, ", ")),
+                        fmt::format("tensor {} has shape [{}], the model's description needs [{}]",
+                                    name,
+                                    fmt::join(tensor->shape, ", "),
+                                    fmt::join(shape, ", ")),
                         ErrorCode::kDataLoss);
     }
     return tensor;
   }
 
-  Result<void> matrix(std::string_view name, std::int32_t outputs, std::int32_t inputs, Panels& target,
+  Result<void> matrix(std::string_view name,
+                      std::int32_t outputs,
+                      std::int32_t inputs,
+                      Panels& target,
                       std::vector<std::int32_t> order = {}) {
     GENESIS_TRY(const TensorView* tensor, find(name, std::array<std::int64_t, 2>{outputs, inputs}));
     if (static_cast<std::size_t>(inputs) % weights::block_layout(tensor->type).elements != 0) {
       return fail_param(std::string(name),
-                        fmt::format("rows of {} values are not whole {} blocks in tensor {}", inputs,
-                                    weights::tensor_type_name(tensor->type), name),
+                        fmt::format("rows of {} values are not whole {} blocks in tensor {}",
+                                    inputs,
+                                    weights::tensor_type_name(tensor->type),
+                                    name),
                         ErrorCode::kDataLoss);
     }
     Planned planned{{tensor, std::move(order), packed_format(*tensor, fp32_)}, bytes_, &target};
@@ -138,7 +164,9 @@ class Loader {
     return {};
   }
 
-  Result<void> vector(std::string_view name, std::int32_t size, std::vector<float>& out,
+  Result<void> vector(std::string_view name,
+                      std::int32_t size,
+                      std::vector<float>& out,
                       const std::vector<std::int32_t>& order = {}) {
     GENESIS_TRY(const TensorView* tensor, find(name, std::array<std::int64_t, 1>{size}));
     std::vector<float> stored(static_cast<std::size_t>(size));
@@ -155,6 +183,7 @@ class Loader {
       const Planned* planned;
       int panel;
     };
+
     std::vector<Unit> units;
     units.reserve(static_cast<std::size_t>(panels_));
     for (Planned& planned : planned_) {
@@ -171,7 +200,8 @@ class Loader {
       const std::size_t begin = static_cast<std::size_t>(item) * kRun;
       for (std::size_t i = begin; i < std::min(begin + kRun, units.size()); ++i) {
         const Unit& unit = units[i];
-        if (auto packed = pack_panel(unit.planned->job, *unit.planned->target, unit.panel); !packed) {
+        if (auto packed = pack_panel(unit.planned->job, *unit.planned->target, unit.panel);
+            !packed) {
           const std::lock_guard lock(mutex);
           problem = packed.error();
         }

@@ -1,15 +1,15 @@
 // The weights of one model, packed for the kernels, in one memory region.
 #pragma once
 
-#include <cstdint>
-#include <vector>
-
 #include "base/result.h"
 #include "kernel/layout.h"
 #include "model/memory_region.h"
 #include "model/model_spec.h"
 #include "model/thread_pool.h"
 #include "weights/tensor_file.h"
+
+#include <cstdint>
+#include <vector>
 
 namespace genesis::model {
 
@@ -37,8 +37,8 @@ struct ModelWeights {
   std::vector<LayerWeights> layers;
 };
 
-// Packs every tensor that the spec asks for; nothing points into `file` afterwards. kDataLoss names a
-// tensor that is missing, of a wrong shape or not finite.
+// Packs every tensor that the spec asks for; nothing points into `file` afterwards. kDataLoss names
+// a tensor that is missing, of a wrong shape or not finite.
 Result<ModelWeights> load_weights(const weights::TensorFile& file,
                                   const ModelSpec& spec,
                                   bool fp32,

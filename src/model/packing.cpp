@@ -1,16 +1,16 @@
 // Packs GGUF blocks and plain tensors into panels.
 #include "model/packing.h"
 
+#include "base/check.h"
+#include "kernel/half.h"
+
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
-
-#include <fmt/format.h>
-
-#include "base/check.h"
-#include "kernel/half.h"
 
 namespace genesis::model {
 namespace {
@@ -42,7 +42,8 @@ std::size_t scale_bytes(const Panels& p) {
 }
 
 std::unexpected<Error> not_finite(const TensorView& tensor) {
-  return fail_param(tensor.name, fmt::format("tensor {} holds a value that is not finite", tensor.name),
+  return fail_param(tensor.name,
+                    fmt::format("tensor {} holds a value that is not finite", tensor.name),
                     ErrorCode::kDataLoss);
 }
 
@@ -62,8 +63,10 @@ struct PanelWriter {
 
   PanelWriter(const Panels& p, int panel) {
     // The region is ours and writable; Panels is the read-only view that kernels get.
-    const std::size_t first = static_cast<std::size_t>(panel) * static_cast<std::size_t>(p.groups());
-    const std::size_t bytes = p.format == Format::kQ4 ? kernel::kQ4GroupBytes : kernel::kQ8GroupBytes;
+    const std::size_t first =
+        static_cast<std::size_t>(panel) * static_cast<std::size_t>(p.groups());
+    const std::size_t bytes =
+        p.format == Format::kQ4 ? kernel::kQ4GroupBytes : kernel::kQ8GroupBytes;
     codes = const_cast<std::uint8_t*>(p.codes) + first * bytes;
     scales = const_cast<std::uint16_t*>(p.scales) + first * kPanelOutputs;
     mins = const_cast<std::uint16_t*>(p.mins) + first * kPanelOutputs;
@@ -73,7 +76,10 @@ struct PanelWriter {
 
 // GGUF's 4-bit blocks: [scale f16][min f16, Q4_1 only][16 bytes: values 0..15 in the low nibbles,
 // 16..31 in the high ones] (ggml-common.h, block_q4_0 and block_q4_1).
-bool pack_q4_row(const TensorView& tensor, const std::uint8_t* row, int groups, std::size_t c,
+bool pack_q4_row(const TensorView& tensor,
+                 const std::uint8_t* row,
+                 int groups,
+                 std::size_t c,
                  PanelWriter& out) {
   const bool with_min = tensor.type == TensorType::kQ4_1;
   const std::size_t block_bytes = with_min ? 20 : 18;
@@ -112,7 +118,8 @@ bool pack_q8_row(const std::uint8_t* row, int groups, std::size_t c, PanelWriter
     }
     out.scales[g * kPanelOutputs + c] = scale;
     for (std::size_t quad = 0; quad < 8; ++quad) {
-      std::memcpy(out.codes + g * kernel::kQ8GroupBytes + 64 * quad + 4 * c, block + 2 + 4 * quad, 4);
+      std::memcpy(
+          out.codes + g * kernel::kQ8GroupBytes + 64 * quad + 4 * c, block + 2 + 4 * quad, 4);
     }
   }
   return true;
@@ -138,7 +145,8 @@ bool quantize_row(std::span<const float> row, std::size_t c, PanelWriter& out) {
     for (std::size_t k = 0; k < kGroup; ++k) {
       const float code = step > 0.0F ? std::nearbyint(group[k] / step) : 0.0F;
       const auto clamped = static_cast<std::int8_t>(std::clamp(code, -127.0F, 127.0F));
-      out.codes[g * kernel::kQ8GroupBytes + kernel::q8_byte(static_cast<int>(c), static_cast<int>(k))] =
+      out.codes[g * kernel::kQ8GroupBytes +
+                kernel::q8_byte(static_cast<int>(c), static_cast<int>(k))] =
           static_cast<std::uint8_t>(clamped);
     }
   }
@@ -239,8 +247,8 @@ Result<void> pack_panel(const PackJob& job, const Panels& placed, int panel) {
 
 void unpack_row(const Panels& matrix, int row, float* out) {
   const auto c = static_cast<std::size_t>(row % kPanelOutputs);
-  const std::size_t first = static_cast<std::size_t>(row / kPanelOutputs) *
-                            static_cast<std::size_t>(matrix.groups());
+  const std::size_t first =
+      static_cast<std::size_t>(row / kPanelOutputs) * static_cast<std::size_t>(matrix.groups());
   for (std::size_t k = 0; k < static_cast<std::size_t>(matrix.inputs); ++k) {
     const std::size_t group = first + k / kGroup;
     const std::size_t at = group * kPanelOutputs + c;
@@ -249,12 +257,14 @@ void unpack_row(const Panels& matrix, int row, float* out) {
       out[k] = matrix.values[(first * kGroup + k) * kPanelOutputs + c];
     } else if (matrix.format == Format::kQ8) {
       const auto code = static_cast<std::int8_t>(
-          matrix.codes[group * kernel::kQ8GroupBytes + kernel::q8_byte(static_cast<int>(c), inside)]);
+          matrix
+              .codes[group * kernel::kQ8GroupBytes + kernel::q8_byte(static_cast<int>(c), inside)]);
       out[k] = kernel::half_to_float(matrix.scales[at]) * static_cast<float>(code);
     } else {
       const int code = (matrix.codes[group * kernel::kQ4GroupBytes +
                                      kernel::q4_byte(static_cast<int>(c), inside)] >>
-                        kernel::q4_shift(inside)) & 15;
+                        kernel::q4_shift(inside)) &
+                       15;
       out[k] = kernel::half_to_float(matrix.scales[at]) * static_cast<float>(code) +
                kernel::half_to_float(matrix.mins[at]);
     }

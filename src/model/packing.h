@@ -4,21 +4,21 @@
 //   Q4_0, Q4_1, Q8_0   nothing: same codes, same scales (Q4_0's min is -8 times its scale, exact in
 //                      binary16 unless it overflows; then the tensor is treated as below).
 //   all other types    expanded and rounded to int8 groups of 32, scale = max / 127 in binary16: an
-//                      error of at most half a step, 0.4 % of the group's largest magnitude. Against
-//                      F16 weights that is Q8_0's loss; 4- to 6-bit types keep their shape well
-//                      within their own step but take 8.5 bits.
+//                      error of at most half a step, 0.4 % of the group's largest magnitude.
+//                      Against F16 weights that is Q8_0's loss; 4- to 6-bit types keep their shape
+//                      well within their own step but take 8.5 bits.
 // In fp32 mode every type is expanded exactly.
 #pragma once
+
+#include "base/result.h"
+#include "kernel/layout.h"
+#include "weights/tensor_file.h"
 
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
-
-#include "base/result.h"
-#include "kernel/layout.h"
-#include "weights/tensor_file.h"
 
 namespace genesis::model {
 

@@ -1,30 +1,33 @@
-// Cosines and sines of every position and frequency, computed once per model.
+// Cosines and sines of the positions in a step.
 #pragma once
+
+#include "model/model_spec.h"
 
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
-#include "model/model_spec.h"
-
 namespace genesis::model {
 
 // Angles as transformers computes them: inverse frequency and its product with the position are
-// rounded to float, so that fp32 logits agree also at late positions.
-class RotaryTable {
+// rounded to float, so that fp32 logits agree also at late positions. Computed anew for each row of
+// a step: a microsecond, where a table over a long context would cost start-up time and memory.
+class Rotary {
  public:
-  RotaryTable(const ModelSpec& spec, std::int32_t positions);
+  explicit Rotary(const ModelSpec& spec);
 
-  int half() const { return static_cast<int>(half_); }
+  // Makes room for the rows of a step, then fills them one by one.
+  void resize(std::size_t rows);
+  void set(std::size_t row, std::int32_t position);
 
-  const float* cos(std::int32_t position) const { return cos_.data() + at(position); }
+  int half() const { return static_cast<int>(inverse_.size()); }
 
-  const float* sin(std::int32_t position) const { return sin_.data() + at(position); }
+  const float* cos(std::size_t row) const { return cos_.data() + row * inverse_.size(); }
+
+  const float* sin(std::size_t row) const { return sin_.data() + row * inverse_.size(); }
 
  private:
-  std::size_t at(std::int32_t position) const { return static_cast<std::size_t>(position) * half_; }
-
-  std::size_t half_;
+  std::vector<float> inverse_;  // frequencies, radians per token
   std::vector<float> cos_;
   std::vector<float> sin_;
 };

@@ -1,13 +1,13 @@
 // GGUF metadata -> text assets (keys as llama.cpp's gguf-py constants.py lists them).
 #include "model/text_assets.h"
 
+#include <fmt/format.h>
+
 #include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <fmt/format.h>
 
 namespace genesis::model {
 namespace {
@@ -20,7 +20,9 @@ const T* metadata_as(const TensorFile& file, std::string_view key) {
   return found == file.metadata().end() ? nullptr : std::get_if<T>(&found->second);
 }
 
-std::optional<std::int32_t> token_at(const TensorFile& file, std::string_view key, std::size_t tokens) {
+std::optional<std::int32_t> token_at(const TensorFile& file,
+                                     std::string_view key,
+                                     std::size_t tokens) {
   const std::optional<std::int64_t> id = weights::metadata_integer(file, key);
   if (!id || *id < 0 || *id >= static_cast<std::int64_t>(tokens)) {
     return std::nullopt;
@@ -33,14 +35,16 @@ std::optional<std::int32_t> token_at(const TensorFile& file, std::string_view ke
 Result<text::GgufVocabulary> vocabulary_from_gguf(const TensorFile& file) {
   const auto* tokens = metadata_as<std::vector<std::string>>(file, "tokenizer.ggml.tokens");
   if (tokens == nullptr || tokens->empty()) {
-    return fail_param("tokenizer.ggml.tokens", "the file holds no vocabulary (tokenizer.ggml.tokens)",
+    return fail_param("tokenizer.ggml.tokens",
+                      "the file holds no vocabulary (tokenizer.ggml.tokens)",
                       ErrorCode::kDataLoss);
   }
   text::GgufVocabulary out;
   out.model = weights::metadata_string(file, "tokenizer.ggml.model").value_or("");
   out.pre = weights::metadata_string(file, "tokenizer.ggml.pre").value_or("");
   out.tokens = *tokens;
-  if (const auto* types = metadata_as<std::vector<std::int64_t>>(file, "tokenizer.ggml.token_type")) {
+  if (const auto* types =
+          metadata_as<std::vector<std::int64_t>>(file, "tokenizer.ggml.token_type")) {
     if (types->size() != tokens->size()) {
       return fail_param("tokenizer.ggml.token_type",
                         fmt::format("{} token types for {} tokens", types->size(), tokens->size()),

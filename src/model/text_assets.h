@@ -1,12 +1,12 @@
 // Tokenizer and chat template as a weights file brings them.
 #pragma once
 
-#include <filesystem>
-
 #include "base/result.h"
 #include "engine/local_chat.h"
 #include "text/tokenizer.h"
 #include "weights/tensor_file.h"
+
+#include <filesystem>
 
 namespace genesis::model {
 

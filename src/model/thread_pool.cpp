@@ -1,6 +1,8 @@
 // Ticketed thread pool: spin for a moment, yield for a while, then sleep.
 #include "model/thread_pool.h"
 
+#include <algorithm>
+#include <chrono>
 #include <sched.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -9,11 +11,21 @@
 namespace genesis::model {
 namespace {
 
-// Stages follow each other within a microsecond or two; 400 pauses are about 10 us on current cores.
+// Stages follow each other within a microsecond or two; 400 pauses are about 10 us on current
+// cores.
 constexpr int kSpins = 400;
-// Between steps the engine samples and hands out tokens; yielding bridges that without a wake-up and
-// gives the core away when somebody else wants it.
+// Between steps the engine samples and hands out tokens; yielding bridges that without a wake-up
+// and gives the core away when somebody else wants it.
 constexpr int kYields = 100;
+// A helper is late when it keeps the caller waiting for longer than this and than a few items: far
+// above what cores of their own ever need, below the few milliseconds of a scheduler's time slice.
+constexpr std::chrono::microseconds kLate{300};
+constexpr int kLateItems = 4;
+// Jobs done alone after the first delay (a third of a token of a 30-layer model), at most (twenty
+// tokens), and how many jobs in time make an earlier delay forgotten.
+constexpr int kSoloFirst = 50;
+constexpr int kSoloMost = 3000;
+constexpr int kForgetAfter = 300;
 
 void pause() {
 #if defined(__x86_64__)
@@ -23,7 +35,7 @@ void pause() {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
+ThreadPool::ThreadPool(int threads) : solo_next_(kSoloFirst) {
   for (int i = 1; i < threads; ++i) {
     workers_.emplace_back([this, i] { work(i); });
   }
@@ -36,7 +48,8 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::run_items(int items, void* context, Function function) {
-  if (workers_.empty() || items <= 1) {
+  if (workers_.empty() || items <= 1 || solo_jobs_ > 0) {
+    solo_jobs_ = std::max(0, solo_jobs_ - 1);
     for (int i = 0; i < items; ++i) {
       function(context, i, 0);
     }
@@ -50,18 +63,31 @@ void ThreadPool::run_items(int items, void* context, Function function) {
   ticket_.store(std::uint64_t{generation} << 32, std::memory_order_release);
   generation_.store(generation, std::memory_order_release);
   generation_.notify_all();
-  take_items(generation, 0);
-  for (int spins = 0; done_.load(std::memory_order_acquire) != static_cast<std::uint32_t>(items);
-       ++spins) {
-    if (spins < kSpins) {
-      pause();
-    } else {
-      sched_yield();
+  const Clock::time_point start = Clock::now();
+  const std::uint32_t own = take_items(generation, 0);
+  wait_until_done(static_cast<std::uint32_t>(items), (Clock::now() - start) / std::max(own, 1U));
+}
+
+void ThreadPool::wait_until_done(std::uint32_t items, Clock::duration item_time) {
+  for (int spins = 0; spins < kSpins; ++spins) {
+    if (done_.load(std::memory_order_acquire) == items) {
+      solo_next_ = ++in_time_ >= kForgetAfter ? kSoloFirst : solo_next_;
+      return;
     }
+    pause();
+  }
+  const Clock::time_point start = Clock::now();
+  while (done_.load(std::memory_order_acquire) != items) {
+    sched_yield();
+  }
+  if (Clock::now() - start > std::max<Clock::duration>(kLate, kLateItems * item_time)) {
+    solo_jobs_ = solo_next_;
+    solo_next_ = std::min(2 * solo_next_, kSoloMost);
+    in_time_ = 0;
   }
 }
 
-void ThreadPool::take_items(std::uint32_t generation, int thread) {
+std::uint32_t ThreadPool::take_items(std::uint32_t generation, int thread) {
   std::uint32_t finished = 0;
   std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
   while (ticket >> 32 == generation) {
@@ -72,8 +98,8 @@ void ThreadPool::take_items(std::uint32_t generation, int thread) {
       break;
     }
     // Success proves that the generation is still current, hence that the job read above is its.
-    if (ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel,
-                                      std::memory_order_acquire)) {
+    if (ticket_.compare_exchange_weak(
+            ticket, ticket + 1, std::memory_order_acq_rel, std::memory_order_acquire)) {
       function(context, static_cast<int>(item), thread);
       ++finished;
       ticket = ticket_.load(std::memory_order_acquire);
@@ -82,6 +108,7 @@ void ThreadPool::take_items(std::uint32_t generation, int thread) {
   if (finished > 0) {
     done_.fetch_add(finished, std::memory_order_release);
   }
+  return finished;
 }
 
 std::uint32_t ThreadPool::wait_for_next(std::uint32_t seen) const {

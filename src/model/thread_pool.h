@@ -1,12 +1,17 @@
 // A small pool for the stages of a step: work items are taken from one atomic ticket, so a thread
-// that the system has put aside holds up nobody but the item it is in. The caller works too; with one
-// thread nothing is started at all.
+// that the system has put aside holds up nobody but the item it is in. The caller works too; with
+// one thread nothing is started at all.
+//
+// Shared cores: when a helper keeps the caller waiting much longer than an item takes, somebody
+// else is using its core. The caller then does the next jobs alone, for a time that doubles as long
+// as helpers stay late; two threads beside a busy neighbour are therefore not slower than one.
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
-#include <memory>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 namespace genesis::model {
@@ -29,12 +34,17 @@ class ThreadPool {
     });
   }
 
+  // Jobs that the caller will do alone because a helper was late; 0 when all is well.
+  int solo_jobs() const { return solo_jobs_; }
+
  private:
   using Function = void (*)(void* context, int item, int thread);
+  using Clock = std::chrono::steady_clock;
 
   void run_items(int items, void* context, Function function);
+  void wait_until_done(std::uint32_t items, Clock::duration item_time);
   void work(int thread);
-  void take_items(std::uint32_t generation, int thread);
+  std::uint32_t take_items(std::uint32_t generation, int thread);
   std::uint32_t wait_for_next(std::uint32_t seen) const;
 
   // The job of the current generation. Atomics because a late worker may read them while the next
@@ -47,6 +57,10 @@ class ThreadPool {
   alignas(64) std::atomic<std::uint32_t> done_{0};
   alignas(64) std::atomic<std::uint32_t> generation_{0};
   std::atomic<bool> stop_{false};
+  // The caller's own: how long to stay alone, how long next time, and how often all were in time.
+  int solo_jobs_ = 0;
+  int solo_next_;
+  int in_time_ = 0;
   std::vector<std::jthread> workers_;
 };
 

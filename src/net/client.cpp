@@ -1,16 +1,16 @@
 #include "net/client.h"
 
-#include <deque>
-#include <functional>
-#include <map>
-#include <utility>
+#include "base/clock.h"
+#include "net/client_transport.h"
+#include "net/http_codec.h"
 
 #include <boost/asio/steady_timer.hpp>
 #include <fmt/format.h>
 
-#include "base/clock.h"
-#include "net/client_transport.h"
-#include "net/http_codec.h"
+#include <deque>
+#include <functional>
+#include <map>
+#include <utility>
 
 namespace genesis::net {
 

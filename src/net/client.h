@@ -2,17 +2,17 @@
 // pool per origin; streaming bodies; cancellable at every wait. Knows nothing about models.
 #pragma once
 
+#include "base/cancel.h"
+#include "base/result.h"
+#include "base/task.h"
+#include "net/http.h"
+
 #include <chrono>
 #include <cstddef>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-
-#include "base/cancel.h"
-#include "base/result.h"
-#include "base/task.h"
-#include "net/http.h"
 
 namespace genesis::net {
 
@@ -31,8 +31,8 @@ class ClientResponse {
   virtual ~ClientResponse() = default;
   virtual int status() const = 0;
   virtual const Headers& headers() const = 0;
-  // The next piece of the body as it arrives; nullopt at its proper end. A connection cut before the
-  // proper end is ErrorCode::kUnavailable.
+  // The next piece of the body as it arrives; nullopt at its proper end. A connection cut before
+  // the proper end is ErrorCode::kUnavailable.
   virtual Task<Result<std::optional<std::string>>> read_some() = 0;
 };
 
@@ -44,12 +44,13 @@ struct ClientOptions {
   std::size_t idle_per_origin = 64;
   std::chrono::milliseconds idle_timeout{30'000};
   std::size_t header_bytes = 64 * 1024;
-  std::string ca_file;                               // empty: system trust, SSL_CERT_FILE respected
+  std::string ca_file;  // empty: system trust, SSL_CERT_FILE respected
 };
 
-// Lives on `executor`'s thread. A request on a reused connection that fails before any response byte
-// because the peer had closed it is sent once more on a fresh connection; nothing else is retried.
-// Errors: kUnavailable (refused, reset, DNS, TLS), kTimeout (connect), kCancelled, kUpstream (bad HTTP).
+// Lives on `executor`'s thread. A request on a reused connection that fails before any response
+// byte because the peer had closed it is sent once more on a fresh connection; nothing else is
+// retried. Errors: kUnavailable (refused, reset, DNS, TLS), kTimeout (connect), kCancelled,
+// kUpstream (bad HTTP).
 class Client {
  public:
   Client(Executor executor, ClientOptions options);

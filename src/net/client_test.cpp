@@ -1,11 +1,11 @@
 // The client against our own server and against raw sockets that misbehave.
 #include "net/client.h"
 
+#include "net/net_fixture.h"
+
 #include <boost/asio/read.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <gtest/gtest.h>
-
-#include "net/net_fixture.h"
 
 namespace genesis::net {
 namespace {
@@ -17,7 +17,9 @@ class ClientTest : public NetTest {
  public:
   Client client_{io_.get_executor(), {}};
 
-  std::string ask(ClientRequest request) { return text_of(run(fetch(client_, std::move(request)))); }
+  std::string ask(ClientRequest request) {
+    return text_of(run(fetch(client_, std::move(request))));
+  }
 
   // A one-connection-at-a-time server that reads a head and answers with fixed bytes, then closes
   // when told to.
@@ -25,17 +27,20 @@ class ClientTest : public NetTest {
     acceptor_.emplace(io_, tcp::endpoint(boost::asio::ip::address_v4::loopback(), 0));
     address_.host = "127.0.0.1";
     address_.port = acceptor_->local_endpoint().port();
-    boost::asio::co_spawn(io_, serve_script(std::move(reply), close, reset), [](std::exception_ptr) {});
+    boost::asio::co_spawn(
+        io_, serve_script(std::move(reply), close, reset), [](std::exception_ptr) {});
   }
 
   Task<void> serve_script(std::string reply, bool close, bool reset) {
     for (;;) {
-      auto socket = std::make_shared<tcp::socket>(co_await acceptor_->async_accept(boost::asio::use_awaitable));
+      auto socket = std::make_shared<tcp::socket>(
+          co_await acceptor_->async_accept(boost::asio::use_awaitable));
       ++accepted_;
       std::string head(1, '\0');
       std::string all;
       while (!all.ends_with("\r\n\r\n")) {
-        co_await boost::asio::async_read(*socket, boost::asio::buffer(head), boost::asio::use_awaitable);
+        co_await boost::asio::async_read(
+            *socket, boost::asio::buffer(head), boost::asio::use_awaitable);
         all += head;
       }
       co_await send_raw(*socket, reply);
@@ -96,8 +101,9 @@ TEST_F(ClientTest, SendsTheHeadersItPromises) {
   ClientRequest request = post("/", "abc");
   request.headers.add("X-One", "1");
   request.headers.add("Content-Length", "99");
-  EXPECT_EQ(ask(request), "Host=" + address_.to_string() +
-                              ";X-One=1;User-Agent=genesis;Content-Length=3;Connection=keep-alive;");
+  EXPECT_EQ(ask(request),
+            "Host=" + address_.to_string() +
+                ";X-One=1;User-Agent=genesis;Content-Length=3;Connection=keep-alive;");
   request.headers.add("X-Two", "a\r\nb");
   EXPECT_EQ(ask(request), "invalid_argument");
   EXPECT_EQ(ask(get("/a b")), "invalid_argument");
@@ -153,7 +159,8 @@ TEST_F(ClientTest, AStaleConnectionIsReplacedOnce) {
       io_,
       [](std::shared_ptr<tcp::socket> socket) -> Task<void> {
         std::string byte(1, '\0');
-        co_await boost::asio::async_read(*socket, boost::asio::buffer(byte), boost::asio::use_awaitable);
+        co_await boost::asio::async_read(
+            *socket, boost::asio::buffer(byte), boost::asio::use_awaitable);
         socket->set_option(tcp::socket::linger(true, 0));
         socket->close();
       }(open_.front()),

@@ -1,10 +1,5 @@
 #include "net/client_transport.h"
 
-#include <array>
-#include <functional>
-#include <utility>
-#include <vector>
-
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
@@ -15,8 +10,13 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+
+#include <array>
+#include <functional>
 #include <poll.h>
 #include <sys/socket.h>
+#include <utility>
+#include <vector>
 
 namespace genesis::net {
 
@@ -159,8 +159,8 @@ Task<Result<std::shared_ptr<Transport>>> Transport::connect(Executor executor,
     last.message = fmt::format("cannot connect to {}: {}", where, last.message);
     if (limit.expired()) {
       last.code = ErrorCode::kTimeout;
-      last.message = fmt::format("cannot connect to {}: no answer within {} ms", where,
-                                 options.timeout.count());
+      last.message = fmt::format(
+          "cannot connect to {}: no answer within {} ms", where, options.timeout.count());
     }
   }
   if (cancel.cancelled()) {
@@ -283,8 +283,10 @@ Result<std::shared_ptr<ssl::context>> make_tls_context(const std::string& ca_fil
   }
   if (error) {
     return fail(ErrorCode::kConfig,
-                fmt::format("cannot read trusted certificates{}{}: {}", ca_file.empty() ? "" : " from ",
-                            ca_file, error.message()));
+                fmt::format("cannot read trusted certificates{}{}: {}",
+                            ca_file.empty() ? "" : " from ",
+                            ca_file,
+                            error.message()));
   }
   return context;
 }

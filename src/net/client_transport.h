@@ -2,21 +2,21 @@
 // Internal to this room.
 #pragma once
 
+#include "base/cancel.h"
+#include "base/result.h"
+#include "base/task.h"
+#include "net/http.h"
+
+#include <boost/asio/generic/stream_protocol.hpp>
+#include <boost/asio/ssl/context.hpp>
+#include <boost/asio/ssl/stream.hpp>
+
 #include <chrono>
 #include <cstddef>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-
-#include <boost/asio/generic/stream_protocol.hpp>
-#include <boost/asio/ssl/context.hpp>
-#include <boost/asio/ssl/stream.hpp>
-
-#include "base/cancel.h"
-#include "base/result.h"
-#include "base/task.h"
-#include "net/http.h"
 
 namespace genesis::net {
 

@@ -1,12 +1,10 @@
 #include "net/connection.h"
 
+#include "base/log.h"
+
 #include <algorithm>
 #include <exception>
-
 #include <sys/socket.h>
-
-#include "base/json.h"
-#include "base/log.h"
 
 namespace genesis::net {
 
@@ -17,12 +15,10 @@ using boost::system::error_code;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-// Largest piece taken from a socket at once.
-constexpr std::size_t kReadBytes = 64 * 1024;
 // Pipelined bytes held while a handler runs, above the size of one head; more waits in the kernel.
 constexpr std::size_t kReadAhead = 64 * 1024;
-// How long a refused client may go on sending before the connection is closed under it. Closing with
-// unread bytes would send a reset that can overtake the refusal (RFC 9112 section 9.6).
+// How long a refused client may go on sending before the connection is closed under it. Closing
+// with unread bytes would send a reset that can overtake the refusal (RFC 9112 section 9.6).
 constexpr milliseconds kLinger{2'000};
 // A body slower than 1 KiB/s on top of the body timeout is an attack (slow-body), not a slow line.
 constexpr std::size_t kSlowestBytesPerSecond = 1024;
@@ -33,18 +29,9 @@ std::unexpected<Error> client_gone_error(std::string message) {
   return fail(ErrorCode::kCancelled, std::move(message));
 }
 
-std::string default_refusal(int, std::string_view message) {
-  JsonWriter json;
-  json.begin_object();
-  json.key("error");
-  json.begin_object();
-  json.field("message", message);
-  json.end_object();
-  json.end_object();
-  return json.take();
+asio::const_buffer as_buffer(std::string_view bytes) {
+  return asio::buffer(bytes.data(), bytes.size());
 }
-
-asio::const_buffer as_buffer(std::string_view bytes) { return asio::buffer(bytes.data(), bytes.size()); }
 
 // Set by the connection itself, so a handler's value would contradict the framing.
 bool is_framing_header(std::string_view name) {
@@ -53,17 +40,6 @@ bool is_framing_header(std::string_view name) {
 }
 
 }  // namespace
-
-ServerCore::ServerCore(Executor executor_in,
-                       Handler handler_in,
-                       ServerLimits limits_in,
-                       RefusalBody refusal_in)
-    : executor(std::move(executor_in)),
-      handler(std::move(handler_in)),
-      limits(limits_in),
-      refusal_body(refusal_in ? std::move(refusal_in) : RefusalBody(default_refusal)),
-      request_done(executor),
-      scratch(kReadBytes) {}
 
 Connection::Connection(std::shared_ptr<ServerCore> core,
                        Socket socket,
@@ -78,7 +54,9 @@ Connection::Connection(std::shared_ptr<ServerCore> core,
   core_->connections.insert(this);
 }
 
-Connection::~Connection() { core_->connections.erase(this); }
+Connection::~Connection() {
+  core_->connections.erase(this);
+}
 
 void Connection::close() {
   if (std::exchange(closed_, true)) {
@@ -99,7 +77,8 @@ void Connection::close_when_idle() {
   }
 }
 
-// Keeps one wait for readability armed. While a handler runs this is how a departing client is seen.
+// Keeps one wait for readability armed. While a handler runs this is how a departing client is
+// seen.
 void Connection::watch() {
   const std::size_t room = core_->limits.header_bytes + kReadAhead;
   if (watching_ || closed_ || eof_ || in_.size() >= room) {
@@ -388,11 +367,10 @@ Task<Result<void>> Connection::write_all(Buffers buffers) {
 // False when the socket took nothing for the whole write timeout.
 Task<bool> Connection::wait_writable() {
   const auto ready = std::make_shared<bool>(false);
-  socket_.async_wait(asio::socket_base::wait_write,
-                     [self = shared_from_this(), ready](error_code) {
-                       *ready = true;
-                       self->output_.notify();
-                     });
+  socket_.async_wait(asio::socket_base::wait_write, [self = shared_from_this(), ready](error_code) {
+    *ready = true;
+    self->output_.notify();
+  });
   const auto end = steady_clock::now() + core_->limits.write_timeout;
   while (!*ready && !closed_ && !eof_ && steady_clock::now() < end) {
     co_await output_.wait_until(end);

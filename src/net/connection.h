@@ -2,6 +2,13 @@
 // watches the socket all the while. Internal to this room.
 #pragma once
 
+#include "net/http_codec.h"
+#include "net/server.h"
+#include "net/signal.h"
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
+
 #include <array>
 #include <cstddef>
 #include <memory>
@@ -10,20 +17,16 @@
 #include <unordered_set>
 #include <vector>
 
-#include <boost/asio/buffer.hpp>
-#include <boost/asio/generic/stream_protocol.hpp>
-
-#include "net/http_codec.h"
-#include "net/server.h"
-#include "net/signal.h"
-
 namespace genesis::net {
 
 class Connection;
 
 // What the connections of one server share. Outlives them all (each holds a reference).
 struct ServerCore {
-  ServerCore(Executor executor_in, Handler handler_in, ServerLimits limits_in, RefusalBody refusal_in);
+  ServerCore(Executor executor_in,
+             Handler handler_in,
+             ServerLimits limits_in,
+             RefusalBody refusal_in);
 
   Executor executor;
   Handler handler;
@@ -32,8 +35,8 @@ struct ServerCore {
   std::unordered_set<Connection*> connections;
   std::size_t active_requests = 0;
   bool draining = false;
-  Signal request_done;         // wakes drain()
-  std::vector<char> scratch;   // every read lands here first, so idle connections own no buffer
+  Signal request_done;        // wakes drain()
+  std::vector<char> scratch;  // every read lands here first, so idle connections own no buffer
 };
 
 // Kept alive by its own coroutine and by the socket wait in flight; gone when both are over.

@@ -1,13 +1,13 @@
 // Headers, listen addresses and base URLs: parsing and printing.
 #include "net/http.h"
 
-#include <algorithm>
-#include <charconv>
-
 #include <boost/asio/ip/address.hpp>
 #include <boost/url/parse.hpp>
 #include <boost/url/url_view.hpp>
 #include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
 
 namespace genesis::net {
 
@@ -19,7 +19,9 @@ namespace ip = boost::asio::ip;
 constexpr std::size_t kMaxUnixPath = 107;
 constexpr std::string_view kUnixScheme = "unix:";
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
 
 bool is_host_char(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||

@@ -1,14 +1,14 @@
 // HTTP words shared by server and client: headers, URLs, addresses. No sockets here.
 #pragma once
 
+#include "base/result.h"
+
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
-
-#include "base/result.h"
 
 namespace genesis::net {
 
@@ -31,9 +31,9 @@ class Headers {
 
 // Where to listen or connect: "127.0.0.1:8080", "[::1]:0", "localhost:80", "unix:/run/x.sock".
 struct Address {
-  std::string host;           // empty for Unix sockets
+  std::string host;  // empty for Unix sockets
   std::uint16_t port = 0;
-  std::string unix_path;      // empty for TCP
+  std::string unix_path;  // empty for TCP
 
   bool is_unix() const { return !unix_path.empty(); }
 
@@ -45,8 +45,8 @@ struct Address {
 Result<Address> parse_address(std::string_view text);
 
 // An origin plus a path prefix: "https://api.example.com/v1", "unix:/run/engine.sock", and with a
-// prefix behind a socket, as nginx writes it, "unix:/run/engine.sock:/v1". User names and passwords in
-// a URL are refused.
+// prefix behind a socket, as nginx writes it, "unix:/run/engine.sock:/v1". User names and passwords
+// in a URL are refused.
 struct BaseUrl {
   bool tls = false;
   Address address;

@@ -1,10 +1,10 @@
 #include "net/http_codec.h"
 
-#include <algorithm>
-
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <fmt/format.h>
+
+#include <algorithm>
 
 namespace genesis::net {
 
@@ -58,36 +58,53 @@ std::string_view reason_phrase(int status) {
   return {reason.data(), reason.size()};
 }
 
-// Feeds all of `in` that the parser can use; need_more is not an error here.
-template <typename Parser>
-error_code feed(Parser& parser, std::string& in) {
-  error_code error;
-  std::size_t used = 0;
-  while (!parser.is_done() && used < in.size()) {
-    const std::size_t n = parser.put(boost::asio::buffer(in.data() + used, in.size() - used), error);
-    used += n;
-    if (error || n == 0) {
-      break;
+// "0\r\n\r\n": no chunked body is shorter. Boost.Beast 1.81 asserts that it never sees less of one
+// a second time, so the first bytes of a body wait until so many are there.
+constexpr std::size_t kShortestChunkedBody = 5;
+
+template <bool is_request>
+struct BeastParser {
+  http::parser<is_request, StringSink> parser;
+  bool body_begun = false;
+
+  // Feeds all of `in` that the parser can use; need_more is not an error here.
+  error_code feed(std::string& in) {
+    error_code error;
+    std::size_t used = 0;
+    while (!parser.is_done() && used < in.size()) {
+      const bool in_body = parser.is_header_done();
+      const std::size_t left = in.size() - used;
+      if (in_body && !body_begun && parser.chunked() && left < kShortestChunkedBody) {
+        break;
+      }
+      const std::size_t n = parser.put(boost::asio::buffer(in.data() + used, left), error);
+      used += n;
+      body_begun = body_begun || (in_body && n > 0);
+      if (error || n == 0) {
+        break;
+      }
     }
+    in.erase(0, used);
+    return error == http::error::need_more ? error_code{} : error;
   }
-  in.erase(0, used);
-  return error == http::error::need_more ? error_code{} : error;
-}
+};
 
 }  // namespace
 
-struct RequestDecoder::Parser {
-  http::request_parser<StringSink> http;
-};
+struct RequestDecoder::Parser : BeastParser<true> {};
 
 RequestDecoder::RequestDecoder(std::size_t header_bytes, std::size_t body_bytes)
     : header_bytes_(header_bytes), body_bytes_(body_bytes) {}
 
 RequestDecoder::~RequestDecoder() = default;
 
-bool RequestDecoder::started() const { return saw_bytes_; }
+bool RequestDecoder::started() const {
+  return saw_bytes_;
+}
 
-std::string& RequestDecoder::body() { return parser_->http.get().body(); }
+std::string& RequestDecoder::body() {
+  return parser_->parser.get().body();
+}
 
 RequestDecoder::Step RequestDecoder::refuse(int status, std::string message) {
   refusal_ = {.status = status, .message = std::move(message)};
@@ -132,29 +149,29 @@ RequestDecoder::Step RequestDecoder::advance_head(std::string& in) {
   }
   head_ = std::move(*head);
   parser_ = std::make_unique<Parser>();
-  parser_->http.header_limit(static_cast<std::uint32_t>(header_bytes_ + 1));
-  parser_->http.body_limit(body_bytes_);
+  parser_->parser.header_limit(static_cast<std::uint32_t>(header_bytes_ + 1));
+  parser_->parser.body_limit(body_bytes_);
   std::string head_text = in.substr(0, size);
   in.erase(0, size);
-  if (const error_code error = feed(parser_->http, head_text); error || !head_text.empty() ||
-                                                               !parser_->http.is_header_done()) {
+  if (const error_code error = parser_->feed(head_text);
+      error || !head_text.empty() || !parser_->parser.is_header_done()) {
     return refuse(400, fmt::format("malformed request head: {}", error.message()));
   }
-  if (parser_->http.is_done()) {
+  if (parser_->parser.is_done()) {
     return Step::kDone;
   }
   return Step::kHead;
 }
 
 RequestDecoder::Step RequestDecoder::advance_body(std::string& in) {
-  const error_code error = feed(parser_->http, in);
+  const error_code error = parser_->feed(in);
   if (error == http::error::body_limit) {
     return refuse(413, fmt::format("the request body is longer than {} bytes", body_bytes_));
   }
   if (error) {
     return refuse(400, fmt::format("malformed request body: {}", error.message()));
   }
-  if (parser_->http.is_done()) {
+  if (parser_->parser.is_done()) {
     return Step::kDone;
   }
   if (in.size() > kMaxChunkLine) {
@@ -163,9 +180,7 @@ RequestDecoder::Step RequestDecoder::advance_body(std::string& in) {
   return Step::kNeedMore;
 }
 
-struct ResponseDecoder::Parser {
-  http::response_parser<StringSink> http;
-};
+struct ResponseDecoder::Parser : BeastParser<false> {};
 
 ResponseDecoder::ResponseDecoder(std::size_t header_bytes, bool to_head_request)
     : header_bytes_(header_bytes), to_head_request_(to_head_request) {
@@ -176,25 +191,32 @@ ResponseDecoder::~ResponseDecoder() = default;
 
 void ResponseDecoder::restart() {
   parser_ = std::make_unique<Parser>();
-  parser_->http.header_limit(static_cast<std::uint32_t>(header_bytes_));
-  parser_->http.body_limit(boost::none);  // the reader of the body bounds it
-  parser_->http.skip(to_head_request_);
+  parser_->parser.header_limit(static_cast<std::uint32_t>(header_bytes_));
+  parser_->parser.body_limit(boost::none);  // the reader of the body bounds it
+  parser_->parser.skip(to_head_request_);
 }
 
-bool ResponseDecoder::done() const { return head_done_ && parser_->http.is_done(); }
+bool ResponseDecoder::done() const {
+  return head_done_ && parser_->parser.is_done();
+}
 
-bool ResponseDecoder::keep_alive() const { return done() && parser_->http.keep_alive(); }
+bool ResponseDecoder::keep_alive() const {
+  return done() && parser_->parser.keep_alive();
+}
 
-std::string ResponseDecoder::take_body() { return std::exchange(parser_->http.get().body(), {}); }
+std::string ResponseDecoder::take_body() {
+  return std::exchange(parser_->parser.get().body(), {});
+}
 
 Result<void> ResponseDecoder::advance(std::string& in) {
   while (!done()) {
     const bool in_head = !head_done_;
-    const error_code error = feed(parser_->http, in);
+    const error_code error = parser_->feed(in);
     if (error) {
-      return fail(ErrorCode::kUpstream, fmt::format("malformed HTTP response: {}", error.message()));
+      return fail(ErrorCode::kUpstream,
+                  fmt::format("malformed HTTP response: {}", error.message()));
     }
-    if (in_head && parser_->http.is_header_done()) {
+    if (in_head && parser_->parser.is_header_done()) {
       GENESIS_TRY_VOID(take_head());
       continue;
     }
@@ -209,7 +231,7 @@ Result<void> ResponseDecoder::advance(std::string& in) {
 }
 
 Result<void> ResponseDecoder::take_head() {
-  const auto& message = parser_->http.get();
+  const auto& message = parser_->parser.get();
   status_ = static_cast<int>(message.result_int());
   if (status_ < 200) {
     if (status_ < 100 || status_ == 101 || ++interim_ > kMaxInterim) {
@@ -234,7 +256,7 @@ Result<void> ResponseDecoder::take_head() {
 Result<void> ResponseDecoder::end_of_stream() {
   error_code error;
   if (head_done_ && !done()) {
-    parser_->http.put_eof(error);
+    parser_->parser.put_eof(error);
   }
   if (!head_done_ || error) {
     return fail(ErrorCode::kUnavailable, "the connection closed before the end of the response");
@@ -248,14 +270,17 @@ std::string status_line(int status) {
 
 void append_header(std::string& out, std::string_view name, std::string_view value) {
   out.append(name).append(": ");
-  std::ranges::copy_if(value, std::back_inserter(out), [](char c) {
-    return is_header_value({&c, 1});
-  });
+  std::ranges::copy_if(
+      value, std::back_inserter(out), [](char c) { return is_header_value({&c, 1}); });
   out.append("\r\n");
 }
 
-std::string chunk_header(std::size_t size) { return fmt::format("{:x}\r\n", size); }
+std::string chunk_header(std::size_t size) {
+  return fmt::format("{:x}\r\n", size);
+}
 
-bool status_has_no_body(int status) { return status < 200 || status == 204 || status == 304; }
+bool status_has_no_body(int status) {
+  return status < 200 || status == 204 || status == 304;
+}
 
 }  // namespace genesis::net

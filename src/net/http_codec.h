@@ -1,17 +1,17 @@
-// Bytes in, HTTP messages out: incremental decoders for requests (server side) and responses (client
-// side), and the writing of heads and chunks. Boost.Beast parses inside; no sockets here, so the same
-// code is fuzzed and property-tested without a network.
+// Bytes in, HTTP messages out: incremental decoders for requests (server side) and responses
+// (client side), and the writing of heads and chunks. Boost.Beast parses inside; no sockets here,
+// so the same code is fuzzed and property-tested without a network.
 #pragma once
+
+#include "base/result.h"
+#include "net/http.h"
+#include "net/request_head.h"
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
-
-#include "base/result.h"
-#include "net/http.h"
-#include "net/request_head.h"
 
 namespace genesis::net {
 
@@ -50,8 +50,8 @@ class RequestDecoder {
 
   std::size_t header_bytes_;
   std::size_t body_bytes_;
-  std::size_t scanned_ = 0;       // bytes of the head already checked for bare LF and the like
-  std::size_t empty_lines_ = 0;   // before the request line
+  std::size_t scanned_ = 0;      // bytes of the head already checked for bare LF and the like
+  std::size_t empty_lines_ = 0;  // before the request line
   bool saw_bytes_ = false;
   RequestHead head_;
   Refusal refusal_;

@@ -19,17 +19,29 @@ TEST(Headers, CompareWithoutCase) {
 }
 
 TEST(Address, ParsesAndPrints) {
-  for (const std::string_view text : {"127.0.0.1:8080", "[::1]:0", "localhost:80", "unix:/run/x.sock"}) {
+  for (const std::string_view text :
+       {"127.0.0.1:8080", "[::1]:0", "localhost:80", "unix:/run/x.sock"}) {
     const auto address = parse_address(text);
     ASSERT_TRUE(address) << text;
     EXPECT_EQ(address->to_string(), text);
     EXPECT_TRUE(address->is_loopback()) << text;
   }
-  for (const std::string_view text : {"0.0.0.0:1", "[::]:1", "10.0.0.1:2", "example.com:3", "127.0.0.1.x:4"}) {
+  for (const std::string_view text :
+       {"0.0.0.0:1", "[::]:1", "10.0.0.1:2", "example.com:3", "127.0.0.1.x:4"}) {
     EXPECT_FALSE(parse_address(text)->is_loopback()) << text;
   }
-  for (const std::string_view text :
-       {"", "8080", "127.0.0.1", "h:", "h:65536", "h:-1", "h:1x", "::1:80", "[::1:80", "[x]:1", "h/:1", "unix:"}) {
+  for (const std::string_view text : {"",
+                                      "8080",
+                                      "127.0.0.1",
+                                      "h:",
+                                      "h:65536",
+                                      "h:-1",
+                                      "h:1x",
+                                      "::1:80",
+                                      "[::1:80",
+                                      "[x]:1",
+                                      "h/:1",
+                                      "unix:"}) {
     EXPECT_FALSE(parse_address(text)) << text;
   }
   EXPECT_FALSE(parse_address("unix:/" + std::string(200, 'x')));

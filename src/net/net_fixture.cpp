@@ -1,13 +1,13 @@
 #include "net/net_fixture.h"
 
-#include <cstdlib>
-#include <iostream>
-
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
+
+#include <cstdlib>
+#include <iostream>
 
 namespace genesis::net {
 
@@ -21,7 +21,9 @@ constexpr std::chrono::seconds kWatchdog{60};
 
 }  // namespace
 
-NetTest::~NetTest() { server_.reset(); }
+NetTest::~NetTest() {
+  server_.reset();
+}
 
 void NetTest::spin(const std::function<bool()>& done) {
   const auto end = std::chrono::steady_clock::now() + kWatchdog;
@@ -120,7 +122,8 @@ Task<std::string> NetTest::raw_exchange(std::string bytes) {
 Task<void> echo(const ServerRequest& request, ResponseWriter& response) {
   Headers headers;
   headers.add("Content-Type", "text/plain");
-  const std::string text = request.method + " " + request.path + "?" + request.query + "\n" + request.body;
+  const std::string text =
+      request.method + " " + request.path + "?" + request.query + "\n" + request.body;
   co_await response.send(200, headers, text);
 }
 

@@ -1,20 +1,20 @@
 // Shared by this room's tests: one io_context on which server, client and raw sockets all run.
 #pragma once
 
-#include <chrono>
-#include <memory>
-#include <optional>
-#include <string>
-#include <string_view>
+#include "base/task.h"
+#include "net/client.h"
+#include "net/server.h"
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <gtest/gtest.h>
 
-#include "base/task.h"
-#include "net/client.h"
-#include "net/server.h"
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
 
 namespace genesis::net {
 

@@ -1,9 +1,9 @@
 #include "net/request_head.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
-
-#include <fmt/format.h>
 
 namespace genesis::net {
 
@@ -17,14 +17,18 @@ std::unexpected<Refusal> refuse(int status, std::string message) {
   return std::unexpected(Refusal{.status = status, .message = std::move(message)});
 }
 
-std::unexpected<Refusal> bad(std::string message) { return refuse(400, std::move(message)); }
+std::unexpected<Refusal> bad(std::string message) {
+  return refuse(400, std::move(message));
+}
 
 bool is_token_char(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
          std::string_view("!#$%&'*+-.^_`|~").contains(c);
 }
 
-bool is_target_char(char c) { return c > 0x20 && c < 0x7f && c != '#'; }
+bool is_target_char(char c) {
+  return c > 0x20 && c < 0x7f && c != '#';
+}
 
 bool is_authority_char(char c) {
   return is_target_char(c) && !std::string_view("/?@\\,\"<>").contains(c);
@@ -109,8 +113,8 @@ std::expected<void, Refusal> parse_field_line(std::string_view line, Headers& he
     value.remove_suffix(1);
   }
   if (!is_header_value(value)) {
-    return bad(fmt::format("the value of header '{}' holds a control character",
-                           line.substr(0, colon)));
+    return bad(
+        fmt::format("the value of header '{}' holds a control character", line.substr(0, colon)));
   }
   headers.add(line.substr(0, colon), value);
   return {};
@@ -233,8 +237,9 @@ std::expected<void, Refusal> take_fields(RequestHead& head) {
   }
   if (const auto coding = head.headers.get("Content-Encoding");
       coding && !equal_names(*coding, "identity")) {
-    return refuse(415, "compressed request bodies are not accepted; send the body without "
-                       "Content-Encoding");
+    return refuse(415,
+                  "compressed request bodies are not accepted; send the body without "
+                  "Content-Encoding");
   }
   if (const auto expect = head.headers.get("Expect"); expect && head.http11) {
     if (!equal_names(*expect, "100-continue")) {

@@ -2,14 +2,14 @@
 // two ways is refused, because that is what request smuggling lives on. Pure functions.
 #pragma once
 
+#include "net/http.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <expected>
 #include <optional>
 #include <string>
 #include <string_view>
-
-#include "net/http.h"
 
 namespace genesis::net {
 
@@ -19,8 +19,8 @@ struct Refusal {
   std::string message;
 };
 
-// A head that passed every check. `path` is decoded once and holds no "..", NUL, control character or
-// backslash. An absolute-form target replaces the Host field.
+// A head that passed every check. `path` is decoded once and holds no "..", NUL, control character
+// or backslash. An absolute-form target replaces the Host field.
 struct RequestHead {
   std::string method;
   std::string path;
@@ -38,8 +38,8 @@ inline constexpr std::size_t kMaxHeaderFields = 128;
 // `head` ends with the empty line that ends a head.
 std::expected<RequestHead, Refusal> parse_request_head(std::string_view head);
 
-// Looks at head bytes that are not complete yet: bare LF, bare CR or NUL are refused at once instead
-// of waiting for an end that never comes. Checks from `from`, returns where to go on.
+// Looks at head bytes that are not complete yet: bare LF, bare CR or NUL are refused at once
+// instead of waiting for an end that never comes. Checks from `from`, returns where to go on.
 std::expected<std::size_t, Refusal> check_partial_head(std::string_view bytes, std::size_t from);
 
 // Token characters of RFC 9110 section 5.6.2; also the check for header names that we send.

@@ -1,9 +1,10 @@
-// The strict request-head reader and the decoders: smuggling cases, limits, and any-split properties.
+// The strict request-head reader and the decoders: smuggling cases, limits, and any-split
+// properties.
 #include "net/request_head.h"
 
-#include <gtest/gtest.h>
-
 #include "net/http_codec.h"
+
+#include <gtest/gtest.h>
 
 namespace genesis::net {
 namespace {
@@ -60,7 +61,9 @@ TEST(RequestDecoder, ReadsOrdinaryRequests) {
   EXPECT_EQ(decode("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").path, "*?");
   EXPECT_EQ(decode(with("Content-Length: 3\r\n") + "abcd").body, "abc");
   EXPECT_EQ(decode(with("Content-Length: 3\r\n") + "abcd").rest, "d");
-  EXPECT_EQ(decode(with("Transfer-Encoding: Chunked\r\n") + "3;x=y\r\nabc\r\n2\r\nde\r\n0\r\nT: v\r\n\r\nz").body,
+  EXPECT_EQ(decode(with("Transfer-Encoding: Chunked\r\n") +
+                   "3;x=y\r\nabc\r\n2\r\nde\r\n0\r\nT: v\r\n\r\nz")
+                .body,
             "abcde");
   EXPECT_EQ(decode(with("Content-Length: 5\r\n") + "abc").step, Step::kNeedMore);
 }
@@ -200,6 +203,10 @@ TEST(RequestDecoder, AnySplitGivesTheSameRequest) {
   for (std::size_t piece = 1; piece < text.size(); ++piece) {
     EXPECT_EQ(decode(text, piece), whole) << "pieces of " << piece;
   }
+  const std::string empty = with("Transfer-Encoding: chunked\r\n") + "0\r\n\r\nNEXT";
+  for (std::size_t piece = 1; piece < empty.size(); ++piece) {
+    EXPECT_EQ(decode(empty, piece).rest, "NEXT") << "pieces of " << piece;
+  }
 }
 
 std::string decode_response(std::string_view bytes, std::size_t piece, bool close) {
@@ -219,7 +226,8 @@ std::string decode_response(std::string_view bytes, std::size_t piece, bool clos
       return std::string(error_code_name(ok.error().code));
     }
   }
-  return std::to_string(decoder.status()) + " " + body + (decoder.keep_alive() ? " keep" : " close");
+  return std::to_string(decoder.status()) + " " + body +
+         (decoder.keep_alive() ? " keep" : " close");
 }
 
 TEST(ResponseDecoder, ReadsEveryFramingInAnySplit) {
@@ -228,7 +236,9 @@ TEST(ResponseDecoder, ReadsEveryFramingInAnySplit) {
     std::string_view expected;
   } cases[] = {
       {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "200 hello keep"},
-      {"HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "200 hello keep"},
+      {"HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+       "200 hello keep"},
+      {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "200  keep"},
       {"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx", "200 x close"},
       {"HTTP/1.0 200 OK\r\n\r\nuntil the end", "200 until the end close"},
       {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", "204  keep"},
@@ -240,12 +250,15 @@ TEST(ResponseDecoder, ReadsEveryFramingInAnySplit) {
       {"HTTP/1.1 101 Switching Protocols\r\n\r\n", "upstream"},
       {"SSH-2.0-OpenSSH_9.2\r\n\r\n", "upstream"},
   };
+
   for (const auto& [bytes, expected] : cases) {
     for (std::size_t piece = 1; piece <= bytes.size(); ++piece) {
-      EXPECT_EQ(decode_response(bytes, piece, true), expected) << bytes << " in pieces of " << piece;
+      EXPECT_EQ(decode_response(bytes, piece, true), expected)
+          << bytes << " in pieces of " << piece;
     }
   }
-  EXPECT_EQ(decode_response("HTTP/1.1 200 OK\r\nX: " + std::string(5000, 'x'), 100, true), "upstream");
+  EXPECT_EQ(decode_response("HTTP/1.1 200 OK\r\nX: " + std::string(5000, 'x'), 100, true),
+            "upstream");
 }
 
 }  // namespace

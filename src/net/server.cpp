@@ -1,6 +1,8 @@
 #include "net/server.h"
 
-#include <utility>
+#include "base/json.h"
+#include "base/log.h"
+#include "net/connection.h"
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -10,11 +12,12 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
+
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include "base/log.h"
-#include "net/connection.h"
+#include <utility>
 
 namespace genesis::net {
 
@@ -28,15 +31,33 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
-// Pause after an accept that failed for want of descriptors or memory, so that the loop does not spin.
+// Pause after an accept that failed for want of descriptors or memory, so that the loop does not
+// spin.
 constexpr milliseconds kAcceptPause{100};
 // After drain() has closed what was left: time for the handlers to notice.
 constexpr milliseconds kAfterClose{1'000};
+// Bytes the kernel may hold unsent for one client (tcp(7), TCP_NOTSENT_LOWAT): a slow reader pauses
+// its producer after about so much instead of after megabytes of autotuned buffer.
+constexpr int kUnsentBytes = 64 * 1024;
+
+// Largest piece taken from a socket at once.
+constexpr std::size_t kReadBytes = 64 * 1024;
 
 std::unexpected<Error> listen_error(const Address& address, const error_code& error) {
   return fail(ErrorCode::kIo,
               fmt::format("cannot listen on {}: {}", address.to_string(), error.message()),
               "choose another address or stop the process that holds it");
+}
+
+std::string default_refusal(int, std::string_view message) {
+  JsonWriter json;
+  json.begin_object();
+  json.key("error");
+  json.begin_object();
+  json.field("message", message);
+  json.end_object();
+  json.end_object();
+  return json.take();
 }
 
 std::string peer_name(const tcp::socket& socket) {
@@ -51,11 +72,15 @@ std::string peer_name(const tcp::socket& socket) {
   return address.to_string();
 }
 
-std::string peer_name(const stream_protocol::socket&) { return "unix"; }
+std::string peer_name(const stream_protocol::socket&) {
+  return "unix";
+}
 
 void prepare(tcp::socket& socket) {
   error_code ignored;
   socket.set_option(tcp::no_delay(true), ignored);
+  const int limit = kUnsentBytes;
+  ::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &limit, sizeof(limit));
 }
 
 void prepare(stream_protocol::socket&) {}
@@ -90,6 +115,11 @@ std::vector<std::shared_ptr<Connection>> connections_of(const ServerCore& core) 
   return list;
 }
 
+// Keeps the connection alive from before the coroutine's first step.
+Task<void> run_connection(std::shared_ptr<Connection> connection) {
+  co_await connection->run();
+}
+
 Task<void> wait_until_quiet(std::shared_ptr<ServerCore> core, SteadyTime end) {
   while (core->active_requests > 0 && steady_clock::now() < end) {
     co_await core->request_done.wait_until(end);
@@ -97,6 +127,17 @@ Task<void> wait_until_quiet(std::shared_ptr<ServerCore> core, SteadyTime end) {
 }
 
 }  // namespace
+
+ServerCore::ServerCore(Executor executor_in,
+                       Handler handler_in,
+                       ServerLimits limits_in,
+                       RefusalBody refusal_in)
+    : executor(std::move(executor_in)),
+      handler(std::move(handler_in)),
+      limits(limits_in),
+      refusal_body(refusal_in ? std::move(refusal_in) : RefusalBody(default_refusal)),
+      request_done(executor),
+      scratch(kReadBytes) {}
 
 // The listeners and the accept loops. Owned by Server and by its own coroutines.
 struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
@@ -106,7 +147,8 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   using Acceptor = asio::basic_socket_acceptor<Protocol, Executor>;
 
   template <typename Protocol>
-  Task<void> accept_loop(std::shared_ptr<Acceptor<Protocol>> acceptor);
+  static Task<void> accept_loop(std::shared_ptr<Impl> self,
+                                std::shared_ptr<Acceptor<Protocol>> acceptor);
   void serve(Connection::Socket socket, std::string peer, bool is_unix);
   Result<Address> listen_tcp(Address address);
   Result<Address> listen_unix(const Address& address);
@@ -119,11 +161,12 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
 };
 
 template <typename Protocol>
-Task<void> Server::Impl::accept_loop(std::shared_ptr<Acceptor<Protocol>> acceptor) {
-  const auto self = shared_from_this();
-  asio::steady_timer pause(core->executor);
+Task<void> Server::Impl::accept_loop(std::shared_ptr<Impl> self,
+                                     std::shared_ptr<Acceptor<Protocol>> acceptor) {
+  const Executor executor = self->core->executor;
+  asio::steady_timer pause(executor);
   while (acceptor->is_open()) {
-    typename Protocol::socket socket(core->executor);
+    typename Protocol::socket socket(executor);
     const auto accepted = co_await acceptor->async_accept(socket, kAwait);
     const error_code error = std::get<0>(accepted);
     if (!acceptor->is_open()) {
@@ -137,7 +180,8 @@ Task<void> Server::Impl::accept_loop(std::shared_ptr<Acceptor<Protocol>> accepto
     }
     prepare(socket);
     const std::string peer = peer_name(socket);
-    serve(Connection::Socket(std::move(socket)), peer, std::is_same_v<Protocol, stream_protocol>);
+    self->serve(
+        Connection::Socket(std::move(socket)), peer, std::is_same_v<Protocol, stream_protocol>);
   }
 }
 
@@ -153,7 +197,7 @@ void Server::Impl::serve(Connection::Socket socket, std::string peer, bool is_un
   }
   const auto connection =
       std::make_shared<Connection>(core, std::move(socket), std::move(peer), is_unix);
-  asio::co_spawn(core->executor, connection->run(), asio::detached);
+  asio::co_spawn(core->executor, run_connection(connection), asio::detached);
 }
 
 Result<Address> Server::Impl::listen_tcp(Address address) {
@@ -185,7 +229,7 @@ Result<Address> Server::Impl::listen_tcp(Address address) {
   }
   address.port = acceptor->local_endpoint(error).port();
   tcp_acceptors.push_back(acceptor);
-  asio::co_spawn(core->executor, accept_loop<tcp>(acceptor), asio::detached);
+  asio::co_spawn(core->executor, accept_loop<tcp>(shared_from_this(), acceptor), asio::detached);
   return address;
 }
 
@@ -213,7 +257,8 @@ Result<Address> Server::Impl::listen_unix(const Address& address) {
   }
   unix_acceptors.push_back(acceptor);
   unix_paths.push_back(address.unix_path);
-  asio::co_spawn(core->executor, accept_loop<stream_protocol>(acceptor), asio::detached);
+  asio::co_spawn(
+      core->executor, accept_loop<stream_protocol>(shared_from_this(), acceptor), asio::detached);
   return address;
 }
 
@@ -248,7 +293,9 @@ Result<Address> Server::listen(const Address& address) {
   return address.is_unix() ? impl_->listen_unix(address) : impl_->listen_tcp(address);
 }
 
-void Server::stop_accepting() { impl_->stop_accepting(); }
+void Server::stop_accepting() {
+  impl_->stop_accepting();
+}
 
 Task<void> Server::drain(milliseconds limit) {
   const auto core = impl_->core;
@@ -264,8 +311,12 @@ Task<void> Server::drain(milliseconds limit) {
   co_await wait_until_quiet(core, steady_clock::now() + kAfterClose);
 }
 
-std::size_t Server::open_connections() const { return impl_->core->connections.size(); }
+std::size_t Server::open_connections() const {
+  return impl_->core->connections.size();
+}
 
-std::size_t Server::active_requests() const { return impl_->core->active_requests; }
+std::size_t Server::active_requests() const {
+  return impl_->core->active_requests;
+}
 
 }  // namespace genesis::net

@@ -1,6 +1,12 @@
-// HTTP/1.1 server on coroutines. Strict parsing, limits on everything, keep-alive, chunked streaming,
-// and notice within one event-loop turn when a client goes away. Knows nothing about models.
+// HTTP/1.1 server on coroutines. Strict parsing, limits on everything, keep-alive, chunked
+// streaming, and notice within one event-loop turn when a client goes away. Knows nothing about
+// models.
 #pragma once
+
+#include "base/cancel.h"
+#include "base/result.h"
+#include "base/task.h"
+#include "net/http.h"
 
 #include <chrono>
 #include <cstddef>
@@ -8,11 +14,6 @@
 #include <memory>
 #include <string>
 #include <string_view>
-
-#include "base/cancel.h"
-#include "base/result.h"
-#include "base/task.h"
-#include "net/http.h"
 
 namespace genesis::net {
 
@@ -22,13 +23,13 @@ struct ServerRequest {
   std::string query;  // raw text after '?'
   Headers headers;
   std::string body;
-  std::string peer;   // "127.0.0.1:53122" or "unix"
+  std::string peer;  // "127.0.0.1:53122" or "unix"
   bool from_unix_socket = false;
 };
 
-// One response, written once by the handler: either send(), or start_stream(), write()..., finish().
-// After finish() or send() nothing more may be written. If the handler returns without finishing a
-// stream, the connection is closed so that the client sees a cut, not an end.
+// One response, written once by the handler: either send(), or start_stream(), write()...,
+// finish(). After finish() or send() nothing more may be written. If the handler returns without
+// finishing a stream, the connection is closed so that the client sees a cut, not an end.
 class ResponseWriter {
  public:
   virtual ~ResponseWriter() = default;
@@ -51,7 +52,8 @@ struct ServerLimits {
   std::chrono::milliseconds header_timeout{10'000};
   std::chrono::milliseconds body_timeout{60'000};
   std::chrono::milliseconds idle_timeout{75'000};
-  std::chrono::milliseconds write_timeout{30'000};  // a reader that takes nothing for so long is cut
+  std::chrono::milliseconds write_timeout{
+      30'000};  // a reader that takes nothing for so long is cut
 };
 
 // Makes the text of protocol-level refusals (400, 408, 413, 431) before a handler is reached.
@@ -65,8 +67,8 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  // Starts to accept. Port 0 picks a free one; returns the address in use. Unix sockets are made with
-  // mode 0600; a stale socket file is replaced.
+  // Starts to accept. Port 0 picks a free one; returns the address in use. Unix sockets are made
+  // with mode 0600; a stale socket file is replaced.
   Result<Address> listen(const Address& address);
   void stop_accepting();
   // Returns when no request is in flight or the time is over; then closes what is left.

@@ -1,15 +1,15 @@
 // The server over real sockets: keep-alive, streams, limits, timeouts, clients that leave.
 #include "net/server.h"
 
-#include <sys/stat.h>
-#include <unistd.h>
+#include "net/net_fixture.h"
 
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <gtest/gtest.h>
 
-#include "net/net_fixture.h"
+#include <sys/stat.h>
+#include <unistd.h>
 
 namespace genesis::net {
 namespace {
@@ -95,7 +95,8 @@ TEST_F(ServerTest, AnswersExpectContinue) {
                       "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
                       "Content-Length: 2\r\nConnection: close\r\n\r\n");
     std::string first(25, '\0');
-    co_await boost::asio::async_read(socket, boost::asio::buffer(first), boost::asio::use_awaitable);
+    co_await boost::asio::async_read(
+        socket, boost::asio::buffer(first), boost::asio::use_awaitable);
     EXPECT_EQ(first, "HTTP/1.1 100 Continue\r\n\r\n");
     co_await send_raw(socket, "hi");
     co_return co_await read_all(socket);
@@ -104,10 +105,10 @@ TEST_F(ServerTest, AnswersExpectContinue) {
 }
 
 TEST_F(ServerTest, RefusesInTheCallersShapeAndCloses) {
-  server_ = std::make_unique<Server>(io_.get_executor(), echo, ServerLimits{.body_bytes = 10},
-                                     [](int status, std::string_view) {
-                                       return "refused " + std::to_string(status);
-                                     });
+  server_ = std::make_unique<Server>(
+      io_.get_executor(), echo, ServerLimits{.body_bytes = 10}, [](int status, std::string_view) {
+        return "refused " + std::to_string(status);
+      });
   address_ = *server_->listen(*parse_address("127.0.0.1:0"));
   std::string text = answer("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n12345678901");
   EXPECT_TRUE(text.starts_with("HTTP/1.1 413 ")) << text;
@@ -215,8 +216,8 @@ TEST_F(ServerTest, CutsAReaderThatTakesNothing) {
         for (int i = 0; i < 10'000; ++i) {
           const auto written = co_await response.write(piece);
           if (!written) {
-            cancelled = response.client_gone().cancelled() &&
-                        written.error().code == ErrorCode::kCancelled;
+            cancelled =
+                response.client_gone().cancelled() && written.error().code == ErrorCode::kCancelled;
             break;
           }
         }
@@ -306,7 +307,7 @@ TEST_F(ServerTest, UnixSocketsArePrivateAndReplaceStaleFiles) {
   const std::string path = "/tmp/genesis_net_test_" + std::to_string(::getpid()) + ".sock";
   for (int round = 0; round < 2; ++round) {
     start(echo, {}, "unix:" + path);
-    struct stat info {};
+    struct stat info{};
     ASSERT_EQ(::stat(path.c_str(), &info), 0);
     EXPECT_EQ(info.st_mode & 0777U, 0600U);
     Client client(io_.get_executor(), {});

@@ -1,12 +1,13 @@
-// One waiting coroutine, woken by notify() or by the clock: the only way this room waits with a limit.
+// One waiting coroutine, woken by notify() or by the clock: the only way this room waits with a
+// limit.
 #pragma once
+
+#include "base/clock.h"
+#include "base/task.h"
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
-
-#include "base/clock.h"
-#include "base/task.h"
 
 namespace genesis::net {
 

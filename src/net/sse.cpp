@@ -74,7 +74,9 @@ void SseReader::take_line(std::vector<SseEvent>& events) {
   line_.clear();
 }
 
-bool SseReader::has_partial_event() const { return !line_.empty() || has_data_; }
+bool SseReader::has_partial_event() const {
+  return !line_.empty() || has_data_;
+}
 
 std::string sse_frame(std::string_view data) {
   std::string frame;

@@ -1,13 +1,13 @@
-// Server-sent events, reading side (WHATWG HTML section 9.2.6): bytes in, events out, any split of the
-// bytes gives the same events. Writing side: ready-made frames.
+// Server-sent events, reading side (WHATWG HTML section 9.2.6): bytes in, events out, any split of
+// the bytes gives the same events. Writing side: ready-made frames.
 #pragma once
+
+#include "base/result.h"
 
 #include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "base/result.h"
 
 namespace genesis::net {
 
@@ -20,7 +20,8 @@ struct SseEvent {
 class SseReader {
  public:
   // A longer line or event is an error (kUpstream) and ends the stream.
-  explicit SseReader(std::size_t max_event_bytes = 8 * 1024 * 1024) : max_event_bytes_(max_event_bytes) {}
+  explicit SseReader(std::size_t max_event_bytes = 8 * 1024 * 1024)
+      : max_event_bytes_(max_event_bytes) {}
 
   Result<std::vector<SseEvent>> push(std::string_view bytes);
   // True when bytes of an unfinished event are held: a stream that ends now was cut.

@@ -1,9 +1,10 @@
-// The event-stream reader: WHATWG cases, bounds, and the property that any split gives the same events.
+// The event-stream reader: WHATWG cases, bounds, and the property that any split gives the same
+// events.
 #include "net/sse.h"
 
-#include <random>
-
 #include <gtest/gtest.h>
+
+#include <random>
 
 namespace genesis::net {
 namespace {
@@ -43,7 +44,8 @@ TEST(SseReader, FollowsTheStandard) {
   EXPECT_EQ(read_text(std::string_view("data: a\0b\n\n", 11)), (Lines{std::string("|a\0b", 4)}));
   EXPECT_EQ(read_text("\xEF\xBB\xBF\xEF\xBB\xBF"
                       "data: x\n\n"),
-            (Lines{})) << "only the first byte order mark is dropped";
+            (Lines{}))
+      << "only the first byte order mark is dropped";
 }
 
 TEST(SseReader, KnowsWhetherAnEventIsOpen) {
@@ -74,7 +76,8 @@ TEST(SseReader, BoundsLinesAndEvents) {
 TEST(SseReader, AnySplitGivesTheSameEvents) {
   const std::string text =
       "\xEF\xBB\xBF"
-      "data: one\r\n\r\n: c\rdata: tw\xC3\xA9\rdata:\r\revent: e\ndata: {\"a\":1}\n\ndata: [DONE]\n\n";
+      "data: one\r\n\r\n: c\rdata: tw\xC3\xA9\rdata:\r\revent: e\ndata: {\"a\":1}\n\ndata: "
+      "[DONE]\n\n";
   const Lines whole = read_text(text);
   ASSERT_EQ(whole.size(), 4U);
   for (std::size_t cut = 0; cut <= text.size(); ++cut) {
@@ -87,7 +90,8 @@ TEST(SseReader, AnySplitGivesTheSameEvents) {
     std::string noise;
     for (int i = 0; i < 60; ++i) {
       static constexpr std::string_view kAlphabet = "\r\n\n: dataevnt\xEF\xBB\xBF{x";
-      noise += random() % 4 == 0 ? std::string("data:") : std::string(1, kAlphabet[random() % kAlphabet.size()]);
+      noise += random() % 4 == 0 ? std::string("data:")
+                                 : std::string(1, kAlphabet[random() % kAlphabet.size()]);
     }
     const Lines expected = read_text(noise);
     SseReader reader;

@@ -1,7 +1,7 @@
-// TLS with a certificate made here: accepted for its host, refused for another host, another issuer,
-// an expired date, and a connection cut without TLS's own end mark.
-#include <cstdio>
-#include <memory>
+// TLS with a certificate made here: accepted for its host, refused for another host, another
+// issuer, an expired date, and a connection cut without TLS's own end mark.
+#include "net/client.h"
+#include "net/net_fixture.h"
 
 #include <boost/asio/detached.hpp>
 #include <boost/asio/read_until.hpp>
@@ -13,10 +13,10 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
-#include <unistd.h>
 
-#include "net/client.h"
-#include "net/net_fixture.h"
+#include <cstdio>
+#include <memory>
+#include <unistd.h>
 
 namespace genesis::net {
 namespace {

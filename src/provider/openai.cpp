@@ -1,11 +1,10 @@
 #include "provider/openai.h"
 
-#include <algorithm>
-#include <functional>
-#include <memory>
-#include <optional>
-#include <utility>
-#include <vector>
+#include "base/log.h"
+#include "net/sse.h"
+#include "provider/openai_errors.h"
+#include "provider/openai_request.h"
+#include "provider/openai_response.h"
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -14,11 +13,12 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
-#include "base/log.h"
-#include "net/sse.h"
-#include "provider/openai_errors.h"
-#include "provider/openai_request.h"
-#include "provider/openai_response.h"
+#include <algorithm>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
 
 namespace genesis::provider {
 
@@ -89,9 +89,8 @@ class Delivery {
       if (delta.text.empty() && delta.reasoning.empty() && delta.tool_calls_json.empty()) {
         co_return Result<void>{};  // some servers repeat the finish_reason beside the usage
       }
-      co_return fail(
-          ErrorCode::kUpstream,
-          fmt::format("endpoint '{}' went on after a finish_reason", served_.endpoint));
+      co_return fail(ErrorCode::kUpstream,
+                     fmt::format("endpoint '{}' went on after a finish_reason", served_.endpoint));
     }
     if (!std::exchange(begun_, true)) {
       GENESIS_CO_TRY_VOID(co_await sink_.begin(served_));
@@ -138,7 +137,10 @@ Task<void> drain(std::unique_ptr<net::ClientResponse> response,
 // One dispatch, from the response's head to its end.
 class Answer {
  public:
-  Answer(const OpenAiOptions& options, const ChatRequest& request, ChatSink& sink, CancelSource stop)
+  Answer(const OpenAiOptions& options,
+         const ChatRequest& request,
+         ChatSink& sink,
+         CancelSource stop)
       : options_(options),
         stop_(std::move(stop)),
         delivery_(request, sink, options.served),
@@ -151,6 +153,7 @@ class Answer {
   Task<Result<bool>> take_event(net::SseEvent event);
   Task<Result<void>> take_chunk(OpenAiChunk chunk);
   Error cut(std::string_view why) const;
+
   Usage usage() const { return usage_.value_or(delivery_.counted()); }
 
   const OpenAiOptions& options_;
@@ -179,7 +182,9 @@ Task<Result<void>> Answer::take_chunk(OpenAiChunk chunk) {
     usage_ = chunk.usage;
   }
   if (chunk.absurd_usage) {
-    log(LogLevel::kWarn, "upstream reported an absurd usage", {{"endpoint", options_.served.endpoint}});
+    log(LogLevel::kWarn,
+        "upstream reported an absurd usage",
+        {{"endpoint", options_.served.endpoint}});
   }
   co_return Result<void>{};
 }
@@ -229,7 +234,8 @@ Task<Result<Usage>> Answer::read_stream(std::unique_ptr<net::ClientResponse> res
       }
     }
     if (delivery_.complete() && !usage_alarm && !ended) {
-      usage_alarm.emplace(executor, options_.usage_wait, [stop = stop_]() mutable { stop.cancel(); });
+      usage_alarm.emplace(
+          executor, options_.usage_wait, [stop = stop_]() mutable { stop.cancel(); });
     }
   }
   usage_alarm.reset();
@@ -238,7 +244,8 @@ Task<Result<Usage>> Answer::read_stream(std::unique_ptr<net::ClientResponse> res
 }
 
 Task<Result<Usage>> Answer::read_whole(std::unique_ptr<net::ClientResponse> response) {
-  GENESIS_CO_TRY(const std::string body, co_await net::read_body(*response, options_.max_body_bytes));
+  GENESIS_CO_TRY(const std::string body,
+                 co_await net::read_body(*response, options_.max_body_bytes));
   GENESIS_CO_TRY(auto chunk, reader_.read(body));
   // Everything is checked before the first delta, while failing over is still free.
   const auto unfinished = [](const ChatDelta& delta) { return !delta.finish.has_value(); };
@@ -251,15 +258,16 @@ Task<Result<Usage>> Answer::read_whole(std::unique_ptr<net::ClientResponse> resp
     flaw = "without a finish_reason";
   }
   if (!flaw.empty() && !chunk.error) {
-    co_return fail(
-        ErrorCode::kUpstream,
-        fmt::format("endpoint '{}' sent an answer {}", options_.served.endpoint, flaw));
+    co_return fail(ErrorCode::kUpstream,
+                   fmt::format("endpoint '{}' sent an answer {}", options_.served.endpoint, flaw));
   }
   GENESIS_CO_TRY_VOID(co_await take_chunk(std::move(chunk)));
   co_return usage();
 }
 
-net::ClientRequest make_http(const OpenAiOptions& options, const ChatRequest& request, std::string body) {
+net::ClientRequest make_http(const OpenAiOptions& options,
+                             const ChatRequest& request,
+                             std::string body) {
   net::ClientRequest http;
   http.method = "POST";
   http.base = options.base;
@@ -272,6 +280,8 @@ net::ClientRequest make_http(const OpenAiOptions& options, const ChatRequest& re
   }
   if (!request.id.empty()) {
     http.headers.add("X-Request-Id", fmt::format("{}-{}", request.id, request.attempt));
+    // The ledger's own id, so that an upstream's records can be reconciled row by row.
+    http.headers.add("X-Genesis-Attempt", fmt::format("{}/{}", request.id, request.attempt));
   }
   return http;
 }
@@ -303,9 +313,10 @@ Task<Result<Usage>> dispatch(net::Client& client,
   if (kind == BodyKind::kOther) {
     Error error;
     error.code = ErrorCode::kUpstream;
-    error.message = fmt::format("endpoint '{}' answered with '{}' instead of JSON",
-                                options.served.endpoint,
-                                coding ? *coding : response->headers().get("Content-Type").value_or(""));
+    error.message =
+        fmt::format("endpoint '{}' answered with '{}' instead of JSON",
+                    options.served.endpoint,
+                    coding ? *coding : response->headers().get("Content-Type").value_or(""));
     error.hint = "check that the endpoint's `url` is the OpenAI base URL, with its /v1";
     error.upstream_status = status;
     co_return std::unexpected(std::move(error));

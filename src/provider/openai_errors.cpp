@@ -1,14 +1,14 @@
 #include "provider/openai_errors.h"
 
-#include <algorithm>
-#include <array>
-#include <charconv>
-#include <cmath>
+#include "base/json.h"
 
 #include <boost/json.hpp>
 #include <fmt/format.h>
 
-#include "base/json.h"
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
 
 namespace genesis::provider {
 
@@ -75,11 +75,17 @@ Error of_code(ErrorCode code, std::string message, const UpstreamError& told) {
   return error;
 }
 
-Error error_for_status(int status, const std::optional<UpstreamError>& found, std::string_view endpoint) {
+Error error_for_status(int status,
+                       const std::optional<UpstreamError>& found,
+                       std::string_view endpoint) {
   const UpstreamError told = found.value_or(UpstreamError{});
   const auto sentence = [&](std::string_view what) {
-    return fmt::format("endpoint '{}' {} (status {}){}{}", endpoint, what, status,
-                       told.message.empty() ? "" : ": ", told.message);
+    return fmt::format("endpoint '{}' {} (status {}){}{}",
+                       endpoint,
+                       what,
+                       status,
+                       told.message.empty() ? "" : ": ",
+                       told.message);
   };
   const bool refused = status == 400 || status == 413 || status == 422 || status == 404;
   if (refused && found) {
@@ -90,9 +96,10 @@ Error error_for_status(int status, const std::optional<UpstreamError>& found, st
   }
   if (status == 401 || status == 403) {
     // The upstream's own sentence may repeat a part of our key.
-    Error error = of_code(ErrorCode::kUpstream,
-                          fmt::format("endpoint '{}' refused our credentials (status {})", endpoint, status),
-                          told);
+    Error error =
+        of_code(ErrorCode::kUpstream,
+                fmt::format("endpoint '{}' refused our credentials (status {})", endpoint, status),
+                told);
     error.hint = "check the endpoint's `api_key` in genesis.toml";
     return error;
   }
@@ -213,15 +220,18 @@ Error error_in_stream(const UpstreamError& told, std::string_view endpoint) {
   if (is_context_length(told) || is_content_policy(told) || told.type == "invalid_request_error") {
     return refusal(told, endpoint);
   }
-  const bool limited = contains_any(told.type, {"rate_limit"}) || contains_any(told.code, {"rate_limit"});
+  const bool limited =
+      contains_any(told.type, {"rate_limit"}) || contains_any(told.code, {"rate_limit"});
   const bool unavailable = contains_any(told.type, {"overloaded", "unavailable", "server_error"});
   const ErrorCode code = limited       ? ErrorCode::kRateLimited
                          : unavailable ? ErrorCode::kUnavailable
                                        : ErrorCode::kUpstream;
-  return of_code(code, fmt::format("endpoint '{}' reported an error: {}", endpoint, said(told)), told);
+  return of_code(
+      code, fmt::format("endpoint '{}' reported an error: {}", endpoint, said(told)), told);
 }
 
-std::optional<milliseconds> parse_retry_after(const net::Headers& headers, std::int64_t now_unix_ms) {
+std::optional<milliseconds> parse_retry_after(const net::Headers& headers,
+                                              std::int64_t now_unix_ms) {
   if (const auto text = headers.get("retry-after-ms")) {
     if (const auto ms = parse_number(*text)) {
       return bounded(*ms);

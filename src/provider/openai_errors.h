@@ -1,5 +1,11 @@
-// How an upstream's refusals become our errors: HTTP status, OpenAI error object, Retry-After. Pure.
+// How an upstream's refusals become our errors: HTTP status, OpenAI error object, Retry-After.
+// Pure.
 #pragma once
+
+#include "base/result.h"
+#include "net/http.h"
+
+#include <boost/json/fwd.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -7,14 +13,10 @@
 #include <string>
 #include <string_view>
 
-#include <boost/json/fwd.hpp>
-
-#include "base/result.h"
-#include "net/http.h"
-
 namespace genesis::provider {
 
-// What an upstream said is wrong, from OpenAI's `{"error": {...}}` or the flat shapes of vLLM and TGI
+// What an upstream said is wrong, from OpenAI's `{"error": {...}}` or the flat shapes of vLLM and
+// TGI
 // (`{"object": "error", "message": ...}`, `{"error": "...", "error_type": "..."}`).
 struct UpstreamError {
   std::string message;

@@ -16,20 +16,29 @@ Error mapped(int status, std::string_view body, const net::Headers& headers = {}
 
 TEST(OpenAiErrors, MapsEveryStatus) {
   const std::string_view body = R"({"error":{"message":"why","type":"t","code":"c","param":"p"}})";
+
   const struct {
     int status;
     ErrorCode code;
     bool retryable;
   } cases[] = {
-      {400, ErrorCode::kInvalidArgument, false}, {401, ErrorCode::kUpstream, true},
-      {403, ErrorCode::kUpstream, true},         {404, ErrorCode::kInvalidArgument, false},
-      {408, ErrorCode::kTimeout, true},          {413, ErrorCode::kInvalidArgument, false},
-      {418, ErrorCode::kUpstream, true},         {422, ErrorCode::kInvalidArgument, false},
-      {429, ErrorCode::kRateLimited, true},      {500, ErrorCode::kUnavailable, true},
-      {502, ErrorCode::kUnavailable, true},      {503, ErrorCode::kUnavailable, true},
-      {504, ErrorCode::kUnavailable, true},      {529, ErrorCode::kUnavailable, true},
+      {400, ErrorCode::kInvalidArgument, false},
+      {401, ErrorCode::kUpstream, true},
+      {403, ErrorCode::kUpstream, true},
+      {404, ErrorCode::kInvalidArgument, false},
+      {408, ErrorCode::kTimeout, true},
+      {413, ErrorCode::kInvalidArgument, false},
+      {418, ErrorCode::kUpstream, true},
+      {422, ErrorCode::kInvalidArgument, false},
+      {429, ErrorCode::kRateLimited, true},
+      {500, ErrorCode::kUnavailable, true},
+      {502, ErrorCode::kUnavailable, true},
+      {503, ErrorCode::kUnavailable, true},
+      {504, ErrorCode::kUnavailable, true},
+      {529, ErrorCode::kUnavailable, true},
       {302, ErrorCode::kUpstream, true},
   };
+
   for (const auto& [status, code, retryable] : cases) {
     const Error error = mapped(status, body);
     EXPECT_EQ(error.code, code) << status;
@@ -40,26 +49,30 @@ TEST(OpenAiErrors, MapsEveryStatus) {
   EXPECT_EQ(mapped(400, body).param, "p");
   EXPECT_EQ(mapped(400, body).type, "t");
   EXPECT_EQ(mapped(401, body).message, "endpoint 'up' refused our credentials (status 401)");
-  EXPECT_EQ(mapped(404, "<html>").code, ErrorCode::kUpstream) << "a wrong url, not the client's fault";
+  EXPECT_EQ(mapped(404, "<html>").code, ErrorCode::kUpstream)
+      << "a wrong url, not the client's fault";
   EXPECT_EQ(mapped(400, "").code, ErrorCode::kInvalidArgument);
 }
 
 TEST(OpenAiErrors, KeepsTheReasonsThatMatter) {
-  const Error context = mapped(
-      400, R"({"error":{"message":"This model's maximum context length is 9","code":"context_length_exceeded"}})");
+  const Error context = mapped(400,
+                               R"({"error":{"message":"This model's maximum context length is 9",)"
+                               R"("code":"context_length_exceeded"}})");
   EXPECT_EQ(context.code, ErrorCode::kContextLength);
   EXPECT_FALSE(context.retryable());
-  EXPECT_EQ(mapped(400, R"({"object":"error","message":"maximum context length is 9","code":400})").code,
-            ErrorCode::kContextLength);
-  const Error policy = mapped(
-      400,
-      R"({"error":{"message":"no","type":"invalid_request_error","code":"content_policy_violation"}})");
+  EXPECT_EQ(
+      mapped(400, R"({"object":"error","message":"maximum context length is 9","code":400})").code,
+      ErrorCode::kContextLength);
+  const Error policy = mapped(400,
+                              R"({"error":{"message":"no","type":"invalid_request_error",)"
+                              R"("code":"content_policy_violation"}})");
   EXPECT_EQ(policy.code, ErrorCode::kInvalidArgument);
   EXPECT_EQ(policy.type, "content_policy_violation");
   EXPECT_EQ(policy.message, "no");
   EXPECT_EQ(mapped(404, R"({"error":{"message":"no m","code":"model_not_found"}})").code,
             ErrorCode::kUpstream);
-  const Error tgi = mapped(422, R"({"error":"Input validation error: x","error_type":"validation"})");
+  const Error tgi =
+      mapped(422, R"({"error":"Input validation error: x","error_type":"validation"})");
   EXPECT_EQ(tgi.message, "Input validation error: x");
   EXPECT_EQ(tgi.type, "validation");
 }
@@ -70,7 +83,8 @@ TEST(OpenAiErrors, ReadsErrorsInsideStreams) {
             ErrorCode::kRateLimited);
   EXPECT_EQ(error_in_stream({.message = "m", .type = "overloaded_error"}, "up").code,
             ErrorCode::kUnavailable);
-  EXPECT_EQ(error_in_stream({.message = "m", .type = "server_error"}, "up").code, ErrorCode::kUnavailable);
+  EXPECT_EQ(error_in_stream({.message = "m", .type = "server_error"}, "up").code,
+            ErrorCode::kUnavailable);
   EXPECT_EQ(error_in_stream({.message = "m", .type = "invalid_request_error"}, "up").code,
             ErrorCode::kInvalidArgument);
   EXPECT_EQ(error_in_stream({}, "up").code, ErrorCode::kUpstream);

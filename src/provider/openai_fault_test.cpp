@@ -1,18 +1,20 @@
 // The provider against an in-process upstream: whole exchanges, and every way an upstream can fail.
-#include <boost/asio/ip/tcp.hpp>
-#include <gtest/gtest.h>
-
 #include "net/sse.h"
 #include "provider/openai_response.h"
 #include "provider/provider_fixture.h"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <gtest/gtest.h>
 
 namespace genesis::provider {
 namespace {
 
 using namespace std::chrono_literals;
 
-const std::string kHello = chunk(R"({"role":"assistant","content":""})") + chunk(R"({"content":"Hel"})") +
-                           chunk(R"({"content":"lo"})") + chunk("{}", R"(,"finish_reason":"stop")");
+const std::string kHello = chunk(R"({"role":"assistant","content":""})") +
+                           chunk(R"({"content":"Hel"})") + chunk(R"({"content":"lo"})") +
+                           chunk("{}", R"(,"finish_reason":"stop")");
 
 class OpenAiFault : public ProviderTest {
  public:
@@ -34,14 +36,16 @@ TEST_F(OpenAiFault, StreamsAnAnswer) {
   EXPECT_EQ(seen[0].headers.get("authorization"), "Bearer sk-secret");
   EXPECT_EQ(seen[0].headers.get("accept"), "text/event-stream");
   EXPECT_EQ(seen[0].headers.get("x-request-id"), "req-2");
-  EXPECT_EQ(seen[0].body,
-            R"({"model":"upstream-model","messages":[{"role":"user","content":"hi"}],"stream":true,)"
-            R"("stream_options":{"include_usage":true}})");
+  EXPECT_EQ(
+      seen[0].body,
+      R"({"model":"upstream-model","messages":[{"role":"user","content":"hi"}],"stream":true,)"
+      R"("stream_options":{"include_usage":true}})");
 }
 
 TEST_F(OpenAiFault, AnswersWithoutStreaming) {
   reply(200,
-        R"({"choices":[{"index":0,"message":{"role":"assistant","content":"Hello"},"finish_reason":"stop"}],)"
+        R"({"choices":[{"index":0,"message":{"role":"assistant","content":"Hello"},)"
+        R"("finish_reason":"stop"}],)"
         R"("usage":{"prompt_tokens":7,"completion_tokens":3}})");
   const auto usage = chat(question(false));
   ASSERT_TRUE(usage) << usage.error().message;
@@ -51,8 +55,11 @@ TEST_F(OpenAiFault, AnswersWithoutStreaming) {
 }
 
 TEST_F(OpenAiFault, AnySplitGivesTheSameDeltas) {
-  const std::string text = "\xEF\xBB\xBF: ping\r\n\r\n" + chunk(R"({"content":"h\u00e9 )" "\xE2\x82\xAC" R"("})") + kHello +
-                           std::string(kUsageChunk) + std::string(kDoneFrame);
+  const std::string text = "\xEF\xBB\xBF: ping\r\n\r\n" +
+                           chunk(R"({"content":"h\u00e9 )"
+                                 "\xE2\x82\xAC"
+                                 R"("})") +
+                           kHello + std::string(kUsageChunk) + std::string(kDoneFrame);
   const ChatRequest request = question(true);
   const auto read = [&](std::size_t piece) {
     net::SseReader sse;
@@ -84,7 +91,8 @@ TEST_F(OpenAiFault, AnySplitGivesTheSameDeltas) {
 }
 
 TEST_F(OpenAiFault, ACutStreamIsNeverASuccess) {
-  const std::string cut_after[] = {"", chunk(R"({"content":"Hel"})"), kHello.substr(0, kHello.size() - 1)};
+  const std::string cut_after[] = {
+      "", chunk(R"({"content":"Hel"})"), kHello.substr(0, kHello.size() - 1)};
   for (const std::string& text : cut_after) {
     for (const bool cut : {true, false}) {
       sink = RecordingSink();
@@ -172,7 +180,8 @@ TEST_F(OpenAiFault, GarbageInTheStreamIsACleanError) {
 }
 
 TEST_F(OpenAiFault, ErrorsInsideA200) {
-  stream(R"(data: {"error":{"message":"busy","type":"overloaded_error"}})" "\n\n");
+  stream(R"(data: {"error":{"message":"busy","type":"overloaded_error"}})"
+         "\n\n");
   EXPECT_EQ(ask(), "unavailable");
   EXPECT_TRUE(sink.lines.empty()) << "nothing was committed";
   stream("event: error\ndata: {\"choices\":[]}\n\n");
@@ -186,8 +195,13 @@ TEST_F(OpenAiFault, ErrorsInsideA200) {
   EXPECT_EQ(ask(), "upstream");
   EXPECT_EQ(ask(false), "upstream");
   for (const std::string_view body :
-       {"", "{}", "<html>", R"({"choices":[]})", R"({"choices":[{"message":{"content":"x"}}]})",
-        R"({"choices":[{"message":{"content":"x"},"finish_reason":"stop"}],"usage":{"prompt_tokens":-1}})"}) {
+       {"",
+        "{}",
+        "<html>",
+        R"({"choices":[]})",
+        R"({"choices":[{"message":{"content":"x"}}]})",
+        R"({"choices":[{"message":{"content":"x"},"finish_reason":"stop"}],)"
+        R"("usage":{"prompt_tokens":-1}})"}) {
     reply(200, std::string(body));
     EXPECT_EQ(ask(false), "upstream") << body;
     EXPECT_TRUE(sink.lines.empty()) << body;
@@ -199,7 +213,8 @@ TEST_F(OpenAiFault, ErrorsInsideA200) {
 }
 
 TEST_F(OpenAiFault, AbsurdUsageOfADeliveredStreamIsNotBooked) {
-  stream(kHello + "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":-5,\"completion_tokens\":1}}\n\n" +
+  stream(kHello +
+         "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":-5,\"completion_tokens\":1}}\n\n" +
          std::string(kDoneFrame));
   const auto usage = chat(question(true));
   ASSERT_TRUE(usage);
@@ -228,8 +243,7 @@ TEST_F(OpenAiFault, RefusalsCarryStatusAndRetryAfter) {
 
 TEST_F(OpenAiFault, RefusedAndResetConnectionsAreUnavailable) {
   reply(200, "");
-  boost::asio::ip::tcp::acceptor acceptor(
-      io, {boost::asio::ip::address_v4::loopback(), 0});
+  boost::asio::ip::tcp::acceptor acceptor(io, {boost::asio::ip::address_v4::loopback(), 0});
   const auto port = acceptor.local_endpoint().port();
   options.base = *net::parse_base_url("http://127.0.0.1:" + std::to_string(port));
   acceptor.async_accept([](boost::system::error_code, boost::asio::ip::tcp::socket socket) {
@@ -244,7 +258,8 @@ TEST_F(OpenAiFault, CancellingTheSinkStopsTheUpstream) {
   for (const bool headers_first : {false, true}) {
     sink = RecordingSink();
     client_left = false;
-    upstream([this, headers_first](const net::ServerRequest&, net::ResponseWriter& response) -> Task<void> {
+    upstream([this, headers_first](const net::ServerRequest&,
+                                   net::ResponseWriter& response) -> Task<void> {
       if (headers_first) {
         co_await response.start_stream(200, {});
         co_await response.write(chunk(R"({"content":"Hel"})"));

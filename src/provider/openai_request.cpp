@@ -1,10 +1,10 @@
 #include "provider/openai_request.h"
 
-#include <algorithm>
+#include "base/json.h"
 
 #include <fmt/format.h>
 
-#include "base/json.h"
+#include <algorithm>
 
 namespace genesis::provider {
 

@@ -1,9 +1,10 @@
 // Golden request bodies: pass-through of unknown members and typed fields of each dialect.
 #include "provider/openai_request.h"
 
-#include <gtest/gtest.h>
-
 #include "base/json.h"
+
+#include <boost/json.hpp>
+#include <gtest/gtest.h>
 
 namespace genesis::provider {
 namespace {
@@ -26,11 +27,14 @@ std::string built(const ChatRequest& request, bool token_ids = false) {
 
 TEST(OpenAiRequest, PassesTheClientsMembersOnByteForByte) {
   const std::string body =
-      R"({ "model":"auto", "messages" : [ {"role":"user","content":"h\u00e9\/"} ],"temperature":0.70,)"
-      R"("x_unknown":{"a":[1e2, null]},"stream":true,"stream_options":{"include_usage":false,"y":1}})";
-  EXPECT_EQ(built(with_body(body, true)),
-            R"({"model":"up\"m","messages":[ {"role":"user","content":"h\u00e9\/"} ],"temperature":0.70,)"
-            R"("x_unknown":{"a":[1e2, null]},"stream":true,"stream_options":{"y":1,"include_usage":true}})");
+      R"({ "model":"auto", "messages" : [ {"role":"user","content":"h\u00e9\/"} ],)"
+      R"("temperature":0.70,"x_unknown":{"a":[1e2, null]},"stream":true,)"
+      R"("stream_options":{"include_usage":false,"y":1}})";
+  EXPECT_EQ(
+      built(with_body(body, true)),
+      R"({"model":"up\"m","messages":[ {"role":"user","content":"h\u00e9\/"} ],"temperature":0.70,)"
+      R"("x_unknown":{"a":[1e2, null]},"stream":true,)"
+      R"("stream_options":{"y":1,"include_usage":true}})");
   EXPECT_EQ(built(with_body(R"({"messages":[],"stream_options":null,"n":2})", false)),
             R"({"model":"up\"m","messages":[],"n":2,"stream":false})");
   EXPECT_EQ(built(with_body(R"({"model":"a","model":"b","stream":false,"stream":true})", false)),
@@ -70,12 +74,13 @@ TEST(OpenAiRequest, WritesChatsFromTypedFields) {
                       .want_logprobs = true,
                       .top_logprobs = 3,
                       .logit_bias = {{7, -100}}};
-  EXPECT_EQ(built(request),
-            R"({"model":"up\"m","messages":[],"n":2,"temperature":0,"top_p":0.9,"top_k":40,"min_p":0.05,)"
-            R"("repetition_penalty":1.1,"presence_penalty":0.5,"frequency_penalty":-0.5,)"
-            R"("seed":18446744073709551615,"max_tokens":5,"min_tokens":1,"stop":["a","\n"],)"
-            R"("include_stop_str_in_output":true,"ignore_eos":true,"logit_bias":{"7":-100},)"
-            R"("logprobs":true,"top_logprobs":3,"stream":true,"stream_options":{"include_usage":true}})");
+  EXPECT_EQ(
+      built(request),
+      R"({"model":"up\"m","messages":[],"n":2,"temperature":0,"top_p":0.9,"top_k":40,"min_p":0.05,)"
+      R"("repetition_penalty":1.1,"presence_penalty":0.5,"frequency_penalty":-0.5,)"
+      R"("seed":18446744073709551615,"max_tokens":5,"min_tokens":1,"stop":["a","\n"],)"
+      R"("include_stop_str_in_output":true,"ignore_eos":true,"logit_bias":{"7":-100},)"
+      R"("logprobs":true,"top_logprobs":3,"stream":true,"stream_options":{"include_usage":true}})");
 }
 
 TEST(OpenAiRequest, AsksForTokensInTgisDialect) {
@@ -88,9 +93,10 @@ TEST(OpenAiRequest, AsksForTokensInTgisDialect) {
   request.input = std::move(input);
   request.sampling.want_logprobs = true;
   EXPECT_EQ(openai_target(request.dialect), "/completions");
-  EXPECT_EQ(built(request, true),
-            R"({"model":"up\"m","prompt":"Once","logprobs":1,"return_token_ids":true,"stream":true,)"
-            R"("stream_options":{"include_usage":true}})");
+  EXPECT_EQ(
+      built(request, true),
+      R"({"model":"up\"m","prompt":"Once","logprobs":1,"return_token_ids":true,"stream":true,)"
+      R"("stream_options":{"include_usage":true}})");
   request.stream = false;
   request.sampling.top_logprobs = 9;
   request.sampling.want_prompt_logprobs = true;

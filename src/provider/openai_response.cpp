@@ -1,13 +1,13 @@
 #include "provider/openai_response.h"
 
-#include <algorithm>
+#include "base/json.h"
+#include "base/log.h"
+#include "provider/openai_tokens.h"
 
 #include <boost/json.hpp>
 #include <fmt/format.h>
 
-#include "base/json.h"
-#include "base/log.h"
-#include "provider/openai_tokens.h"
+#include <algorithm>
 
 namespace genesis::provider {
 
@@ -57,7 +57,8 @@ std::optional<Usage> read_usage(const json::object& object) {
               .cached_input = count_at(in, "cached_tokens"),
               .output = count_at(&object, "completion_tokens"),
               .reasoning = count_at(out, "reasoning_tokens")};
-  const bool negative = std::min({usage.input, usage.cached_input, usage.output, usage.reasoning}) < 0;
+  const bool negative =
+      std::min({usage.input, usage.cached_input, usage.output, usage.reasoning}) < 0;
   if (negative || usage.cached_input > usage.input) {
     return std::nullopt;
   }
@@ -223,17 +224,23 @@ Result<void> OpenAiReader::read_tokens(const json::object& choice, ChatDelta& de
     const bool chat = request_.dialect == Dialect::kOpenAiChat;
     GENESIS_TRY(tokens, chat ? read_chat_tokens(*logprobs) : read_completion_tokens(*logprobs));
   }
-  GENESIS_TRY(const auto prompt_ids, read_token_ids(choice, "prompt_token_ids"));
+  GENESIS_TRY(auto prompt_ids, read_token_ids(choice, "prompt_token_ids"));
   GENESIS_TRY(const auto ids, read_token_ids(choice, "token_ids"));
-  // Without an echo the prompt's ids stand alone.
-  const bool apart = !prompt_ids.empty() && tokens.size() == ids.size();
-  assign_ids(tokens, apart ? std::vector<std::int32_t>{} : prompt_ids, ids, delta.text);
+  if (!wants_prompt() || (!tokens.empty() && tokens.size() == ids.size())) {
+    prompt_ids.clear();  // told without being asked for, or without records to go with them
+  }
+  assign_ids(tokens, prompt_ids, ids, delta.text);
   const std::size_t of_prompt =
-      count_prompt_tokens(choice, apart ? 0 : prompt_ids.size(), tokens.size(), delta.index);
+      count_prompt_tokens(choice, prompt_ids.size(), tokens.size(), delta.index);
   const auto split = tokens.begin() + static_cast<std::ptrdiff_t>(of_prompt);
   delta.prompt_tokens.assign(tokens.begin(), split);
   delta.tokens.assign(split, tokens.end());
   return {};
+}
+
+bool OpenAiReader::wants_prompt() const {
+  return request_.dialect != Dialect::kOpenAiChat &&
+         (request_.echo || request_.sampling.want_prompt_logprobs);
 }
 
 // How many of the first `tokens` records belong to the echoed prompt.
@@ -244,8 +251,7 @@ std::size_t OpenAiReader::count_prompt_tokens(const json::object& choice,
   if (known_ids > 0) {
     return std::min(known_ids, tokens);
   }
-  const bool echoed = request_.echo || request_.sampling.want_prompt_logprobs;
-  if (!echoed || request_.dialect == Dialect::kOpenAiChat) {
+  if (!wants_prompt()) {
     return 0;
   }
   const ChatInput& input = *request_.input;
@@ -278,7 +284,8 @@ Result<void> OpenAiReader::strip_echo(ChatDelta& delta) {
     return {};
   }
   Choice& state = choices_[static_cast<std::size_t>(delta.index)];
-  const std::string_view left = std::string_view(request_.input->prompt).substr(state.echo_bytes_done);
+  const std::string_view left =
+      std::string_view(request_.input->prompt).substr(state.echo_bytes_done);
   const std::size_t common = std::min(left.size(), delta.text.size());
   if (!delta.text.starts_with(left.substr(0, common))) {
     return unusable("the prompt was not echoed as it was sent");

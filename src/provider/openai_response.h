@@ -1,6 +1,12 @@
 // JSON of an OpenAI-shaped upstream -> ChatDelta: stream chunks and whole bodies. No sockets here.
 #pragma once
 
+#include "api/chat.h"
+#include "base/result.h"
+#include "provider/openai_errors.h"
+
+#include <boost/json/fwd.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -8,19 +14,13 @@
 #include <string_view>
 #include <vector>
 
-#include <boost/json/fwd.hpp>
-
-#include "api/chat.h"
-#include "base/result.h"
-#include "provider/openai_errors.h"
-
 namespace genesis::provider {
 
 // One JSON object of the upstream, read.
 struct OpenAiChunk {
   std::vector<ChatDelta> deltas;  // in the upstream's order; may be empty
   std::optional<Usage> usage;
-  bool absurd_usage = false;      // usage was there, but no number to book
+  bool absurd_usage = false;  // usage was there, but no number to book
   std::optional<UpstreamError> error;
 };
 
@@ -44,6 +44,7 @@ class OpenAiReader {
   Result<ChatDelta> read_choice(const boost::json::object& choice);
   Result<void> read_message(const boost::json::object& message, ChatDelta& delta);
   Result<void> read_tokens(const boost::json::object& choice, ChatDelta& delta);
+  bool wants_prompt() const;
   std::size_t count_prompt_tokens(const boost::json::object& choice,
                                   std::size_t known_ids,
                                   std::size_t tokens,

@@ -1,11 +1,11 @@
 // Chunks and bodies into deltas: content, reasoning, tools, tokens, finish reasons, usage.
 #include "provider/openai_response.h"
 
-#include <cmath>
+#include "provider/provider_fixture.h"
 
 #include <gtest/gtest.h>
 
-#include "provider/provider_fixture.h"
+#include <cmath>
 
 namespace genesis::provider {
 namespace {
@@ -28,10 +28,13 @@ std::string one(std::string_view choice, const ChatRequest& request = of(Dialect
 
 TEST(OpenAiReader, ReadsDeltasMessagesAndText) {
   EXPECT_EQ(one(R"("delta":{"role":"assistant","content":"a"})"), "0 a||");
-  EXPECT_EQ(one(R"("delta":{"content":null,"reasoning_content":"r"},"finish_reason":null)"), "0 |r|");
+  EXPECT_EQ(one(R"("delta":{"content":null,"reasoning_content":"r"},"finish_reason":null)"),
+            "0 |r|");
   EXPECT_EQ(one(R"("delta":{"reasoning":"r","reasoning_content":null})"), "0 |r|");
-  EXPECT_EQ(one(R"("message":{"content":"a","reasoning":"r"},"finish_reason":"stop")"), "0 a|r| stop");
-  EXPECT_EQ(one(R"("message":{"content":null,"refusal":"no"},"finish_reason":"stop")"), "0 no|| stop");
+  EXPECT_EQ(one(R"("message":{"content":"a","reasoning":"r"},"finish_reason":"stop")"),
+            "0 a|r| stop");
+  EXPECT_EQ(one(R"("message":{"content":null,"refusal":"no"},"finish_reason":"stop")"),
+            "0 no|| stop");
   EXPECT_EQ(one(R"("text":"t","finish_reason":"length")"), "0 t|| length");
   EXPECT_EQ(one(R"("delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\""}}]})"),
             R"(0 ||[{"index":0,"function":{"arguments":"{\""}}])");
@@ -95,12 +98,13 @@ TEST(OpenAiReader, ReadsUsageAndDistrustsNonsense) {
   const auto apart = usage(R"({"prompt_tokens":1,"completion_tokens":3,)"
                            R"("completion_tokens_details":{"reasoning_tokens":50}})");
   EXPECT_EQ(apart->usage->output, 53) << "the larger is booked";
-  for (const std::string_view text : {R"({"prompt_tokens":-1,"completion_tokens":3})",
-                                      R"({"prompt_tokens":1,"completion_tokens":1e18})",
-                                      R"({"prompt_tokens":"1","completion_tokens":3})",
-                                      R"({"prompt_tokens":1,"prompt_tokens_details":{"cached_tokens":2}})",
-                                      "[]",
-                                      "7"}) {
+  for (const std::string_view text :
+       {R"({"prompt_tokens":-1,"completion_tokens":3})",
+        R"({"prompt_tokens":1,"completion_tokens":1e18})",
+        R"({"prompt_tokens":"1","completion_tokens":3})",
+        R"({"prompt_tokens":1,"prompt_tokens_details":{"cached_tokens":2}})",
+        "[]",
+        "7"}) {
     EXPECT_TRUE(usage(text) && usage(text)->absurd_usage) << text;
   }
 }
@@ -108,10 +112,11 @@ TEST(OpenAiReader, ReadsUsageAndDistrustsNonsense) {
 TEST(OpenAiReader, ReadsChatLogprobs) {
   const ChatRequest request = of(Dialect::kOpenAiChat);
   OpenAiReader reader(request, "up");
-  const auto chunk = reader.read(
-      R"({"choices":[{"index":0,"delta":{"content":"a"},"logprobs":{"content":[)"
-      R"({"token":"\ufffd","bytes":[226,130],"logprob":-0.5,"top_logprobs":[)"
-      R"({"token":"a","bytes":[97],"logprob":-0.1},{"token":"b","logprob":-9}]}]},"token_ids":[5]}]})");
+  const auto chunk =
+      reader.read(R"({"choices":[{"index":0,"delta":{"content":"a"},"logprobs":{"content":[)"
+                  R"({"token":"\ufffd","bytes":[226,130],"logprob":-0.5,"top_logprobs":[)"
+                  R"({"token":"a","bytes":[97],"logprob":-0.1},{"token":"b","logprob":-9}]}]},)"
+                  R"("token_ids":[5]}]})");
   ASSERT_TRUE(chunk) << chunk.error().message;
   const TokenInfo& token = chunk->deltas.at(0).tokens.at(0);
   EXPECT_EQ(token.text, "\xE2\x82");
@@ -126,7 +131,8 @@ TEST(OpenAiReader, ReadsCompletionLogprobsAndIds) {
   OpenAiReader reader(request, "up");
   const auto chunk = reader.read(
       R"({"choices":[{"index":0,"text":" x","logprobs":{"tokens":[" x"],"token_logprobs":[-1],)"
-      R"("top_logprobs":[{" x":-1,"y":-2}],"text_offset":[4]},"token_ids":[9],"prompt_token_ids":[1,2]}]})");
+      R"("top_logprobs":[{" x":-1,"y":-2}],"text_offset":[4]},)"
+      R"("token_ids":[9],"prompt_token_ids":[1,2]}]})");
   ASSERT_TRUE(chunk) << chunk.error().message;
   const ChatDelta& delta = chunk->deltas.at(0);
   ASSERT_EQ(delta.tokens.size(), 1U);
@@ -140,7 +146,8 @@ TEST(OpenAiReader, ReadsCompletionLogprobsAndIds) {
   EXPECT_TRUE(end->deltas.at(0).tokens.at(0).special);
   const auto bare = reader.read(R"({"choices":[{"index":0,"text":"z","token_ids":[8]}]})");
   EXPECT_EQ(bare->deltas.at(0).tokens.at(0).text, "z");
-  EXPECT_FALSE(reader.read(R"({"choices":[{"text":"","logprobs":{"tokens":["a"],"token_logprobs":[]}}]})"));
+  EXPECT_FALSE(
+      reader.read(R"({"choices":[{"text":"","logprobs":{"tokens":["a"],"token_logprobs":[]}}]})"));
 }
 
 TEST(OpenAiReader, TellsPromptTokensFromOutput) {

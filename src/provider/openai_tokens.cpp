@@ -1,11 +1,11 @@
 #include "provider/openai_tokens.h"
 
-#include <limits>
+#include "base/json.h"
 
 #include <boost/json.hpp>
 #include <fmt/format.h>
 
-#include "base/json.h"
+#include <limits>
 
 namespace genesis::provider {
 
@@ -24,7 +24,8 @@ float to_logprob(const json::value& value) {
 // `bytes` when given, since `token` cannot hold a part of a UTF-8 character.
 std::string token_text(const json::object& token) {
   std::string text;
-  if (const json::value* bytes = token.if_contains("bytes"); bytes != nullptr && bytes->is_array()) {
+  if (const json::value* bytes = token.if_contains("bytes");
+      bytes != nullptr && bytes->is_array()) {
     for (const json::value& byte : bytes->get_array()) {
       if (!byte.is_int64() || byte.get_int64() < 0 || byte.get_int64() > 255) {
         return {};
@@ -62,8 +63,8 @@ Result<std::vector<TokenInfo>> read_chat_tokens(const json::object& logprobs) {
         if (alternative == nullptr || !alternative->contains("logprob")) {
           return malformed("logprobs.content.top_logprobs");
         }
-        token.top.push_back({.text = token_text(*alternative),
-                             .logprob = to_logprob(alternative->at("logprob"))});
+        token.top.push_back(
+            {.text = token_text(*alternative), .logprob = to_logprob(alternative->at("logprob"))});
       }
     }
     tokens.push_back(std::move(token));
@@ -86,11 +87,13 @@ Result<std::vector<TokenInfo>> read_completion_tokens(const json::object& logpro
     if (!(*texts)[i].is_string()) {
       return malformed("logprobs.tokens");
     }
-    TokenInfo token{.text = std::string((*texts)[i].get_string()), .logprob = to_logprob((*values)[i])};
+    TokenInfo token{.text = std::string((*texts)[i].get_string()),
+                    .logprob = to_logprob((*values)[i])};
     const json::object* top = tops == nullptr ? nullptr : (*tops)[i].if_object();
     if (top != nullptr) {
       for (const auto& other : *top) {
-        token.top.push_back({.text = std::string(other.key()), .logprob = to_logprob(other.value())});
+        token.top.push_back(
+            {.text = std::string(other.key()), .logprob = to_logprob(other.value())});
       }
     }
     tokens.push_back(std::move(token));

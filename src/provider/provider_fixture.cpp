@@ -1,13 +1,13 @@
 #include "provider/provider_fixture.h"
 
-#include <cstdlib>
-#include <iostream>
-#include <optional>
-
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+
+#include <cstdlib>
+#include <iostream>
+#include <optional>
 
 namespace genesis::provider {
 
@@ -16,7 +16,8 @@ namespace asio = boost::asio;
 std::string describe(const ChatDelta& delta) {
   std::string line = std::to_string(delta.index) + " " + delta.text + "|" + delta.reasoning + "|" +
                      delta.tool_calls_json;
-  static constexpr std::string_view kNames[] = {"stop", "stop_sequence", "length", "tool_calls", "filter"};
+  static constexpr std::string_view kNames[] = {
+      "stop", "stop_sequence", "length", "tool_calls", "filter"};
   if (delta.finish) {
     line += " " + std::string(kNames[static_cast<std::size_t>(*delta.finish)]);
   }
@@ -53,7 +54,8 @@ ProviderTest::~ProviderTest() {
 void ProviderTest::upstream(net::Handler handler) {
   server_ = std::make_unique<net::Server>(
       io.get_executor(),
-      [this, handler](const net::ServerRequest& request, net::ResponseWriter& response) -> Task<void> {
+      [this, handler](const net::ServerRequest& request,
+                      net::ResponseWriter& response) -> Task<void> {
         seen.push_back(request);
         co_await handler(request, response);
       },
@@ -66,21 +68,23 @@ void ProviderTest::upstream(net::Handler handler) {
 }
 
 void ProviderTest::stream(std::string bytes, bool cut, std::size_t piece) {
-  upstream([bytes, cut, piece](const net::ServerRequest&, net::ResponseWriter& response) -> Task<void> {
-    net::Headers headers;
-    headers.add("Content-Type", "text/event-stream; charset=utf-8");
-    co_await response.start_stream(200, headers);
-    for (std::size_t at = 0; at < bytes.size(); at += piece) {
-      co_await response.write(std::string_view(bytes).substr(at, piece));
-    }
-    if (!cut) {
-      co_await response.finish();
-    }
-  });
+  upstream(
+      [bytes, cut, piece](const net::ServerRequest&, net::ResponseWriter& response) -> Task<void> {
+        net::Headers headers;
+        headers.add("Content-Type", "text/event-stream; charset=utf-8");
+        co_await response.start_stream(200, headers);
+        for (std::size_t at = 0; at < bytes.size(); at += piece) {
+          co_await response.write(std::string_view(bytes).substr(at, piece));
+        }
+        if (!cut) {
+          co_await response.finish();
+        }
+      });
 }
 
 void ProviderTest::reply(int status, std::string body, net::Headers headers) {
-  upstream([status, body, headers](const net::ServerRequest&, net::ResponseWriter& response) -> Task<void> {
+  upstream([status, body, headers](const net::ServerRequest&,
+                                   net::ResponseWriter& response) -> Task<void> {
     co_await response.send(status, headers, body);
   });
 }
@@ -94,12 +98,13 @@ net::Headers ProviderTest::json_headers() {
 Result<Usage> ProviderTest::chat(const ChatRequest& request) {
   OpenAiProvider provider(*client_, clock, options);
   std::optional<Result<Usage>> result;
-  asio::co_spawn(io, provider.chat(request, sink), [&](std::exception_ptr failure, Result<Usage> value) {
-    if (failure) {
-      std::rethrow_exception(failure);
-    }
-    result = std::move(value);
-  });
+  asio::co_spawn(
+      io, provider.chat(request, sink), [&](std::exception_ptr failure, Result<Usage> value) {
+        if (failure) {
+          std::rethrow_exception(failure);
+        }
+        result = std::move(value);
+      });
   spin([&] { return result.has_value(); });
   return *result;
 }
@@ -133,8 +138,8 @@ ChatRequest ProviderTest::question(bool streamed) {
 }
 
 std::string chunk(std::string_view delta, std::string_view rest) {
-  return "data: {\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":" + std::string(delta) + std::string(rest) +
-         "}]}\n\n";
+  return "data: {\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":" + std::string(delta) +
+         std::string(rest) + "}]}\n\n";
 }
 
 std::string error_name(const Result<Usage>& result) {

@@ -1,19 +1,20 @@
-// Shared by this room's tests: an in-process upstream, a recording sink, and one loop to run them on.
+// Shared by this room's tests: an in-process upstream, a recording sink, and one loop to run them
+// on.
 #pragma once
+
+#include "api/chat.h"
+#include "net/client.h"
+#include "net/server.h"
+#include "provider/openai.h"
+
+#include <boost/asio/io_context.hpp>
+#include <gtest/gtest.h>
 
 #include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <boost/asio/io_context.hpp>
-#include <gtest/gtest.h>
-
-#include "api/chat.h"
-#include "net/client.h"
-#include "net/server.h"
-#include "provider/openai.h"
 
 namespace genesis::provider {
 
@@ -69,7 +70,8 @@ std::string chunk(std::string_view delta, std::string_view rest = "");
 std::string error_name(const Result<Usage>& result);
 
 inline constexpr std::string_view kUsageChunk =
-    "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":3,\"total_tokens\":10,"
+    "data: "
+    "{\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":3,\"total_tokens\":10,"
     "\"prompt_tokens_details\":{\"cached_tokens\":4},"
     "\"completion_tokens_details\":{\"reasoning_tokens\":1}}}\n\n";
 inline constexpr std::string_view kDoneFrame = "data: [DONE]\n\n";

@@ -103,6 +103,9 @@ Result<Principal> authorize(Access access,
   if (token) {
     GENESIS_TRY(auto principal, auth.authenticate(*token));
     // A placeholder that stands for no key gets no more trust than no key.
+    if (principal.key_id == kKeylessId && options.require_key) {
+      return key_needed();
+    }
     if (principal.key_id == kKeylessId && !request.from_unix_socket) {
       GENESIS_TRY_VOID(check_browser_guard(request.headers, options));
     }

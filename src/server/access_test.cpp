@@ -112,6 +112,18 @@ TEST(Access, WrongKeyIsRefusedEvenWhereNoneIsNeeded) {
   EXPECT_EQ(world.get("/v1/models", "")->status, 200);
 }
 
+TEST(Access, PlaceholderKeyIsTrustedNoMoreThanNoKey) {
+  World open(loopback());
+  auto request = make_request("GET", "/v1/models");
+  request.headers.set("Authorization", "Bearer none");
+  EXPECT_EQ(open.call(request)->status, 200);
+  request.headers.set("Origin", "https://evil.com");
+  EXPECT_EQ(open.call(request)->status, 403);
+  EXPECT_EQ(open.get("/admin/savings", "none")->status, 403);
+  World closed({.allowed_hosts = {"127.0.0.1"}, .require_key = true});
+  EXPECT_EQ(closed.get("/v1/models", "none")->status, 401);
+}
+
 TEST(Access, AdminRoutesAlwaysNeedAnAdminKey) {
   World world(loopback());
   EXPECT_EQ(world.call(make_request("GET", "/admin/savings"))->status, 401);

@@ -21,6 +21,9 @@
 
 namespace genesis::server {
 
+// Principal::key_id of a caller without a key.
+inline constexpr std::string_view kKeylessId = "local";
+
 // Who is asking, after authentication.
 struct Principal {
   std::string key_id;  // "local" without a key on loopback
@@ -29,8 +32,8 @@ struct Principal {
   std::vector<std::string> models;  // empty = all routes and models
 };
 
-// Checks keys. `token` is the bearer token, or nullopt when none was sent. A word that merely fills a
-// client's key field may be answered with kKeylessId where keys are not required.
+// Checks keys. `token` is the bearer token, or nullopt when none was sent. A word that merely fills
+// a client's key field may be answered with kKeylessId where keys are not required.
 class Authenticator {
  public:
   virtual ~Authenticator() = default;

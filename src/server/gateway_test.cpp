@@ -64,7 +64,7 @@ TEST(Gateway, FillsTheRequestForTheModel) {
   World world({.default_model = "house", .total_budget = std::chrono::milliseconds(5000)});
   const auto response = world.post("/v1/chat/completions", kChat);
   ASSERT_EQ(world.chat.seen.size(), 1U);
-  const ChatRequest& seen = world.chat.seen[0];
+  const ChatRequest seen = world.chat.seen[0];
   EXPECT_EQ(seen.id, response->header("x-request-id"));
   EXPECT_TRUE(seen.id.starts_with("req-"));
   EXPECT_EQ(seen.route, "house");

@@ -19,10 +19,13 @@ std::string chat_with(std::string_view field) {
 
 TEST(ParseChat, ReadsEveryField) {
   const auto call = parse_chat_request(R"({
-    "model":"auto","stream":true,"stream_options":{"include_usage":true},"n":2,"user":"u","novel":{"a":1},
+    "model":"auto","stream":true,"stream_options":{"include_usage":true},"n":2,"user":"u",
+    "novel":{"a":1},
     "messages":[{"role":"developer","content":"be brief"},
-      {"role":"user","name":"bob","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]},
-      {"role":"assistant","content":null,"tool_calls":[{"id":"c1","type":"function","function":{"name":"f","arguments":"{}"}}]},
+      {"role":"user","name":"bob","content":[{"type":"text","text":"a"},
+        {"type":"text","text":"b"}]},
+      {"role":"assistant","content":null,"tool_calls":[
+        {"id":"c1","type":"function","function":{"name":"f","arguments":"{}"}}]},
       {"role":"tool","tool_call_id":"c1","content":"42"}],
     "tools":[ {"type":"function","function":{"name":"f"}} ],
     "temperature":0,"top_p":0.5,"top_k":-1,"min_p":0.1,"presence_penalty":1,"frequency_penalty":-1,

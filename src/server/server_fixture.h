@@ -67,7 +67,8 @@ Script fails_with(Error error);
 
 TokenInfo token(int id, std::string text, float logprob);
 
-// One gateway with scripted ports. Keys: "user-key", "admin-key", and "small-key" for model "tiny".
+// One gateway with scripted ports. Keys: "user-key", "admin-key", and "small-key" for model "tiny";
+// "none" is a placeholder that stands for no key.
 struct World {
   explicit World(GatewayOptions options = {});
   ~World();

@@ -70,6 +70,12 @@ int note_log_frames(void* counter, sqlite3* /*handle*/, const char* /*name*/, in
   return SQLITE_OK;
 }
 
+// Counting SQLite's own memory takes a global lock at each allocation, and nobody reads the count.
+void configure_library_once() {
+  static const int configured = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+  static_cast<void>(configured);
+}
+
 }  // namespace
 
 std::filesystem::path log_path(const std::filesystem::path& database) {
@@ -77,6 +83,7 @@ std::filesystem::path log_path(const std::filesystem::path& database) {
 }
 
 Result<std::unique_ptr<Connection>> Connection::open(const ConnectionOptions& options) {
+  configure_library_once();
   int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
   flags |= options.read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
   flags |= options.create ? SQLITE_OPEN_CREATE : 0;
@@ -155,6 +162,11 @@ void Connection::give_back(std::unique_ptr<PreparedState> state) {
   if (cache_.size() < kMaxCachedStatements) {
     cache_.try_emplace(state->sql, std::move(state));
   }
+}
+
+Result<void> Connection::run(std::string_view sql) {
+  GENESIS_TRY(Statement statement, prepare(sql));
+  return statement.run();
 }
 
 Result<void> Connection::execute(std::string_view sql) {

@@ -54,6 +54,8 @@ class Connection {
   ~Connection();
 
   Result<Statement> prepare(std::string_view sql);
+  // One statement without parameters or rows, prepared once: the writer's BEGIN, SAVEPOINT, COMMIT.
+  Result<void> run(std::string_view sql);
   // Several statements without parameters or rows: migrations and pragmas.
   Result<void> execute(std::string_view sql);
   // The first column of the first row; kNotFound if there is none.

@@ -19,6 +19,7 @@
 #include <future>
 #include <mutex>
 #include <system_error>
+#include <thread>
 #include <unistd.h>
 #include <utility>
 
@@ -27,6 +28,8 @@ namespace genesis::store {
 namespace {
 
 constexpr std::size_t kMaxIdleReaders = 4;
+constexpr int kOwnerTries = 10;
+constexpr std::chrono::milliseconds kOwnerPause{50};
 
 }  // namespace
 
@@ -76,7 +79,12 @@ Result<void> Database::Impl::take_ownership() {
     return {};
   }
   GENESIS_TRY(LockFile lock, LockFile::open(options.path.string() + ".lock"));
+  // A command that owns it for a moment (key create) must not keep a gateway from starting.
   owner = lock.try_lock();
+  for (int i = 0; i < kOwnerTries && !owner && options.mode == OpenMode::kOwner; ++i) {
+    std::this_thread::sleep_for(kOwnerPause);
+    owner = lock.try_lock();
+  }
   if (owner) {
     lock.write_holder();
     owner_lock = std::make_unique<LockFile>(std::move(lock));

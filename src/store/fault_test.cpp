@@ -73,10 +73,10 @@ bool run_one(FaultPlan plan) {
 
 void run_all(FaultOperation operation, int result, int repeat) {
   int n = 0;
-  while (n < 200 &&
+  while (n < 120 &&
          run_one({.operation = operation, .result = result, .countdown = n, .repeat = repeat})) {
     // Every call at first, then a sample: the later ones repeat the same few places.
-    n += n < 24 ? 1 : 7;
+    n += n < 16 ? 1 : 9;
     if (testing::Test::HasFailure()) {
       FAIL() << "at call " << n;
     }

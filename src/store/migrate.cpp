@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <string>
+#include <sys/stat.h>
 #include <system_error>
 #include <unistd.h>
 
@@ -67,7 +68,8 @@ Result<void> back_up(Connection& connection,
   GENESIS_TRY(Statement copy, connection.prepare("VACUUM INTO ?1"));
   GENESIS_TRY_VOID(copy.bind(1, partial).run());
   const int fd = ::open(partial.c_str(), O_RDONLY | O_CLOEXEC);
-  const bool synced = fd >= 0 && ::fsync(fd) == 0;
+  // As private as the database itself.
+  const bool synced = fd >= 0 && ::fchmod(fd, 0600) == 0 && ::fsync(fd) == 0;
   if (fd >= 0) {
     ::close(fd);
   }

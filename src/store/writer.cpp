@@ -150,25 +150,25 @@ void Writer::commit(std::vector<Job>& jobs) {
 
 // On failure nothing of the batch is in the database, or at least nothing was promised to be.
 Result<void> Writer::transact(std::vector<Job>& jobs, std::vector<Result<void>>& results) {
-  GENESIS_TRY_VOID(connection_->execute("BEGIN IMMEDIATE"));
+  GENESIS_TRY_VOID(connection_->run("BEGIN IMMEDIATE"));
   GENESIS_TRY(const std::int64_t changes_before,
               connection_->query_integer("SELECT total_changes()"));
   for (std::size_t i = 0; i < jobs.size(); ++i) {
-    GENESIS_TRY_VOID(connection_->execute("SAVEPOINT job"));
+    GENESIS_TRY_VOID(connection_->run("SAVEPOINT job"));
     results[i] = run_job(jobs[i]);
     // Disk full and I/O errors make SQLite undo the whole transaction by itself.
     if (!connection_->in_transaction()) {
       return results[i] ? fail(ErrorCode::kInternal, "a work ended the transaction") : results[i];
     }
     if (!results[i]) {
-      GENESIS_TRY_VOID(connection_->execute("ROLLBACK TO job"));
+      GENESIS_TRY_VOID(connection_->run("ROLLBACK TO job"));
     }
-    GENESIS_TRY_VOID(connection_->execute("RELEASE job"));
+    GENESIS_TRY_VOID(connection_->run("RELEASE job"));
   }
   GENESIS_TRY(const std::int64_t changes_after,
               connection_->query_integer("SELECT total_changes()"));
   if (changes_after == changes_before) {
-    return connection_->execute("COMMIT");
+    return connection_->run("COMMIT");
   }
   return finish_transaction();
 }
@@ -183,7 +183,7 @@ Result<void> Writer::finish_transaction() {
   }
   GENESIS_TRY(const std::int64_t commits,
               connection_->query_integer("SELECT value FROM store_state WHERE name = 'commits'"));
-  GENESIS_TRY_VOID(connection_->execute("COMMIT"));
+  GENESIS_TRY_VOID(connection_->run("COMMIT"));
   commits_ = commits;
   return {};
 }

@@ -2,7 +2,8 @@
 //   text_probe gguf VOCABULARY.json | json TOKENIZER.json | template TEMPLATE.jinja
 // Tokenizer requests: {"text": ..} or {"hex": ..} to encode, {"ids": [..]} to decode; the reply to a
 // text holds its ids, what they decode to with and without special tokens, and the pieces of an
-// incremental decode. Template requests: {"messages", "tools", "extra", "add_generation_prompt"}.
+// incremental decode. Template requests: {"messages", "tools", "extra", "add_generation_prompt"}; the
+// first three hold JSON text. A template that cannot be parsed answers every request with its error.
 #include <chrono>
 #include <iostream>
 #include <string>
@@ -162,10 +163,13 @@ int run(const std::string& mode, const std::string& path) {
   const auto begin = std::chrono::steady_clock::now();
   if (mode == "template") {
     const auto chat = ChatTemplate::parse(*file);
-    if (!report(chat, begin)) {
-      return 1;
-    }
-    serve([&](const auto& request, JsonWriter& out) { answer_template(*chat, request, out); });
+    serve([&](const auto& request, JsonWriter& out) {
+      if (chat) {
+        answer_template(*chat, request, out);
+      } else {
+        write_error(out, chat.error());
+      }
+    });
     return 0;
   }
   const auto tokenizer = mode == "gguf" ? load_gguf(*file) : Tokenizer::from_tokenizer_json(*file);

@@ -20,7 +20,7 @@ def hub(local_gateway):
 @pytest.fixture
 def hub_model(local_gateway):
     """The older way to name an endpoint: its address as the model."""
-    return huggingface_hub.InferenceClient(model=local_gateway.url, timeout=60)
+    return huggingface_hub.InferenceClient(model=local_gateway.url, provider="hf-inference", timeout=60)
 
 
 @pytest.fixture

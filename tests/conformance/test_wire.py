@@ -192,7 +192,7 @@ def test_a_request_in_single_bytes(gateway):
 def test_wrong_method_names_the_right_one(gateway):
     status, headers, _ = gateway.http("GET", CHAT)
     assert status == 405
-    assert headers["allow"] == "POST" or headers["Allow"] == "POST"
+    assert headers["allow"] == "POST"
 
 
 def test_wrong_content_is_no_crash_on_any_route(gateway, rng):
@@ -238,18 +238,13 @@ def test_wrong_keys(gateway):
 
 
 def test_admin_routes_never_work_without_an_admin_key(gateway):
-    plain = gateway.cli_json("key", "create", "plain")["key"]
-    admin = gateway.cli_json("key", "create", "boss", "--admin")["key"]
-    found = 0
-    for path in ("/admin/savings", "/admin/keys", "/admin/endpoints", "/admin/engines"):
+    plain = gateway.make_key("plain")["key"]
+    admin = gateway.make_key("boss", "--admin")["key"]
+    for path in ("/admin/savings", "/admin/endpoints"):
         status, _, _ = gateway.http("GET", path, headers={"Authorization": f"Bearer {admin}"})
-        if status == 404:
-            continue
-        found += 1
         assert status == 200
         assert gateway.http("GET", path)[0] == 401
         assert gateway.http("GET", path, headers={"Authorization": f"Bearer {plain}"})[0] == 403
-    assert found, "no admin route found under the names this test knows"
 
 
 def test_a_stream_on_the_wire(gateway):
@@ -278,7 +273,7 @@ def test_slow_senders_do_not_hold_others_up(gateway):
 
 
 def test_no_secret_in_the_log(gateway):
-    key = gateway.cli_json("key", "create", "canary")["key"]
+    key = gateway.make_key("canary")["key"]
     gateway.http("POST", CHAT, BODY, headers={"Authorization": f"Bearer {key}"})
     secret_prompt = "zebra-canary-prompt"
     gateway.http("POST", CHAT, BODY | {"messages": [{"role": "user", "content": secret_prompt}]})

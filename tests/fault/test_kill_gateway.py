@@ -117,8 +117,11 @@ def test_books_agree_without_kills(make_mock, serve, rng):
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         for _ in range(10):
-            primary.script(*[{"fault": rng.choice(faults), "tokens": rng.randrange(20), "status": 503} for _ in range(10)])
-            fallback.script({"fault": rng.choice(faults), "tokens": rng.randrange(20), "status": 503})
+            planned = [
+                {"fault": rng.choice(faults), "tokens": rng.randrange(20), "status": 503} for _ in range(11)
+            ]
+            primary.script(*planned[:10])
+            fallback.script(planned[10])
             statuses = list(pool.map(one, [rng.random() for _ in range(30)]))
             assert 200 in statuses
     journals = [mock.settle() for mock in (primary, fallback)]

@@ -117,6 +117,15 @@ class Gateway(Process):
     def cli_json(self, *arguments, **options):
         return json.loads(self.cli(*arguments, "--json", check=True, **options).stdout)
 
+    def make_key(self, *arguments):
+        """`genesis key create`; returns once the running gateway knows the new key."""
+        made = self.cli_json("key", "create", *arguments)
+        bearer = {"Authorization": f"Bearer {made['key']}"}
+        wait_until(
+            lambda: self.http("GET", "/v1/models", headers=bearer)[0] == 200, 5, "the new key is known"
+        )
+        return made
+
     def engine_pid(self):
         """The process id of the first engine that runs now, or None."""
         for engine in listing(self.cli_json("ps")):
@@ -125,17 +134,17 @@ class Gateway(Process):
         return None
 
     def http(self, method, path, body=None, headers=None, timeout=60):
-        """(status, headers, text) of one request; error statuses are answers, not exceptions."""
+        """(status, headers in lower case, text) of one request; an error status is an answer, too."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         sent = {"content-type": "application/json"} | (headers or {})
         request = urllib.request.Request(self.url + path, data=data, headers=sent, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=timeout) as got:
-                return got.status, dict(got.headers.items()), got.read().decode()
+                return got.status, lower(got.headers), got.read().decode()
         except urllib.error.HTTPError as error:
             with error:
-                return error.code, dict(error.headers.items()), error.read().decode()
+                return error.code, lower(error.headers), error.read().decode()
 
     def metric(self, name):
         """The sum of one metric's series, or None when it is not there."""
@@ -147,6 +156,10 @@ class Gateway(Process):
         """Waits until the local engine answers again; returns its process id."""
         wait_until(lambda: self.http("GET", "/ready")[0] == 200, seconds, "the gateway is ready")
         return self.engine_pid()
+
+
+def lower(headers):
+    return {name.lower(): value for name, value in headers.items()}
 
 
 def listing(document):

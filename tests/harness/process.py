@@ -15,8 +15,6 @@ MOCK_BIN = Path(os.environ.get("GENESIS_MOCK_BIN", BIN.parent / "mock_upstream")
 # Generous: a loaded machine with two cores must not fail a test.
 START_SECONDS = 60
 STOP_SECONDS = 40
-# A drained stop, or the same told as 128 + SIGTERM; a death by signal would be negative.
-CLEAN_ENDS = (0, 143)
 
 
 def wait_until(condition, seconds=20.0, what="the condition", pause=0.02):
@@ -63,6 +61,9 @@ def alive(pid):
 
 class Process:
     """A child that prints one JSON line when it is ready. Use as a context manager."""
+
+    # A drained stop, or the same told as 128 + SIGTERM; a death by signal would be negative.
+    clean_ends = (0, 143)
 
     def __init__(self, arguments, environment, log):
         self.log = Path(log)
@@ -120,7 +121,7 @@ class Process:
         if self.popen is None or self.killed:
             return
         status = self.stop()
-        assert status in CLEAN_ENDS, f"{self.arguments} ended with {status}\n{tail(self.log)}"
+        assert status in self.clean_ends, f"{self.arguments} ended with {status}\n{tail(self.log)}"
 
     def __enter__(self):
         return self if self.popen else self.start()

@@ -93,6 +93,11 @@ bool Connection::read_request(HttpRequest& request) {
       std::from_chars(value.data(), value.data() + value.size(), length);
     } else if (name == "x-genesis-attempt") {
       request.attempt = value;
+    } else if (name == "x-request-id" && request.attempt.empty()) {
+      request.attempt = value;
+      if (const auto dash = request.attempt.rfind('-'); dash != std::string::npos) {
+        request.attempt[dash] = '/';
+      }
     } else if (name == "authorization") {
       request.authorization = value;
     } else if (name == "transfer-encoding") {

@@ -10,7 +10,7 @@ namespace genesis::mock {
 struct HttpRequest {
   std::string method;
   std::string path;
-  std::string attempt;        // header x-genesis-attempt
+  std::string attempt;        // header x-genesis-attempt ("ID/N"), else x-request-id ("ID-N")
   std::string authorization;  // header authorization
   std::string body;
 };

@@ -1,0 +1,110 @@
+// Keys: form, checking, revocation seen by others, and nothing usable in the database.
+#include "ledger/keys.h"
+
+#include "base/file.h"
+#include "ledger/test_ledger.h"
+
+#include <gtest/gtest.h>
+
+namespace genesis::ledger {
+
+namespace {
+
+const std::string kPepper(32, 'p');
+
+struct Keys {
+  explicit Keys(const std::filesystem::path& path, store::OpenMode mode = store::OpenMode::kOwner) {
+    auto options = ledger_options(path);
+    options.mode = mode;
+    database = std::move(store::Database::open(options).value());
+    store = std::move(KeyStore::open(*database, clock, kPepper).value());
+  }
+
+  ManualClock clock{kNoon};
+  std::unique_ptr<store::Database> database;
+  std::unique_ptr<KeyStore> store;
+};
+
+TEST(Keys, MakesAndChecksKeys) {
+  const TestFolder folder;
+  Keys keys(folder / "l.db");
+  const CreatedKey made =
+      keys.store
+          ->create({.name = "ci", .tenant = "acme", .admin = true, .models = {"auto", "gpt-4o"}})
+          .value();
+  EXPECT_TRUE(well_formed_key(made.token));
+  EXPECT_EQ(made.token.substr(0, 3), "gk-");
+  EXPECT_EQ(made.token.substr(3, 16), made.key.id);
+  const auto who = keys.store->authenticate(made.token);
+  ASSERT_TRUE(who) << who.error().message;
+  EXPECT_EQ((*who)->tenant, "acme");
+  EXPECT_TRUE((*who)->admin);
+  EXPECT_EQ((*who)->models, (std::vector<std::string>{"auto", "gpt-4o"}));
+  const auto listed = keys.store->list().value();
+  ASSERT_EQ(listed.size(), 1U);
+  EXPECT_EQ(listed[0].name, "ci");
+}
+
+TEST(Keys, RefusesEverythingElse) {
+  const TestFolder folder;
+  Keys keys(folder / "l.db");
+  const std::string token = keys.store->create({.name = "a", .tenant = "t"}).value().token;
+  const std::string other = keys.store->create({.name = "b", .tenant = "t"}).value().token;
+  for (std::size_t i = 0; i < token.size(); ++i) {
+    std::string wrong = token;
+    wrong[i] = wrong[i] == '0' ? '1' : '0';
+    EXPECT_FALSE(well_formed_key(wrong)) << "a typo is found without the database";
+    const auto refused = keys.store->authenticate(wrong);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ErrorCode::kUnauthenticated);
+    EXPECT_EQ(refused.error().message.find(wrong), std::string::npos) << "no token in an error";
+  }
+  // The id of one with the secret of the other, and an unknown id, both with right checksums.
+  for (const std::string& id : {other.substr(3, 16), std::string(16, 'a')}) {
+    std::string mixed = "gk-" + id + token.substr(19, 65);
+    mixed += "-" + to_hex(sha256(mixed)).substr(0, 8);
+    EXPECT_TRUE(well_formed_key(mixed));
+    EXPECT_FALSE(keys.store->authenticate(mixed));
+  }
+  EXPECT_FALSE(keys.store->authenticate(""));
+  EXPECT_FALSE(keys.store->authenticate(std::string(1 << 20, 'g')));
+  EXPECT_EQ(keys.store->create({.name = "", .tenant = "t"}).error().param, "name");
+  EXPECT_EQ(keys.store->create({.name = "n", .tenant = ""}).error().param, "tenant");
+}
+
+TEST(Keys, RevocationByAnotherProcessIsSeenWithinASecond) {
+  const TestFolder folder;
+  Keys gateway(folder / "l.db");
+  Keys command(folder / "l.db", store::OpenMode::kGuest);
+  const CreatedKey made = command.store->create({.name = "a", .tenant = "t"}).value();
+  gateway.clock.advance(KeyStore::kRefresh);
+  EXPECT_TRUE(gateway.store->authenticate(made.token));
+  ASSERT_TRUE(command.store->revoke(made.key.id));
+  ASSERT_TRUE(command.store->revoke(made.key.id));
+  gateway.clock.advance(std::chrono::milliseconds(999));
+  EXPECT_FALSE(gateway.store->authenticate(made.token));
+  EXPECT_FALSE(command.store->authenticate(made.token)) << "at once where it was revoked";
+  EXPECT_EQ(command.store->revoke("0000").error().code, ErrorCode::kNotFound);
+  EXPECT_NE(gateway.store->list().value()[0].revoked_ms, 0);
+}
+
+TEST(Keys, TheDatabaseHoldsNothingUsable) {
+  const TestFolder folder;
+  std::string token;
+  {
+    Keys keys(folder / "l.db");
+    token = keys.store->create({.name = "a", .tenant = "t"}).value().token;
+  }
+  const std::string file = read_file(folder / "l.db", 1 << 24).value();
+  EXPECT_EQ(file.find(token.substr(20, 16)), std::string::npos);
+  Keys again(folder / "l.db");
+  EXPECT_TRUE(again.store->authenticate(token));
+  auto foreign = KeyStore::open(*again.database, again.clock, std::string(32, 'q'));
+  ASSERT_TRUE(foreign);
+  EXPECT_FALSE((*foreign)->authenticate(token)) << "another pepper, other keys";
+  EXPECT_EQ(KeyStore::open(*again.database, again.clock, "short").error().code, ErrorCode::kConfig);
+}
+
+}  // namespace
+
+}  // namespace genesis::ledger

@@ -1,0 +1,279 @@
+// MeteredChat: every way a call can go ends in exactly one row that says so.
+#include "ledger/metered.h"
+
+#include "base/cancel.h"
+#include "ledger/test_ledger.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <vector>
+
+namespace genesis::ledger {
+
+namespace {
+
+// What an upstream does once called.
+using Script = std::function<Task<Result<Usage>>(ChatSink&)>;
+
+class ScriptedModel final : public ChatModel {
+ public:
+  Task<Result<Usage>> chat(const ChatRequest& /*request*/, ChatSink& sink) override {
+    ++calls;
+    return script(sink);
+  }
+
+  Script script;
+  int calls = 0;
+};
+
+class NullSink final : public ChatSink {
+ public:
+  Task<Result<void>> begin(const ServedBy& /*served*/) override { co_return Result<void>{}; }
+
+  Task<Result<void>> write(const ChatDelta& /*delta*/) override { co_return Result<void>{}; }
+
+  CancelToken cancel_token() const override { return source.token(); }
+
+  CancelSource source;
+};
+
+// A ledger that writes down what it is told.
+class RecordingLedger final : public Ledger {
+ public:
+  Task<Result<void>> reserve(const Reservation& r) override {
+    reservations.push_back(r);
+    co_return reserve_result;
+  }
+
+  Task<Result<NanoUsd>> post(const AttemptId& /*id*/, const AttemptOutcome& outcome) override {
+    posts.push_back(outcome);
+    co_return NanoUsd{1};
+  }
+
+  Task<Result<void>> void_attempt(const AttemptId& /*id*/, const std::string& reason) override {
+    voids.push_back(reason);
+    co_return Result<void>{};
+  }
+
+  Result<void> reserve_result;
+  std::vector<Reservation> reservations;
+  std::vector<AttemptOutcome> posts;
+  std::vector<std::string> voids;
+};
+
+struct Bench {
+  Result<Usage> chat() {
+    MeteredChat metered(
+        ledger,
+        clock,
+        metrics,
+        model,
+        {.endpoint = "e", .tier = tier, .price_model = "gpt-4o", .output_cap = 500});
+    return run_task(metered.chat(request, sink));
+  }
+
+  Bench() {
+    auto input = std::make_shared<ChatInput>();
+    input->messages.push_back({.role = "user", .content = "twelve bytes"});
+    request.id = "r";
+    request.attempt = 1;
+    request.input = input;
+  }
+
+  ManualClock clock{kNoon};
+  MetricsRegistry metrics;
+  RecordingLedger ledger;
+  ScriptedModel model;
+  NullSink sink;
+  ChatRequest request;
+  Tier tier = Tier::kCommercial;
+};
+
+constexpr std::int64_t kInputBound = 16 + 16 + 6;
+
+Script answer(Usage usage, int deltas) {
+  return [usage, deltas](ChatSink& sink) -> Task<Result<Usage>> {
+    GENESIS_CO_TRY_VOID(co_await sink.begin({}));
+    for (int i = 0; i < deltas; ++i) {
+      const ChatDelta delta{.text = "ab"};
+      GENESIS_CO_TRY_VOID(co_await sink.write(delta));
+    }
+    const ChatDelta last{.finish = FinishReason::kLength};
+    GENESIS_CO_TRY_VOID(co_await sink.write(last));
+    co_return usage;
+  };
+}
+
+Script fails(ErrorCode code, bool begun, int deltas = 0) {
+  return [code, begun, deltas](ChatSink& sink) -> Task<Result<Usage>> {
+    if (begun) {
+      GENESIS_CO_TRY_VOID(co_await sink.begin({}));
+    }
+    for (int i = 0; i < deltas; ++i) {
+      const ChatDelta delta{.text = "ab"};
+      GENESIS_CO_TRY_VOID(co_await sink.write(delta));
+    }
+    co_return fail(code, "scripted");
+  };
+}
+
+TEST(Metered, BooksAFullAnswerAtTheUpstreamsCount) {
+  Bench b;
+  b.model.script = answer({.input = 30, .output = 7, .reasoning = 2}, 3);
+  const auto usage = b.chat();
+  ASSERT_TRUE(usage);
+  EXPECT_EQ(usage->output, 7);
+  ASSERT_EQ(b.ledger.reservations.size(), 1U);
+  EXPECT_EQ(b.ledger.reservations[0].upper_bound.input, kInputBound);
+  EXPECT_EQ(b.ledger.reservations[0].upper_bound.output, 500);
+  ASSERT_EQ(b.ledger.posts.size(), 1U);
+  EXPECT_TRUE(b.ledger.posts[0].delivered);
+  EXPECT_EQ(b.ledger.posts[0].usage.input, 30);
+  EXPECT_EQ(b.ledger.posts[0].finish, "length");
+  EXPECT_TRUE(b.ledger.voids.empty());
+}
+
+TEST(Metered, TheBoundCountsEverythingThatIsSent) {
+  ChatRequest request;
+  auto input = std::make_shared<ChatInput>();
+  input->prompt = "abcd\xC3\xA9";
+  input->prompt_tokens = {1, 2, 3};
+  input->tools_json = "[{}]";
+  request.input = input;
+  request.n = 3;
+  request.sampling.max_tokens = 10;
+  const Usage bound = upper_bound(request, 500);
+  EXPECT_EQ(bound.input, 16 + (2 + 2) + 3 + 2);
+  EXPECT_EQ(bound.output, 30);
+}
+
+TEST(Metered, VoidsWhatNeverBegan) {
+  for (const ErrorCode code : {ErrorCode::kUnavailable,
+                               ErrorCode::kTimeout,
+                               ErrorCode::kRateLimited,
+                               ErrorCode::kInvalidArgument,
+                               ErrorCode::kContextLength}) {
+    Bench b;
+    b.model.script = fails(code, false);
+    EXPECT_EQ(b.chat().error().code, code);
+    EXPECT_TRUE(b.ledger.posts.empty());
+    ASSERT_EQ(b.ledger.voids.size(), 1U);
+    EXPECT_EQ(b.ledger.voids[0], error_code_name(code));
+  }
+}
+
+TEST(Metered, AnUpstreamsErrorStatusIsNoWork) {
+  for (const int status : {0, 200, 500}) {
+    Bench b;
+    b.model.script = [status](ChatSink&) -> Task<Result<Usage>> {
+      Error error{.code = ErrorCode::kUpstream, .message = "scripted"};
+      error.upstream_status = status;
+      co_return std::unexpected(error);
+    };
+    EXPECT_FALSE(b.chat());
+    EXPECT_EQ(b.ledger.voids.size(), status == 500 ? 1U : 0U) << status;
+    EXPECT_EQ(b.ledger.posts.size(), status == 500 ? 0U : 1U) << status;
+  }
+}
+
+TEST(Metered, BooksWhatMayHaveBeenBilled) {
+  for (const auto& [code, begun] : {std::pair{ErrorCode::kCancelled, false},
+                                    std::pair{ErrorCode::kUpstream, false},
+                                    std::pair{ErrorCode::kInternal, false},
+                                    std::pair{ErrorCode::kUnavailable, true},
+                                    std::pair{ErrorCode::kTimeout, true}}) {
+    Bench b;
+    b.model.script = fails(code, begun);
+    EXPECT_EQ(b.chat().error().code, code);
+    EXPECT_TRUE(b.ledger.voids.empty());
+    ASSERT_EQ(b.ledger.posts.size(), 1U);
+    EXPECT_FALSE(b.ledger.posts[0].delivered);
+    EXPECT_EQ(b.ledger.posts[0].usage.input, kInputBound);
+    EXPECT_EQ(b.ledger.posts[0].usage.output, 0);
+    EXPECT_EQ(b.ledger.posts[0].finish, std::string(error_code_name(code)) + ";estimated");
+  }
+}
+
+TEST(Metered, BooksTheDeliveredPartOfACutStream) {
+  Bench b;
+  b.model.script = fails(ErrorCode::kCancelled, true, 9);
+  EXPECT_FALSE(b.chat());
+  ASSERT_EQ(b.ledger.posts.size(), 1U);
+  EXPECT_EQ(b.ledger.posts[0].usage.output, 9);
+  EXPECT_EQ(b.ledger.posts[0].finish, "cancelled;estimated");
+}
+
+TEST(Metered, EstimatesUsageThatIsMissingOrImpossible) {
+  for (const Usage& told : {Usage{},
+                            Usage{.input = -4, .output = 2},
+                            Usage{.input = 3, .cached_input = 9},
+                            Usage{.input = INT64_MAX, .output = INT64_MAX}}) {
+    Bench b;
+    b.model.script = answer(told, 5);
+    const auto usage = b.chat();
+    ASSERT_TRUE(usage);
+    EXPECT_EQ(usage->input, kInputBound);
+    EXPECT_EQ(usage->output, 5);
+    EXPECT_EQ(b.ledger.posts.at(0).finish, "length;estimated");
+    EXPECT_TRUE(b.ledger.posts.at(0).delivered);
+  }
+}
+
+TEST(Metered, WithoutALedgerNothingIsPaidFor) {
+  for (const Tier tier : {Tier::kManaged, Tier::kCommercial}) {
+    Bench b;
+    b.tier = tier;
+    b.ledger.reserve_result = fail(ErrorCode::kIo, "disk full");
+    b.model.script = answer({.input = 1, .output = 1}, 1);
+    EXPECT_EQ(b.chat().error().code, ErrorCode::kUnavailable);
+    EXPECT_EQ(b.model.calls, 0);
+  }
+  Bench own;
+  own.tier = Tier::kSelfHosted;
+  own.ledger.reserve_result = fail(ErrorCode::kIo, "disk full");
+  own.model.script = answer({.input = 1, .output = 1}, 1);
+  EXPECT_TRUE(own.chat());
+  EXPECT_TRUE(own.ledger.posts.empty());
+  EXPECT_NE(own.metrics.expose().find("genesis_ledger_unbooked_attempts_total 1"),
+            std::string::npos);
+}
+
+TEST(Metered, DoesNotDispatchForACallerWhoIsGone) {
+  Bench b;
+  b.model.script = answer({.input = 1, .output = 1}, 1);
+  b.sink.source.cancel();
+  EXPECT_EQ(b.chat().error().code, ErrorCode::kCancelled);
+  EXPECT_EQ(b.model.calls, 0);
+  EXPECT_EQ(b.ledger.voids.size(), 1U);
+}
+
+TEST(Metered, NotesReachTheRow) {
+  const TestFolder folder;
+  TestLedger t(folder / "l.db");
+  ScriptedModel model;
+  model.script = answer({}, 2);
+  NullSink sink;
+  ChatRequest request;
+  request.id = "r";
+  MeteredChat metered(*t.ledger,
+                      t.clock,
+                      t.metrics,
+                      model,
+                      {.endpoint = "openai", .tier = Tier::kCommercial, .price_model = "gpt-4o"});
+  ASSERT_TRUE(run_task(metered.chat(request, sink)));
+  ASSERT_TRUE(t.database->read([](store::Transaction& tx) -> Result<void> {
+    GENESIS_TRY(store::Statement select,
+                tx.prepare("SELECT finish, note, attempt FROM entries WHERE kind = 'post'"));
+    GENESIS_TRY(const bool row, select.step());
+    EXPECT_TRUE(row);
+    EXPECT_EQ(select.text(0), "length");
+    EXPECT_EQ(select.text(1), "estimated");
+    EXPECT_EQ(select.integer(2), 1) << "an undispatched request counts as its first attempt";
+    return {};
+  }));
+}
+
+}  // namespace
+
+}  // namespace genesis::ledger
