@@ -1,16 +1,11 @@
-// Open-loop load: sends chat requests at a fixed rate over kept-alive connections and prints latency
-// percentiles as one JSON line. Latency counts from the moment a request was due, so a slow server
-// cannot hide behind a slow client (coordinated omission).
+// Open-loop load: sends chat requests at a fixed rate over kept-alive connections and prints
+// latency percentiles as one JSON line. Latency counts from the moment a request was due, so a slow
+// server cannot hide behind a slow client (coordinated omission).
 //
 //   load_client --url http://127.0.0.1:8080/v1 --model auto --rate 200 --requests 2000 --bytes 1024
-#include <algorithm>
-#include <charconv>
-#include <cmath>
-#include <cstdio>
-#include <map>
-#include <memory>
-#include <string>
-#include <vector>
+#include "base/clock.h"
+#include "base/json.h"
+#include "net/client.h"
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -20,17 +15,26 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
-#include "base/clock.h"
-#include "base/json.h"
-#include "net/client.h"
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
 
 namespace {
 
 using namespace genesis;
 
 struct Options {
-  std::map<std::string, std::string> values = {
-      {"url", ""}, {"model", "auto"}, {"rate", "200"}, {"requests", "1000"}, {"bytes", "1024"}, {"key", ""}};
+  std::map<std::string, std::string> values = {{"url", ""},
+                                               {"model", "auto"},
+                                               {"rate", "200"},
+                                               {"requests", "1000"},
+                                               {"bytes", "1024"},
+                                               {"key", ""}};
 
   std::string text(const std::string& name) const { return values.at(name); }
 
@@ -64,7 +68,8 @@ class Load {
       : options_(options),
         base_(std::move(base)),
         body_(chat_body(options.text("model"), static_cast<std::size_t>(options.number("bytes")))),
-        client_(io_.get_executor(), {.connect_timeout = std::chrono::seconds(5), .idle_per_origin = 1024}) {}
+        client_(io_.get_executor(),
+                {.connect_timeout = std::chrono::seconds(5), .idle_per_origin = 1024}) {}
 
   void run() {
     boost::asio::co_spawn(io_, pace(), boost::asio::detached);
@@ -115,13 +120,18 @@ class Load {
   }
 
   Task<void> one(SteadyTime due) {
-    net::ClientRequest request{.method = "POST", .base = base_, .target = "/chat/completions", .headers = {}, .body = body_};
+    net::ClientRequest request{.method = "POST",
+                               .base = base_,
+                               .target = "/chat/completions",
+                               .headers = {},
+                               .body = body_};
     request.headers.set("content-type", "application/json");
     if (!options_.text("key").empty()) {
       request.headers.set("authorization", "Bearer " + options_.text("key"));
     }
     auto response = co_await client_.send(std::move(request), {});
-    const bool ok = response && (*response)->status() == 200 && co_await net::read_body(**response, 1 << 20);
+    const bool ok =
+        response && (*response)->status() == 200 && co_await net::read_body(**response, 1 << 20);
     if (!ok) {
       ++failed_;
       co_return;
@@ -154,7 +164,8 @@ int main(int argc, char** argv) {
   }
   auto base = genesis::net::parse_base_url(options.text("url"));
   if (!base || options.number("rate") <= 0 || options.number("requests") <= 0) {
-    fmt::print(stderr, "load_client: needs --url http://host:port/v1, a positive --rate and --requests\n");
+    fmt::print(stderr,
+               "load_client: needs --url http://host:port/v1, a positive --rate and --requests\n");
     return 2;
   }
   Load load(options, std::move(*base));

@@ -6,7 +6,7 @@
 # stops the configure step.
 
 function(genesis_room name)
-  cmake_parse_arguments(ROOM "" "" "HEADERS;SOURCES;TESTS;DEPS;PRIVATE_DEPS;TEST_DEPS" ${ARGN})
+  cmake_parse_arguments(ROOM "NO_PCH" "" "HEADERS;SOURCES;TESTS;DEPS;PRIVATE_DEPS;TEST_DEPS" ${ARGN})
   foreach(dep IN LISTS ROOM_DEPS ROOM_PRIVATE_DEPS)
     if(NOT TARGET ${dep})
       message(FATAL_ERROR "room '${name}' asks for '${dep}', which is not defined below it")
@@ -26,10 +26,17 @@ function(genesis_room name)
     PUBLIC ${ROOM_DEPS}
     PRIVATE genesis_options ${ROOM_PRIVATE_DEPS})
 
+  if(GENESIS_PCH AND NOT ROOM_NO_PCH)
+    target_precompile_headers(genesis_${name} REUSE_FROM genesis_pch)
+  endif()
+
   if(ROOM_TESTS AND GENESIS_TESTS)
     add_executable(${name}_test ${ROOM_TESTS})
     target_link_libraries(${name}_test PRIVATE
       genesis::${name} genesis_options ${ROOM_PRIVATE_DEPS} ${ROOM_TEST_DEPS} GTest::gmock_main)
+    if(GENESIS_PCH)
+      target_precompile_headers(${name}_test REUSE_FROM genesis_pch_test)
+    endif()
     gtest_discover_tests(${name}_test
       TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60
       PROPERTIES TIMEOUT 300 LABELS unit)

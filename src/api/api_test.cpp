@@ -1,10 +1,10 @@
 // Unit tests of the vocabulary: ranges and money text.
-#include <limits>
+#include "api/chat.h"
+#include "api/ledger.h"
 
 #include <gtest/gtest.h>
 
-#include "api/chat.h"
-#include "api/ledger.h"
+#include <limits>
 
 namespace genesis {
 namespace {

@@ -10,7 +10,7 @@ namespace genesis {
 // One name a client may put into `model`.
 struct ModelCard {
   std::string id;
-  std::string owned_by;         // "genesis" for routes and local models, else the endpoint's name
+  std::string owned_by;  // "genesis" for routes and local models, else the endpoint's name
   std::int64_t created_unix = 0;
   std::int64_t max_context = 0;  // tokens; 0 = unknown
   std::string sha256;            // of the weights file; empty = unknown

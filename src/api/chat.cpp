@@ -9,7 +9,9 @@ namespace {
 template <typename T>
 Result<void> in_range(std::string_view field, T value, T low, T high) {
   if (value < low || value > high) {
-    return fail_param(std::string(field), fmt::format("'{}' must be between {} and {}, not {}", field, low, high, value));
+    return fail_param(
+        std::string(field),
+        fmt::format("'{}' must be between {} and {}, not {}", field, low, high, value));
   }
   return {};
 }
@@ -17,8 +19,9 @@ Result<void> in_range(std::string_view field, T value, T low, T high) {
 template <typename T>
 Result<void> above_up_to(std::string_view field, T value, T low, T high) {
   if (value <= low || value > high) {
-    return fail_param(std::string(field),
-                      fmt::format("'{}' must be above {} and at most {}, not {}", field, low, high, value));
+    return fail_param(
+        std::string(field),
+        fmt::format("'{}' must be above {} and at most {}, not {}", field, low, high, value));
   }
   return {};
 }
@@ -39,7 +42,9 @@ Result<void> validate_sampling(const Sampling& s) {
   }
   GENESIS_TRY_VOID(in_range("min_tokens", s.min_tokens, 0, 1'000'000'000));
   if (s.stop.size() > kMaxStopStrings) {
-    return fail_param("stop", fmt::format("'stop' may hold at most {} strings, not {}", kMaxStopStrings, s.stop.size()));
+    return fail_param(
+        "stop",
+        fmt::format("'stop' may hold at most {} strings, not {}", kMaxStopStrings, s.stop.size()));
   }
   for (const std::string& stop : s.stop) {
     if (stop.empty() || stop.size() > 4096) {

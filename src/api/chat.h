@@ -1,6 +1,11 @@
-// The vocabulary of chat and completion: what is asked, what streams back, what it used, and the one
-// verb that carries it everywhere. Data only, plus two ports.
+// The vocabulary of chat and completion: what is asked, what streams back, what it used, and the
+// one verb that carries it everywhere. Data only, plus two ports.
 #pragma once
+
+#include "base/cancel.h"
+#include "base/clock.h"
+#include "base/result.h"
+#include "base/task.h"
 
 #include <cstdint>
 #include <map>
@@ -9,11 +14,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "base/cancel.h"
-#include "base/clock.h"
-#include "base/result.h"
-#include "base/task.h"
 
 namespace genesis {
 
@@ -44,13 +44,13 @@ struct Sampling {
   double presence_penalty = 0.0;    // [-2, 2]; over output only, as OpenAI defines it
   double frequency_penalty = 0.0;   // [-2, 2]; over output only
   std::optional<std::uint64_t> seed;
-  std::optional<int> max_tokens;    // unset = until the context is full
-  int min_tokens = 0;               // end tokens are masked before this many
-  std::vector<std::string> stop;    // at most kMaxStopStrings, none empty
+  std::optional<int> max_tokens;  // unset = until the context is full
+  int min_tokens = 0;             // end tokens are masked before this many
+  std::vector<std::string> stop;  // at most kMaxStopStrings, none empty
   bool include_stop_in_output = false;
   bool ignore_eos = false;
-  bool want_logprobs = false;       // logprob of each chosen token
-  int top_logprobs = 0;             // alternatives per token; [0, 20]
+  bool want_logprobs = false;         // logprob of each chosen token
+  int top_logprobs = 0;               // alternatives per token; [0, 20]
   bool want_prompt_logprobs = false;  // completions `echo` with logprobs, TGI decoder_input_details
   std::map<int, double> logit_bias;   // token id -> [-100, 100]
 };
@@ -61,36 +61,37 @@ Result<void> validate_sampling(const Sampling& sampling);
 
 // The part of a request that is large and never changes: shared, not copied, between attempts.
 struct ChatInput {
-  std::vector<ChatMessage> messages;     // Dialect::kOpenAiChat
-  std::string prompt;                    // the other dialects, when prompt_tokens is empty
+  std::vector<ChatMessage> messages;        // Dialect::kOpenAiChat
+  std::string prompt;                       // the other dialects, when prompt_tokens is empty
   std::vector<std::int32_t> prompt_tokens;  // a prompt given as token ids
-  std::string tools_json;                // raw JSON array of OpenAI `tools`, empty if none
-  std::string body;  // the client's own JSON when it is OpenAI-shaped, so unknown fields pass unchanged
+  std::string tools_json;                   // raw JSON array of OpenAI `tools`, empty if none
+  std::string
+      body;  // the client's own JSON when it is OpenAI-shaped, so unknown fields pass unchanged
 };
 
 // One request, or one attempt at it. Cheap to copy.
 struct ChatRequest {
-  std::string id;            // unique; the ledger's key together with `attempt`
+  std::string id;             // unique; the ledger's key together with `attempt`
   std::uint32_t attempt = 0;  // 0 = not dispatched yet; 1, 2, ... per dispatch
-  std::string route;         // what the client asked for by `model`, e.g. "auto"
-  std::string model;         // what the endpoint serving this attempt calls the model
-  std::string tenant;        // whose money and whose cache
-  std::string key_id;        // public part of the API key, "local" on keyless loopback
+  std::string route;          // what the client asked for by `model`, e.g. "auto"
+  std::string model;          // what the endpoint serving this attempt calls the model
+  std::string tenant;         // whose money and whose cache
+  std::string key_id;         // public part of the API key, "local" on keyless loopback
   // Routes, endpoints and models the key may use; null or empty = all. Checked again at dispatch.
   std::shared_ptr<const std::vector<std::string>> allowed_models;
   Dialect dialect = Dialect::kOpenAiChat;
   bool stream = false;
-  int n = 1;                 // choices; [1, 8]
-  bool echo = false;         // completions: prompt text comes first in the output
+  int n = 1;          // choices; [1, 8]
+  bool echo = false;  // completions: prompt text comes first in the output
   Sampling sampling;
   SteadyTime deadline = SteadyTime::max();  // of the whole request, all attempts together
   std::shared_ptr<const ChatInput> input = std::make_shared<ChatInput>();
 };
 
 enum class FinishReason : std::uint8_t {
-  kStop,           // end token
-  kStopSequence,   // a stop string; OpenAI says "stop", TGI "stop_sequence"
-  kLength,         // max_tokens or the context
+  kStop,          // end token
+  kStopSequence,  // a stop string; OpenAI says "stop", TGI "stop_sequence"
+  kLength,        // max_tokens or the context
   kToolCalls,
   kContentFilter,
 };
@@ -114,9 +115,9 @@ struct TokenInfo {
 // A piece of one choice. Any part may be empty; `finish` comes once per choice, on its last delta.
 struct ChatDelta {
   int index = 0;
-  std::string text;             // valid UTF-8
-  std::string reasoning;        // reasoning_content / reasoning
-  std::string tool_calls_json;  // raw JSON array for delta.tool_calls, passed on unchanged
+  std::string text;                      // valid UTF-8
+  std::string reasoning;                 // reasoning_content / reasoning
+  std::string tool_calls_json;           // raw JSON array for delta.tool_calls, passed on unchanged
   std::vector<TokenInfo> tokens;         // the tokens behind `text`, when asked for or known
   std::vector<TokenInfo> prompt_tokens;  // once, when prompt logprobs were asked for
   std::optional<FinishReason> finish;
@@ -145,8 +146,8 @@ struct ServedBy {
 };
 
 // Where an answer goes. The server writes SSE or collects a body; decorators count, time and guard.
-// All calls come from the io thread, one at a time. A sink whose token is cancelled has no reader any
-// more: the producer stops and returns ErrorCode::kCancelled.
+// All calls come from the io thread, one at a time. A sink whose token is cancelled has no reader
+// any more: the producer stops and returns ErrorCode::kCancelled.
 class ChatSink {
  public:
   virtual ~ChatSink() = default;

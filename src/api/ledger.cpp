@@ -10,7 +10,8 @@ std::string format_usd(NanoUsd amount) {
   const std::uint64_t magnitude =
       negative ? 0ULL - static_cast<std::uint64_t>(amount) : static_cast<std::uint64_t>(amount);
   constexpr std::uint64_t kOne = static_cast<std::uint64_t>(kNanoPerUsd);
-  std::string text = fmt::format("{}{}.{:09}", negative ? "-" : "", magnitude / kOne, magnitude % kOne);
+  std::string text =
+      fmt::format("{}{}.{:09}", negative ? "-" : "", magnitude / kOne, magnitude % kOne);
   const std::size_t two_decimals = text.size() - 7;
   while (text.size() > two_decimals && text.back() == '0') {
     text.pop_back();

@@ -1,10 +1,10 @@
 // The ledger port: money is reserved before an attempt leaves and posted or voided after it.
 #pragma once
 
+#include "api/chat.h"
+
 #include <cstdint>
 #include <string>
-
-#include "api/chat.h"
 
 namespace genesis {
 
@@ -37,8 +37,8 @@ struct Reservation {
 // How an attempt ended, for the row that posts it.
 struct AttemptOutcome {
   Usage usage;
-  bool delivered = false;   // the client got the whole answer
-  std::string finish;       // "stop", "length", or an error code name
+  bool delivered = false;  // the client got the whole answer
+  std::string finish;      // "stop", "length", or an error code name
   std::int64_t first_token_ms = -1;
   std::int64_t total_ms = 0;
 };

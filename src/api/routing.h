@@ -1,22 +1,23 @@
-// The routing port: request features and endpoint snapshots in, an ordered plan with its reasons out.
+// The routing port: request features and endpoint snapshots in, an ordered plan with its reasons
+// out.
 #pragma once
+
+#include "api/chat.h"
 
 #include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "api/chat.h"
-
 namespace genesis {
 
 // How an endpoint is doing at the moment of the decision. A plain copy; nothing in it is live.
 struct EndpointSnapshot {
   std::string name;
-  std::string model;       // what the endpoint calls its model
+  std::string model;  // what the endpoint calls its model
   Tier tier = Tier::kSelfHosted;
-  bool usable = true;      // false: starting, stopped, ejected, cooling down
-  std::string why_not;     // when not usable, e.g. "cooling down for 1500 ms after 429"
+  bool usable = true;   // false: starting, stopped, ejected, cooling down
+  std::string why_not;  // when not usable, e.g. "cooling down for 1500 ms after 429"
   int in_flight = 0;
   double first_token_ms = 0;  // moving average, 0 = not measured yet
 };
@@ -45,7 +46,8 @@ struct Plan {
 class Router {
  public:
   virtual ~Router() = default;
-  // kNotFound for a name that is neither route, alias, endpoint nor model; the hint lists near names.
+  // kNotFound for a name that is neither route, alias, endpoint nor model; the hint lists near
+  // names.
   virtual Result<Plan> plan(const RouteFeatures& features,
                             std::span<const EndpointSnapshot> endpoints) const = 0;
 };

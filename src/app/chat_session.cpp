@@ -1,17 +1,17 @@
 #include "app/chat_session.h"
 
-#include <csignal>
-#include <cstdlib>
-#include <optional>
+#include "app/graph.h"
+#include "app/running.h"
+#include "provider/openai.h"
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 
-#include "app/graph.h"
-#include "app/running.h"
-#include "provider/openai.h"
+#include <csignal>
+#include <cstdlib>
+#include <optional>
 
 namespace genesis::app {
 
@@ -22,7 +22,8 @@ constexpr std::chrono::seconds kEngineGrace{2};
 // Collects the answer, shows it as it comes, and hears Ctrl+C.
 class CollectingSink final : public ChatSink {
  public:
-  CollectingSink(const OnText& on_text, CancelToken cancel) : on_text_(on_text), cancel_(std::move(cancel)) {}
+  CollectingSink(const OnText& on_text, CancelToken cancel)
+      : on_text_(on_text), cancel_(std::move(cancel)) {}
 
   Task<Result<void>> begin(const ServedBy& served) override {
     answer_.served = served;
@@ -48,7 +49,10 @@ class CollectingSink final : public ChatSink {
 };
 
 // Runs one request on the event loop until it is complete.
-Result<Answer> run_request(boost::asio::io_context& io, ChatModel& model, const ChatRequest& request, const OnText& on_text) {
+Result<Answer> run_request(boost::asio::io_context& io,
+                           ChatModel& model,
+                           const ChatRequest& request,
+                           const OnText& on_text) {
   CancelSource interrupted;
   boost::asio::signal_set signals(io, SIGINT);
   signals.async_wait([&](const boost::system::error_code& error, int) {
@@ -81,7 +85,10 @@ class RemoteSession final : public ChatSession {
       : client_(io_.get_executor(), {}),
         provider_(client_,
                   clock_,
-                  {.base = std::move(base), .api_key = std::move(key), .model = {}, .served = {.endpoint = "gateway", .model = {}, .tier = Tier::kSelfHosted}}) {}
+                  {.base = std::move(base),
+                   .api_key = std::move(key),
+                   .model = {},
+                   .served = {.endpoint = "gateway", .model = {}, .tier = Tier::kSelfHosted}}) {}
 
   Result<Answer> ask(ChatRequest request, const OnText& on_text) override {
     request.model = request.route;
@@ -98,7 +105,9 @@ class RemoteSession final : public ChatSession {
 // The whole graph in this process, without a listener.
 class OwnSession final : public ChatSession {
  public:
-  static Result<std::unique_ptr<ChatSession>> open(const Config& config, const Home& home, const OnProgress& progress) {
+  static Result<std::unique_ptr<ChatSession>> open(const Config& config,
+                                                   const Home& home,
+                                                   const OnProgress& progress) {
     auto session = std::unique_ptr<OwnSession>(new OwnSession());
     GENESIS_TRY(session->graph_, Graph::build(session->io_, config, home, progress));
     session->graph_->start();
@@ -131,14 +140,17 @@ class OwnSession final : public ChatSession {
 
 }  // namespace
 
-Result<std::unique_ptr<ChatSession>> ChatSession::open(const Config& config, const Home& home, const OnProgress& progress) {
+Result<std::unique_ptr<ChatSession>> ChatSession::open(const Config& config,
+                                                       const Home& home,
+                                                       const OnProgress& progress) {
   const auto running = read_running(home);
   if (!running) {
     return OwnSession::open(config, home, progress);
   }
   GENESIS_TRY(net::BaseUrl base, net::parse_base_url(running->url));
   base.path = "/v1";
-  const char* key = std::getenv("GENESIS_API_KEY");  // NOLINT(concurrency-mt-unsafe): before any thread
+  const char* key =
+      std::getenv("GENESIS_API_KEY");  // NOLINT(concurrency-mt-unsafe): before any thread
   return std::make_unique<RemoteSession>(std::move(base), key == nullptr ? "" : key);
 }
 

@@ -1,16 +1,17 @@
-// ChatSession: asks a model from the command line. Uses a gateway that is already running, else builds
-// the same graph in this process without a listener, so that routing and ledger stay the same.
+// ChatSession: asks a model from the command line. Uses a gateway that is already running, else
+// builds the same graph in this process without a listener, so that routing and ledger stay the
+// same.
 #pragma once
-
-#include <functional>
-#include <memory>
-#include <string>
-#include <string_view>
 
 #include "api/chat.h"
 #include "app/config.h"
 #include "app/home.h"
 #include "app/progress.h"
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
 
 namespace genesis::app {
 
@@ -26,7 +27,9 @@ using OnText = std::function<void(std::string_view)>;
 class ChatSession {
  public:
   // Pulls missing models of local endpoints, telling `progress`.
-  static Result<std::unique_ptr<ChatSession>> open(const Config& config, const Home& home, const OnProgress& progress);
+  static Result<std::unique_ptr<ChatSession>> open(const Config& config,
+                                                   const Home& home,
+                                                   const OnProgress& progress);
   virtual ~ChatSession() = default;
 
   // `on_text` gets pieces as they come. SIGINT ends the answer with kCancelled.

@@ -1,27 +1,29 @@
 #include "app/child_process.h"
 
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <csignal>
 #include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <csignal>
 #include <system_error>
-
-#include <boost/asio/as_tuple.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
-#include <boost/asio/use_awaitable.hpp>
-#include <fmt/format.h>
+#include <unistd.h>
 
 namespace genesis::app {
 
 namespace {
 
 // Between fork and exec only async-signal-safe calls are allowed: everything is prepared before.
-[[noreturn]] void become(const char* program, char* const* argv, std::int64_t memory_bytes, pid_t parent) {
+[[noreturn]] void become(const char* program,
+                         char* const* argv,
+                         std::int64_t memory_bytes,
+                         pid_t parent) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) {
     ::_exit(127);  // the parent died before the line above could take effect
@@ -52,10 +54,12 @@ struct ChildProcess::Watch {
 };
 
 std::string ChildExit::to_string() const {
-  return signal != 0 ? fmt::format("killed by signal {}", signal) : fmt::format("exit status {}", code);
+  return signal != 0 ? fmt::format("killed by signal {}", signal)
+                     : fmt::format("exit status {}", code);
 }
 
-Result<std::unique_ptr<ChildProcess>> ChildProcess::start(Executor executor, const ChildOptions& options) {
+Result<std::unique_ptr<ChildProcess>> ChildProcess::start(Executor executor,
+                                                          const ChildOptions& options) {
   std::vector<std::string> words = options.arguments;
   words.insert(words.begin(), options.program);
   std::vector<char*> argv;
@@ -70,8 +74,10 @@ Result<std::unique_ptr<ChildProcess>> ChildProcess::start(Executor executor, con
     become(options.program.c_str(), argv.data(), options.memory_bytes, parent);
   }
   const auto os_error = [&](const char* what) {
-    return fail(ErrorCode::kResourceExhausted,
-                fmt::format("cannot {} {}: {}", what, options.program, std::generic_category().message(errno)));
+    return fail(
+        ErrorCode::kResourceExhausted,
+        fmt::format(
+            "cannot {} {}: {}", what, options.program, std::generic_category().message(errno)));
   };
   if (pid < 0) {
     return os_error("start");
@@ -83,10 +89,12 @@ Result<std::unique_ptr<ChildProcess>> ChildProcess::start(Executor executor, con
     ::waitpid(pid, nullptr, 0);
     return error;
   }
-  return std::unique_ptr<ChildProcess>(new ChildProcess(pid, std::make_unique<Watch>(executor, fd)));
+  return std::unique_ptr<ChildProcess>(
+      new ChildProcess(pid, std::make_unique<Watch>(executor, fd)));
 }
 
-ChildProcess::ChildProcess(pid_t pid, std::unique_ptr<Watch> watch) : pid_(pid), watch_(std::move(watch)) {}
+ChildProcess::ChildProcess(pid_t pid, std::unique_ptr<Watch> watch)
+    : pid_(pid), watch_(std::move(watch)) {}
 
 ChildProcess::~ChildProcess() {
   if (!reaped_) {

@@ -1,15 +1,14 @@
 // ChildProcess: one program started by us that never outlives us. Linux only (pidfd, PDEATHSIG).
 #pragma once
 
+#include "base/result.h"
+#include "base/task.h"
+
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <vector>
-
 #include <sys/types.h>
-
-#include "base/result.h"
-#include "base/task.h"
+#include <vector>
 
 namespace genesis::app {
 
@@ -21,7 +20,7 @@ struct ChildOptions {
 
 // How a child ended.
 struct ChildExit {
-  int code = 0;    // exit status, when signal is 0
+  int code = 0;  // exit status, when signal is 0
   int signal = 0;
 
   std::string to_string() const;
@@ -31,7 +30,8 @@ struct ChildExit {
 // standard error, so that our own output stays machine-readable; other descriptors are closed.
 class ChildProcess {
  public:
-  static Result<std::unique_ptr<ChildProcess>> start(Executor executor, const ChildOptions& options);
+  static Result<std::unique_ptr<ChildProcess>> start(Executor executor,
+                                                     const ChildOptions& options);
   ~ChildProcess();
   ChildProcess(const ChildProcess&) = delete;
   ChildProcess& operator=(const ChildProcess&) = delete;

@@ -1,12 +1,12 @@
 #include "app/config.h"
 
-#include <algorithm>
-#include <charconv>
-#include <cstdlib>
+#include "base/file.h"
 
 #include <fmt/format.h>
 
-#include "base/file.h"
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
 
 namespace genesis::app {
 
@@ -46,9 +46,11 @@ Result<OptionMap> merge(const Home& home, const std::vector<OptionOverride>& fla
   GENESIS_TRY(OptionMap map, read_file_options(home));
   for (const OptionSpec& spec : general_options()) {
     if (!spec.environment.empty()) {
-      const char* value = std::getenv(std::string(spec.environment).c_str());  // NOLINT(concurrency-mt-unsafe)
+      const char* value =
+          std::getenv(std::string(spec.environment).c_str());  // NOLINT(concurrency-mt-unsafe)
       if (value != nullptr && *value != '\0') {
-        GENESIS_TRY(map[std::string(spec.key)], read_option(spec, value, std::string(spec.environment)));
+        GENESIS_TRY(map[std::string(spec.key)],
+                    read_option(spec, value, std::string(spec.environment)));
       }
     }
   }
@@ -62,7 +64,8 @@ Result<OptionMap> merge(const Home& home, const std::vector<OptionOverride>& fla
   for (const OptionSpec& spec : general_options()) {
     const std::string key(spec.key);
     if (!map.contains(key)) {
-      map[key] = OptionValue{.type = spec.type, .text = std::string(spec.fallback), .list = {}, .origin = "default"};
+      map[key] = OptionValue{
+          .type = spec.type, .text = std::string(spec.fallback), .list = {}, .origin = "default"};
     }
   }
   return map;
@@ -91,7 +94,9 @@ std::vector<std::string> list_of(const OptionMap& map, const std::string& key) {
   return value == nullptr ? std::vector<std::string>{} : value->list;
 }
 
-endpoint::Budgets read_budgets(const OptionMap& map, const std::string& prefix, const endpoint::Budgets& base) {
+endpoint::Budgets read_budgets(const OptionMap& map,
+                               const std::string& prefix,
+                               const endpoint::Budgets& base) {
   const auto ms = [&](const char* key, std::chrono::milliseconds fallback) {
     return std::chrono::milliseconds(integer_of(map, prefix + "budgets." + key, fallback.count()));
   };
@@ -109,31 +114,42 @@ bool is_name(std::string_view name) {
   return !name.empty() && name.size() <= 128 && std::ranges::all_of(name, allowed);
 }
 
-Result<EndpointConfig> read_endpoint(const OptionMap& map, const std::string& prefix, const endpoint::Budgets& base) {
+Result<EndpointConfig> read_endpoint(const OptionMap& map,
+                                     const std::string& prefix,
+                                     const endpoint::Budgets& base) {
   const std::string where = text_of(map, prefix).empty() ? find(map, prefix)->origin : "";
   EndpointConfig out;
   out.name = text_of(map, prefix + "name");
   if (!is_name(out.name)) {
-    return config_error(prefix + "name", fmt::format("{}: an [[endpoint]] needs a 'name' of letters, digits and ._-:/", where));
+    return config_error(
+        prefix + "name",
+        fmt::format("{}: an [[endpoint]] needs a 'name' of letters, digits and ._-:/", where));
   }
   out.kind = text_of(map, prefix + "kind") == "local" ? EndpointKind::kLocal : EndpointKind::kUrl;
-  out.tier = tier_from_name(text_of(map, prefix + "tier"))
-                 .value_or(out.kind == EndpointKind::kLocal ? Tier::kSelfHosted : Tier::kCommercial);
+  out.tier =
+      tier_from_name(text_of(map, prefix + "tier"))
+          .value_or(out.kind == EndpointKind::kLocal ? Tier::kSelfHosted : Tier::kCommercial);
   out.model = text_of(map, prefix + "model");
   const std::string url = text_of(map, prefix + "url");
   if (out.kind == EndpointKind::kUrl) {
     auto parsed = net::parse_base_url(url);
     if (!parsed) {
       return config_error(prefix + "url",
-                          fmt::format("{}: endpoint '{}': {}", where, out.name, url.empty() ? "'url' is missing" : parsed.error().message),
+                          fmt::format("{}: endpoint '{}': {}",
+                                      where,
+                                      out.name,
+                                      url.empty() ? "'url' is missing" : parsed.error().message),
                           "url = \"https://host/v1\"");
     }
     out.url = std::move(*parsed);
     if (out.model.empty()) {
-      return config_error(prefix + "model", fmt::format("{}: endpoint '{}' needs a 'model'", where, out.name));
+      return config_error(prefix + "model",
+                          fmt::format("{}: endpoint '{}' needs a 'model'", where, out.name));
     }
   } else if (!url.empty()) {
-    return config_error(prefix + "url", fmt::format("{}: endpoint '{}' is local and takes no 'url'", where, out.name));
+    return config_error(
+        prefix + "url",
+        fmt::format("{}: endpoint '{}' is local and takes no 'url'", where, out.name));
   }
   if (out.model.empty()) {
     out.model = kDefaultModel;
@@ -145,19 +161,25 @@ Result<EndpointConfig> read_endpoint(const OptionMap& map, const std::string& pr
   out.price_output = text_of(map, prefix + "price.output");
   out.price_per_hour = text_of(map, prefix + "price.per_hour");
   if (out.price_input.empty() != out.price_output.empty()) {
-    return config_error(prefix + "price", fmt::format("{}: endpoint '{}': give both price.input and price.output", where, out.name));
+    return config_error(
+        prefix + "price",
+        fmt::format("{}: endpoint '{}': give both price.input and price.output", where, out.name));
   }
   out.budgets = read_budgets(map, prefix, base);
   return out;
 }
 
-Result<router::RouteRule> read_route(const OptionMap& map, const std::string& prefix, const std::vector<EndpointConfig>& endpoints) {
+Result<router::RouteRule> read_route(const OptionMap& map,
+                                     const std::string& prefix,
+                                     const std::vector<EndpointConfig>& endpoints) {
   const std::string where = find(map, prefix)->origin;
   router::RouteRule rule{.name = text_of(map, prefix + "name"),
                          .endpoints = list_of(map, prefix + "endpoints"),
                          .aliases = list_of(map, prefix + "aliases")};
   if (!is_name(rule.name) || rule.endpoints.empty()) {
-    return config_error(prefix + "name", fmt::format("{}: a [[route]] needs a 'name' and a list of 'endpoints'", where));
+    return config_error(
+        prefix + "name",
+        fmt::format("{}: a [[route]] needs a 'name' and a list of 'endpoints'", where));
   }
   std::vector<std::string> known;
   for (const EndpointConfig& endpoint : endpoints) {
@@ -166,9 +188,11 @@ Result<router::RouteRule> read_route(const OptionMap& map, const std::string& pr
   for (const std::string& name : rule.endpoints) {
     if (std::ranges::find(known, name) == known.end()) {
       const std::string near = nearest(name, known);
-      return config_error(prefix + "endpoints",
-                          fmt::format("{}: route '{}' names the unknown endpoint '{}'", where, rule.name, name),
-                          near.empty() ? "add an [[endpoint]] of that name" : fmt::format("did you mean '{}'?", near));
+      return config_error(
+          prefix + "endpoints",
+          fmt::format("{}: route '{}' names the unknown endpoint '{}'", where, rule.name, name),
+          near.empty() ? "add an [[endpoint]] of that name"
+                       : fmt::format("did you mean '{}'?", near));
     }
   }
   return rule;
@@ -176,10 +200,12 @@ Result<router::RouteRule> read_route(const OptionMap& map, const std::string& pr
 
 Result<void> read_endpoints(const OptionMap& map, Config& config) {
   for (int i = 0; map.contains(fmt::format("endpoint[{}].", i)); ++i) {
-    GENESIS_TRY(EndpointConfig endpoint, read_endpoint(map, fmt::format("endpoint[{}].", i), config.budgets));
+    GENESIS_TRY(EndpointConfig endpoint,
+                read_endpoint(map, fmt::format("endpoint[{}].", i), config.budgets));
     for (const EndpointConfig& other : config.endpoints) {
       if (other.name == endpoint.name) {
-        return config_error("endpoint.name", fmt::format("two endpoints are called '{}'", endpoint.name));
+        return config_error("endpoint.name",
+                            fmt::format("two endpoints are called '{}'", endpoint.name));
       }
     }
     config.endpoints.push_back(std::move(endpoint));
@@ -196,13 +222,17 @@ Result<void> read_endpoints(const OptionMap& map, Config& config) {
 
 Result<void> read_routes(const OptionMap& map, Config& config) {
   for (int i = 0; map.contains(fmt::format("route[{}].", i)); ++i) {
-    GENESIS_TRY(router::RouteRule rule, read_route(map, fmt::format("route[{}].", i), config.endpoints));
+    GENESIS_TRY(router::RouteRule rule,
+                read_route(map, fmt::format("route[{}].", i), config.endpoints));
     config.routes.push_back(std::move(rule));
   }
-  const auto is_default = [&](const router::RouteRule& rule) { return rule.name == config.default_route; };
+  const auto is_default = [&](const router::RouteRule& rule) {
+    return rule.name == config.default_route;
+  };
   if (std::ranges::none_of(config.routes, is_default)) {
     if (!config.routes.empty() && config.default_route != "auto") {
-      return config_error("routing.default_route", fmt::format("no [[route]] is called '{}'", config.default_route));
+      return config_error("routing.default_route",
+                          fmt::format("no [[route]] is called '{}'", config.default_route));
     }
     // Without a rule of its own the default route takes the endpoints tier by tier.
     router::RouteRule rule{.name = config.default_route};
@@ -265,9 +295,12 @@ Result<std::string> read_secret(const std::string& source) {
   const std::string where = source.substr(colon + 1);
   std::string secret;
   if (source.starts_with("env:")) {
-    const char* value = std::getenv(where.c_str());  // NOLINT(concurrency-mt-unsafe): read once at start
+    const char* value =
+        std::getenv(where.c_str());  // NOLINT(concurrency-mt-unsafe): read once at start
     if (value == nullptr) {
-      return config_error("api_key", fmt::format("the environment variable {} is not set", where), fmt::format("export {}=...", where));
+      return config_error("api_key",
+                          fmt::format("the environment variable {} is not set", where),
+                          fmt::format("export {}=...", where));
     }
     secret = value;
   } else {
@@ -281,7 +314,9 @@ Result<std::string> read_secret(const std::string& source) {
     secret.pop_back();
   }
   if (secret.empty() || std::ranges::any_of(secret, [](char c) { return c < '!' || c > '~'; })) {
-    return config_error("api_key", fmt::format("the secret in {} is empty or has blanks or control characters", source));
+    return config_error(
+        "api_key",
+        fmt::format("the secret in {} is empty or has blanks or control characters", source));
   }
   return secret;
 }

@@ -2,11 +2,6 @@
 // default), checked as a whole, with the origin of every key kept for `genesis config show`.
 #pragma once
 
-#include <chrono>
-#include <optional>
-#include <string>
-#include <vector>
-
 #include "api/chat.h"
 #include "app/home.h"
 #include "app/options.h"
@@ -16,6 +11,11 @@
 #include "net/http.h"
 #include "router/rule_router.h"
 
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
 namespace genesis::app {
 
 enum class EndpointKind : std::uint8_t { kLocal, kUrl };
@@ -24,7 +24,7 @@ struct EndpointConfig {
   std::string name;
   EndpointKind kind = EndpointKind::kUrl;
   Tier tier = Tier::kCommercial;
-  net::BaseUrl url;       // kUrl
+  net::BaseUrl url;  // kUrl
   std::string model;
   std::string api_key_source;  // "env:NAME", "file:path" or empty
   std::string price_model;
@@ -76,7 +76,8 @@ struct OptionOverride {
   std::string flag;
 };
 
-// Reads the file of `home` (if any), the environment and the flags. kConfig errors name file and line.
+// Reads the file of `home` (if any), the environment and the flags. kConfig errors name file and
+// line.
 Result<Config> load_config(const Home& home, const std::vector<OptionOverride>& flags);
 
 // The bearer token an endpoint's `api_key` points to; empty when none is configured.

@@ -1,9 +1,9 @@
 // Reads genesis.toml over the option table. The only file that sees toml++.
 #include <fmt/format.h>
 #define TOML_EXCEPTIONS 0
-#include <toml++/toml.h>
-
 #include "app/options.h"
+
+#include <toml++/toml.h>
 
 namespace genesis::app {
 
@@ -16,7 +16,9 @@ class TableReader {
       : specs_(specs), file_(file), out_(out) {}
 
   // `spec_prefix` is "" or "server." inside the option table; `key_prefix` what the map's keys get.
-  Result<void> read(const toml::table& table, const std::string& spec_prefix, const std::string& key_prefix) {
+  Result<void> read(const toml::table& table,
+                    const std::string& spec_prefix,
+                    const std::string& key_prefix) {
     for (const auto& [name, node] : table) {
       const std::string key = spec_prefix + std::string(name.str());
       if (const OptionSpec* spec = find(key)) {
@@ -31,7 +33,9 @@ class TableReader {
   }
 
  private:
-  static bool is_list_of_tables(std::string_view key) { return key == "endpoint" || key == "route"; }
+  static bool is_list_of_tables(std::string_view key) {
+    return key == "endpoint" || key == "route";
+  }
 
   const OptionSpec* find(std::string_view key) const {
     for (const OptionSpec& spec : specs_) {
@@ -51,7 +55,9 @@ class TableReader {
     return false;
   }
 
-  std::string at(const toml::node& node) const { return fmt::format("{}:{}", file_, node.source().begin.line); }
+  std::string at(const toml::node& node) const {
+    return fmt::format("{}:{}", file_, node.source().begin.line);
+  }
 
   std::unexpected<Error> unknown(const std::string& key, std::uint32_t line) const {
     std::vector<std::string> known;
@@ -59,13 +65,17 @@ class TableReader {
       known.emplace_back(spec.key);
       known.emplace_back(spec.key.substr(0, spec.key.find('.')));
     }
-    auto error = fail_param(key, fmt::format("{}:{}: unknown key '{}'", file_, line, key), ErrorCode::kConfig);
+    auto error = fail_param(
+        key, fmt::format("{}:{}: unknown key '{}'", file_, line, key), ErrorCode::kConfig);
     const std::string near = nearest(key, known);
-    error.error().hint = near.empty() ? "genesis config show lists all keys" : fmt::format("did you mean '{}'?", near);
+    error.error().hint = near.empty() ? "genesis config show lists all keys"
+                                      : fmt::format("did you mean '{}'?", near);
     return error;
   }
 
-  std::unexpected<Error> wrong_type(const OptionSpec& spec, const toml::node& node, std::string_view must) const {
+  std::unexpected<Error> wrong_type(const OptionSpec& spec,
+                                    const toml::node& node,
+                                    std::string_view must) const {
     return fail_param(std::string(spec.key),
                       fmt::format("{}: '{}' must be {}", at(node), spec.key, must),
                       ErrorCode::kConfig);
@@ -123,11 +133,17 @@ class TableReader {
     if (table != nullptr && table->size() == 1) {
       for (const std::string_view how : {"env", "file"}) {
         if (const auto* where = table->get_as<std::string>(how)) {
-          return OptionValue{.type = spec.type, .text = fmt::format("{}:{}", how, where->get()), .list = {}, .origin = at(node)};
+          return OptionValue{.type = spec.type,
+                             .text = fmt::format("{}:{}", how, where->get()),
+                             .list = {},
+                             .origin = at(node)};
         }
       }
     }
-    return wrong_type(spec, node, "{ env = \"NAME\" } or { file = \"path\" }; secrets are not written into the file");
+    return wrong_type(
+        spec,
+        node,
+        "{ env = \"NAME\" } or { file = \"path\" }; secrets are not written into the file");
   }
 
   std::span<const OptionSpec> specs_;
@@ -146,18 +162,20 @@ Result<void> read_tables(const toml::table& root,
   }
   const toml::array* array = node->as_array();
   if (array == nullptr || !array->is_array_of_tables()) {
-    return fail_param(std::string(name),
-                      fmt::format("{}:{}: write [[{}]], once for each", file, node->source().begin.line, name),
-                      ErrorCode::kConfig);
+    return fail_param(
+        std::string(name),
+        fmt::format("{}:{}: write [[{}]], once for each", file, node->source().begin.line, name),
+        ErrorCode::kConfig);
   }
   TableReader reader(specs, file, out);
   for (std::size_t i = 0; i < array->size(); ++i) {
     const std::string prefix = fmt::format("{}[{}].", name, i);
     // The line of the table itself, for messages about what is missing in it.
-    out[prefix] = OptionValue{.type = OptionType::kString,
-                              .text = {},
-                              .list = {},
-                              .origin = fmt::format("{}:{}", file, array->get(i)->source().begin.line)};
+    out[prefix] =
+        OptionValue{.type = OptionType::kString,
+                    .text = {},
+                    .list = {},
+                    .origin = fmt::format("{}:{}", file, array->get(i)->source().begin.line)};
     GENESIS_TRY_VOID(reader.read(*array->get(i)->as_table(), "", prefix));
   }
   return {};
@@ -169,9 +187,10 @@ Result<OptionMap> read_config_text(std::string_view text, std::string_view file_
   const toml::parse_result parsed = toml::parse(text, file_name);
   if (!parsed) {
     const auto& error = parsed.error();
-    return fail_param(std::string(file_name),
-                      fmt::format("{}:{}: {}", file_name, error.source().begin.line, error.description()),
-                      ErrorCode::kConfig);
+    return fail_param(
+        std::string(file_name),
+        fmt::format("{}:{}: {}", file_name, error.source().begin.line, error.description()),
+        ErrorCode::kConfig);
   }
   OptionMap out;
   GENESIS_TRY_VOID(TableReader(general_options(), file_name, out).read(parsed.table(), "", ""));

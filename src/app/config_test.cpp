@@ -1,13 +1,14 @@
-// Unit tests of the configuration: types, lines, suggestions, precedence, references between tables.
+// Unit tests of the configuration: types, lines, suggestions, precedence, references between
+// tables.
 #include "app/config.h"
-
-#include <cstdlib>
-#include <filesystem>
-
-#include <gtest/gtest.h>
 
 #include "base/file.h"
 #include "base/random.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
 
 namespace genesis::app {
 namespace {
@@ -110,10 +111,19 @@ TEST_F(ConfigTest, ErrorsNameLineAndSuggestion) {
   expect_error("[budgets]\nconnect_ms = 0\n", "2", "between");
   expect_error("[server]\nlisten = \"nonsense\"\n", "2", "host:port");
   expect_error("[[endpoint]]\nname = \"a\"\nkind = \"locall\"\n", "3", "local|url");
-  expect_error("[[endpoint]]\nname = \"a\"\nurl = \"http://h/v1\"\nmodel = \"m\"\napi_key = \"sk-1\"\n", "5", "env");
+  expect_error(
+      "[[endpoint]]\nname = \"a\"\nurl = \"http://h/v1\"\nmodel = \"m\"\napi_key = \"sk-1\"\n",
+      "5",
+      "env");
   expect_error("[[endpoint]]\nname = \"a\"\nmodel = \"m\"\n", "1", "url");
-  expect_error("[[endpoint]]\nname=\"a\"\nkind=\"local\"\n[[route]]\nname=\"r\"\nendpoints=[\"aa\"]\n", "4", "did you mean 'a'");
-  expect_error("[[endpoint]]\nname=\"a\"\nkind=\"local\"\nprice = { input = 2.5, output = \"1\" }\n", "4", "quotes");
+  expect_error(
+      "[[endpoint]]\nname=\"a\"\nkind=\"local\"\n[[route]]\nname=\"r\"\nendpoints=[\"aa\"]\n",
+      "4",
+      "did you mean 'a'");
+  expect_error(
+      "[[endpoint]]\nname=\"a\"\nkind=\"local\"\nprice = { input = 2.5, output = \"1\" }\n",
+      "4",
+      "quotes");
 }
 
 TEST_F(ConfigTest, FlagBeatsEnvironmentBeatsFile) {
@@ -126,7 +136,8 @@ TEST_F(ConfigTest, FlagBeatsEnvironmentBeatsFile) {
   ASSERT_TRUE(config);
   EXPECT_EQ(config->listen.port, 6000);
   EXPECT_EQ(config->origins.at("server.listen").origin, "--listen");
-  EXPECT_NE(config->origins.at("budgets.first_token_ms").origin.find("genesis.toml:5"), std::string::npos);
+  EXPECT_NE(config->origins.at("budgets.first_token_ms").origin.find("genesis.toml:5"),
+            std::string::npos);
 }
 
 TEST_F(ConfigTest, BeyondLoopbackAKeyIsRequired) {

@@ -1,8 +1,8 @@
 #include "app/endpoint_chain.h"
 
-#include <utility>
-
 #include "app/engine_metrics.h"
+
+#include <utility>
 
 namespace genesis::app {
 
@@ -17,7 +17,8 @@ std::unique_ptr<EngineSupervisor> make_supervisor(const ChainPorts& ports,
   auto on_metrics = [&metrics = ports.metrics, name = launch->name](std::string_view text) {
     mirror_engine_metrics(text, name, metrics);
   };
-  return std::make_unique<EngineSupervisor>(ports.executor, client, std::move(*launch), std::move(on_metrics));
+  return std::make_unique<EngineSupervisor>(
+      ports.executor, client, std::move(*launch), std::move(on_metrics));
 }
 
 }  // namespace
@@ -41,7 +42,8 @@ EndpointChain::EndpointChain(ChainPorts ports,
                guarded_,
                {.endpoint = config_.name,
                 .tier = config_.tier,
-                .price_model = config_.price_model.empty() ? config_.model : config_.price_model}) {}
+                .price_model = config_.price_model.empty() ? config_.model : config_.price_model}) {
+}
 
 provider::OpenAiOptions EndpointChain::provider_options(std::string api_key) const {
   provider::OpenAiOptions options{
@@ -69,10 +71,9 @@ endpoint::GuardedChat::Options EndpointChain::guard_options() {
 }
 
 endpoint::DispatchTarget EndpointChain::target() {
-  return {.name = config_.name,
-          .model = config_.model,
-          .chat = &metered_,
-          .snapshot = [this] { return guarded_.snapshot(); }};
+  return {.name = config_.name, .model = config_.model, .chat = &metered_, .snapshot = [this] {
+            return guarded_.snapshot();
+          }};
 }
 
 }  // namespace genesis::app

@@ -2,10 +2,6 @@
 // passes through it: metered -> guarded -> (local engine ->) provider -> its own HTTP client.
 #pragma once
 
-#include <memory>
-#include <optional>
-#include <string>
-
 #include "app/config.h"
 #include "app/engine_supervisor.h"
 #include "app/local_endpoint.h"
@@ -16,6 +12,10 @@
 #include "ledger/metered.h"
 #include "net/client.h"
 #include "provider/openai.h"
+
+#include <memory>
+#include <optional>
+#include <string>
 
 namespace genesis::app {
 
@@ -31,7 +31,10 @@ struct ChainPorts {
 class EndpointChain {
  public:
   // `launch` is set for local endpoints; `api_key` is empty or the upstream's key.
-  EndpointChain(ChainPorts ports, EndpointConfig config, std::string api_key, std::optional<EngineLaunch> launch);
+  EndpointChain(ChainPorts ports,
+                EndpointConfig config,
+                std::string api_key,
+                std::optional<EngineLaunch> launch);
 
   const EndpointConfig& config() const { return config_; }
 

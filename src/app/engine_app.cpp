@@ -1,6 +1,10 @@
 #include "app/engine_app.h"
 
-#include <csignal>
+#include "app/ready_line.h"
+#include "base/log.h"
+#include "base/sha256.h"
+#include "net/server.h"
+#include "server/gateway.h"
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -8,11 +12,7 @@
 #include <boost/asio/signal_set.hpp>
 #include <fmt/format.h>
 
-#include "app/ready_line.h"
-#include "base/log.h"
-#include "base/sha256.h"
-#include "net/server.h"
-#include "server/gateway.h"
+#include <csignal>
 
 namespace genesis::app {
 
@@ -40,9 +40,14 @@ class SingleKey final : public server::Authenticator {
 
   Result<server::Principal> authenticate(std::optional<std::string_view> token) const override {
     if (!key_.empty() && !(token && equal_constant_time(*token, key_))) {
-      return fail(ErrorCode::kUnauthenticated, "missing or wrong API key", "send Authorization: Bearer KEY");
+      return fail(ErrorCode::kUnauthenticated,
+                  "missing or wrong API key",
+                  "send Authorization: Bearer KEY");
     }
-    return server::Principal{.key_id = std::string(server::kKeylessId), .tenant = "default", .admin = false, .models = {}};
+    return server::Principal{.key_id = std::string(server::kKeylessId),
+                             .tenant = "default",
+                             .admin = false,
+                             .models = {}};
   }
 
  private:
@@ -55,10 +60,11 @@ class EngineApp {
   EngineApp(const EngineAppOptions& options, model::LoadedModel loaded)
       : options_(options),
         engine_(std::move(loaded.runner), options.engine, metrics_),
-        chat_(io_.get_executor(),
-              engine_,
-              std::move(loaded.text),
-              ServedBy{.endpoint = "engine", .model = options.model_name, .tier = Tier::kSelfHosted}),
+        chat_(
+            io_.get_executor(),
+            engine_,
+            std::move(loaded.text),
+            ServedBy{.endpoint = "engine", .model = options.model_name, .tier = Tier::kSelfHosted}),
         catalog_({.id = options.model_name,
                   .owned_by = "genesis",
                   .created_unix = clock_.unix_ms() / 1000,
@@ -132,13 +138,14 @@ class EngineApp {
 
   server::ServiceInfo info() const {
     const engine::RunnerInfo& runner = engine_.info();
-    return {.model_id = options_.model_name,
-            .model_sha = runner.weights_sha256,
-            .model_dtype = options_.load.precision == model::Precision::kFp32 ? "float32" : "quantized",
-            .isa = runner.isa,
-            .max_input_tokens = runner.max_context - 1,
-            .max_total_tokens = runner.max_context,
-            .max_concurrent_requests = options_.engine.max_batch + options_.engine.max_queue};
+    return {
+        .model_id = options_.model_name,
+        .model_sha = runner.weights_sha256,
+        .model_dtype = options_.load.precision == model::Precision::kFp32 ? "float32" : "quantized",
+        .isa = runner.isa,
+        .max_input_tokens = runner.max_context - 1,
+        .max_total_tokens = runner.max_context,
+        .max_concurrent_requests = options_.engine.max_batch + options_.engine.max_queue};
   }
 
   const EngineAppOptions& options_;
@@ -158,7 +165,8 @@ class EngineApp {
 Result<void> run_engine(const EngineAppOptions& options) {
   if (!options.listen.is_loopback() && options.api_key.empty()) {
     return fail_param("listen",
-                      fmt::format("{} is reachable from other machines and no API key is set", options.listen.to_string()),
+                      fmt::format("{} is reachable from other machines and no API key is set",
+                                  options.listen.to_string()),
                       ErrorCode::kConfig);
   }
   GENESIS_TRY(model::LoadedModel loaded, model::load_model(options.model_path, options.load));

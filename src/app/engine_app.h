@@ -2,13 +2,13 @@
 // address. Can be used alone in place of TGI or llama-server.
 #pragma once
 
-#include <filesystem>
-#include <string>
-
 #include "base/result.h"
 #include "engine/engine.h"
 #include "model/loader.h"
 #include "net/http.h"
+
+#include <filesystem>
+#include <string>
 
 namespace genesis::app {
 

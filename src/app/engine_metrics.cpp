@@ -16,7 +16,8 @@ void mirror_line(std::string_view line, const std::string& label, MetricsRegistr
   }
   const std::string_view name = line.substr(0, blank);
   const std::string_view number = line.substr(blank + 1);
-  const bool plain = name.find_first_of("{}\"") == std::string_view::npos && !name.ends_with("_sum") && !name.ends_with("_count");
+  const bool plain = name.find_first_of("{}\"") == std::string_view::npos &&
+                     !name.ends_with("_sum") && !name.ends_with("_count");
   double value = 0;
   const auto end = std::from_chars(number.data(), number.data() + number.size(), value);
   if (plain && end.ec == std::errc()) {
@@ -26,7 +27,9 @@ void mirror_line(std::string_view line, const std::string& label, MetricsRegistr
 
 }  // namespace
 
-void mirror_engine_metrics(std::string_view text, std::string_view endpoint, MetricsRegistry& registry) {
+void mirror_engine_metrics(std::string_view text,
+                           std::string_view endpoint,
+                           MetricsRegistry& registry) {
   const std::string label = prometheus_label("endpoint", endpoint);
   while (!text.empty()) {
     const std::size_t end = text.find('\n');

@@ -1,7 +1,7 @@
 #include "app/engine_supervisor.h"
 
-#include <algorithm>
-#include <csignal>
+#include "app/child_process.h"
+#include "base/log.h"
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -10,8 +10,8 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
-#include "app/child_process.h"
-#include "base/log.h"
+#include <algorithm>
+#include <csignal>
 
 namespace genesis::app {
 
@@ -77,7 +77,9 @@ Task<void> EngineSupervisor::supervise() {
     }
     const bool quick = std::chrono::steady_clock::now() - started < kQuickCrash;
     quick_crashes_ = quick ? quick_crashes_ + 1 : 0;
-    log(LogLevel::kError, "engine ended", {{"engine", launch_.name}, {"how", last_exit_}, {"quick_crashes", quick_crashes_}});
+    log(LogLevel::kError,
+        "engine ended",
+        {{"engine", launch_.name}, {"how", last_exit_}, {"quick_crashes", quick_crashes_}});
     if (quick_crashes_ >= kQuickCrashesAllowed) {
       set_state(EngineState::kBroken);
       break;
@@ -97,15 +99,24 @@ Task<void> EngineSupervisor::supervise() {
 Task<void> EngineSupervisor::run_once() {
   const EngineConfig& engine = launch_.engine;
   ChildOptions options{.program = launch_.program,
-                       .arguments = {"engine", "--supervised",
-                                     "--model", launch_.model_path.string(),
-                                     "--name", launch_.model_name,
-                                     "--listen", "unix:" + launch_.socket.string(),
-                                     "--threads", std::to_string(engine.threads),
-                                     "--kv-mib", std::to_string(engine.kv_bytes / (1024 * 1024)),
-                                     "--max-context", std::to_string(engine.max_context),
-                                     "--max-batch", std::to_string(engine.max_batch),
-                                     "--max-queue", std::to_string(engine.max_queue)},
+                       .arguments = {"engine",
+                                     "--supervised",
+                                     "--model",
+                                     launch_.model_path.string(),
+                                     "--name",
+                                     launch_.model_name,
+                                     "--listen",
+                                     "unix:" + launch_.socket.string(),
+                                     "--threads",
+                                     std::to_string(engine.threads),
+                                     "--kv-mib",
+                                     std::to_string(engine.kv_bytes / (1024 * 1024)),
+                                     "--max-context",
+                                     std::to_string(engine.max_context),
+                                     "--max-batch",
+                                     std::to_string(engine.max_batch),
+                                     "--max-queue",
+                                     std::to_string(engine.max_queue)},
                        .memory_bytes = engine.memory_bytes};
   auto child = ChildProcess::start(executor_, options);
   if (!child) {
@@ -116,7 +127,9 @@ Task<void> EngineSupervisor::run_once() {
   current->child = std::move(*child);
   current_ = current;
   pid_ = current->child->pid();
-  log(LogLevel::kInfo, "engine started", {{"engine", launch_.name}, {"pid", pid_}, {"model", launch_.model_name}});
+  log(LogLevel::kInfo,
+      "engine started",
+      {{"engine", launch_.name}, {"pid", pid_}, {"model", launch_.model_name}});
   boost::asio::co_spawn(executor_, watch_health(), boost::asio::detached);
   const ChildExit exit = co_await current->child->wait();
   current->gone = true;
@@ -142,6 +155,7 @@ Task<void> EngineSupervisor::watch_health() {
     const SteadyTime now = std::chrono::steady_clock::now();
     if (state_ == EngineState::kStarting) {
       if (ready) {
+        info_json_ = (co_await get("/info")).value_or("");
         set_state(EngineState::kReady);
         idle_since_ = now;
       } else if (now - started > kStartLimit) {
@@ -152,10 +166,13 @@ Task<void> EngineSupervisor::watch_health() {
     }
     missed = ready ? 0 : missed + 1;
     if (missed >= kMissedPolls) {
-      log(LogLevel::kError, "engine does not answer, restarting it", {{"engine", launch_.name}, {"pid", pid_}});
+      log(LogLevel::kError,
+          "engine does not answer, restarting it",
+          {{"engine", launch_.name}, {"pid", pid_}});
       current->child->send_signal(SIGKILL);
     }
-    const bool idle = in_flight_ == 0 && launch_.engine.idle_stop.count() > 0 && now - idle_since_ > launch_.engine.idle_stop;
+    const bool idle = in_flight_ == 0 && launch_.engine.idle_stop.count() > 0 &&
+                      now - idle_since_ > launch_.engine.idle_stop;
     if (idle && state_ == EngineState::kReady) {
       log(LogLevel::kInfo, "engine idle, stopping it", {{"engine", launch_.name}});
       set_state(EngineState::kStopped);
@@ -195,13 +212,17 @@ Task<Result<void>> EngineSupervisor::wait_ready(SteadyTime deadline, CancelToken
   while (state_ != EngineState::kReady) {
     start();  // also again, when an idle engine was just being stopped
     if (state_ == EngineState::kBroken) {
-      co_return fail(ErrorCode::kUnavailable, why_not(), "look at the engine's log lines, then restart genesis serve");
+      co_return fail(ErrorCode::kUnavailable,
+                     why_not(),
+                     "look at the engine's log lines, then restart genesis serve");
     }
     if (cancel.cancelled()) {
       co_return fail(ErrorCode::kCancelled, "the client is gone");
     }
     if (stopping_ || std::chrono::steady_clock::now() >= deadline) {
-      co_return fail(ErrorCode::kUnavailable, fmt::format("the engine '{}' is not ready yet", launch_.name), "try again");
+      co_return fail(ErrorCode::kUnavailable,
+                     fmt::format("the engine '{}' is not ready yet", launch_.name),
+                     "try again");
     }
     const CancelHook on_change = changed_.token().on_cancel([&timer] { timer.cancel(); });
     const CancelHook on_leave = cancel.on_cancel([&timer] { timer.cancel(); });
@@ -238,12 +259,15 @@ std::string EngineSupervisor::why_not() const {
     case EngineState::kCrashed:
       return fmt::format("the engine crashed ({}) and is being restarted", last_exit_);
     case EngineState::kBroken:
-      return fmt::format("the engine ended {} times right after its start (last: {})", quick_crashes_, last_exit_);
+      return fmt::format(
+          "the engine ended {} times right after its start (last: {})", quick_crashes_, last_exit_);
   }
   return "";
 }
 
-void EngineSupervisor::request_begins() { ++in_flight_; }
+void EngineSupervisor::request_begins() {
+  ++in_flight_;
+}
 
 void EngineSupervisor::request_ends() {
   --in_flight_;

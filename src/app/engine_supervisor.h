@@ -2,6 +2,12 @@
 // watches its health, restarts it after a crash, stops it when idle (scale to zero).
 #pragma once
 
+#include "app/config.h"
+#include "base/cancel.h"
+#include "base/result.h"
+#include "base/task.h"
+#include "net/client.h"
+
 #include <chrono>
 #include <filesystem>
 #include <functional>
@@ -9,20 +15,13 @@
 #include <optional>
 #include <string>
 #include <string_view>
-
 #include <sys/types.h>
-
-#include "app/config.h"
-#include "base/cancel.h"
-#include "base/result.h"
-#include "base/task.h"
-#include "net/client.h"
 
 namespace genesis::app {
 
 struct EngineLaunch {
-  std::string name;                  // of the endpoint
-  std::string program;               // the genesis binary itself
+  std::string name;     // of the endpoint
+  std::string program;  // the genesis binary itself
   std::filesystem::path model_path;
   std::string model_name;
   std::filesystem::path socket;
@@ -37,7 +36,10 @@ enum class EngineState : std::uint8_t { kStopped, kStarting, kReady, kCrashed, k
 // Lives on the io thread; outlives every request that uses it.
 class EngineSupervisor {
  public:
-  EngineSupervisor(Executor executor, net::Client& client, EngineLaunch launch, OnEngineMetrics on_metrics);
+  EngineSupervisor(Executor executor,
+                   net::Client& client,
+                   EngineLaunch launch,
+                   OnEngineMetrics on_metrics);
   ~EngineSupervisor();
 
   // Starts the process if it is not running; returns at once.
@@ -53,6 +55,9 @@ class EngineSupervisor {
   EngineState state() const { return state_; }
 
   pid_t pid() const { return pid_; }
+
+  // What the engine last said of itself at GET /info, as JSON; empty before it was first ready.
+  const std::string& info_json() const { return info_json_; }
 
   const EngineLaunch& launch() const { return launch_; }
 
@@ -81,6 +86,7 @@ class EngineSupervisor {
   int in_flight_ = 0;
   SteadyTime idle_since_;
   std::string last_exit_;
+  std::string info_json_;
   CancelSource changed_;  // cancelled and replaced at every change of state: wakes the waiters
   struct Current;
   std::shared_ptr<Current> current_;

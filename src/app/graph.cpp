@@ -1,16 +1,5 @@
 #include "app/graph.h"
 
-#include <unistd.h>
-
-#include <algorithm>
-
-#include <boost/asio/as_tuple.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
-#include <fmt/format.h>
-
 #include "app/endpoint_chain.h"
 #include "app/key_access.h"
 #include "app/models.h"
@@ -23,6 +12,17 @@
 #include "ledger/sql_ledger.h"
 #include "router/rule_router.h"
 #include "store/database.h"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/json.hpp>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <unistd.h>
 
 namespace genesis::app {
 
@@ -52,7 +52,10 @@ class RouteCatalog final : public ModelCatalog {
   std::vector<ModelCard> models() const override { return cards_; }
 
  private:
-  void add(const std::string& id, const std::string& owner, const std::string& kind, std::int64_t created_unix) {
+  void add(const std::string& id,
+           const std::string& owner,
+           const std::string& kind,
+           std::int64_t created_unix) {
     if (std::ranges::find(cards_, id, &ModelCard::id) == cards_.end()) {
       cards_.push_back({.id = id, .owned_by = owner, .created_unix = created_unix, .kind = kind});
     }
@@ -120,23 +123,26 @@ Result<void> GraphImpl::open_ledger() {
               store::Database::open({.path = config_.ledger_path,
                                      .mode = store::OpenMode::kOwner,
                                      .schemas = {ledger::schema()}}));
-  GENESIS_TRY(ledger_,
-              ledger::SqlLedger::open(*database_,
-                                      clock_,
-                                      metrics_,
-                                      {.prices = prices_, .baseline_model = config_.baseline_model}));
+  GENESIS_TRY(
+      ledger_,
+      ledger::SqlLedger::open(*database_,
+                              clock_,
+                              metrics_,
+                              {.prices = prices_, .baseline_model = config_.baseline_model}));
   GENESIS_TRY(keys_, open_keys(*database_, clock_, home_));
   authenticator_ = std::make_unique<KeyAccess>(*keys_, config_.require_key);
   return {};
 }
 
-Result<EngineLaunch> GraphImpl::engine_launch(const EndpointConfig& endpoint, const OnProgress& progress) {
+Result<EngineLaunch> GraphImpl::engine_launch(const EndpointConfig& endpoint,
+                                              const OnProgress& progress) {
   hub::ModelStore store(home_.models);
   GENESIS_TRY(const hub::InstalledModel model, ensure_model(store, endpoint.model, progress));
   std::error_code error;
   const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
   if (error) {
-    return fail(ErrorCode::kInternal, fmt::format("cannot find the genesis binary: {}", error.message()));
+    return fail(ErrorCode::kInternal,
+                fmt::format("cannot find the genesis binary: {}", error.message()));
   }
   return EngineLaunch{.name = endpoint.name,
                       .program = program.string(),
@@ -152,8 +158,10 @@ Result<void> GraphImpl::add_endpoint(const EndpointConfig& endpoint, const OnPro
     GENESIS_TRY(launch, engine_launch(endpoint, progress));
   }
   GENESIS_TRY(std::string key, read_secret(endpoint.api_key_source));
-  const ChainPorts ports{.executor = io_.get_executor(), .clock = clock_, .metrics = metrics_, .ledger = *ledger_};
-  chains_.push_back(std::make_unique<EndpointChain>(ports, endpoint, std::move(key), std::move(launch)));
+  const ChainPorts ports{
+      .executor = io_.get_executor(), .clock = clock_, .metrics = metrics_, .ledger = *ledger_};
+  chains_.push_back(
+      std::make_unique<EndpointChain>(ports, endpoint, std::move(key), std::move(launch)));
   return {};
 }
 
@@ -205,12 +213,15 @@ Task<void> GraphImpl::pay_for(EndpointChain& chain, NanoUsd per_hour) {
       if (!meter) {
         meter.emplace(*ledger_,
                       clock_,
-                      ledger::MachineMeterOptions{
-                          .endpoint = chain.config().name, .tier = chain.config().tier, .per_hour = per_hour});
+                      ledger::MachineMeterOptions{.endpoint = chain.config().name,
+                                                  .tier = chain.config().tier,
+                                                  .per_hour = per_hour});
       }
       const auto paid = co_await meter->pay();
       if (!paid) {
-        log(LogLevel::kError, "machine time was not booked", {{"endpoint", chain.config().name}, {"reason", paid.error().message}});
+        log(LogLevel::kError,
+            "machine time was not booked",
+            {{"endpoint", chain.config().name}, {"reason", paid.error().message}});
       }
     }
     timer.expires_after(kMachinePeriod);
@@ -250,15 +261,32 @@ server::Readiness GraphImpl::readiness() const {
   return readiness;
 }
 
+// TGI's clients ask one model's figures: the first local engine's, which told them when it was
+// ready.
 server::ServiceInfo GraphImpl::info() const {
-  const EndpointConfig& first = config_.endpoints.front();
-  return {.model_id = first.model,
-          .model_sha = "",
-          .model_dtype = first.kind == EndpointKind::kLocal ? "quantized" : "",
-          .isa = "",
-          .max_input_tokens = config_.engine.max_context,
-          .max_total_tokens = config_.engine.max_context,
-          .max_concurrent_requests = config_.max_concurrent};
+  server::ServiceInfo info{.model_id = config_.endpoints.front().model,
+                           .max_concurrent_requests = config_.max_concurrent};
+  for (const auto& chain : chains_) {
+    const EngineSupervisor* engine = chain->engine();
+    const auto told = parse_json(engine == nullptr ? "" : engine->info_json());
+    if (!told || !told->is_object()) {
+      continue;
+    }
+    const auto text = [&](const char* key) {
+      return get_string(told->get_object(), key).value_or(std::nullopt).value_or("");
+    };
+    const auto number = [&](const char* key) {
+      return get_integer(told->get_object(), key).value_or(std::nullopt).value_or(0);
+    };
+    info.model_id = chain->config().model;
+    info.model_sha = text("model_sha");
+    info.model_dtype = text("model_dtype");
+    info.isa = text("isa");
+    info.max_input_tokens = number("max_input_tokens");
+    info.max_total_tokens = number("max_total_tokens");
+    break;
+  }
+  return info;
 }
 
 std::vector<EngineSupervisor*> GraphImpl::engines() {
@@ -272,7 +300,8 @@ std::vector<EngineSupervisor*> GraphImpl::engines() {
 }
 
 Result<std::string> GraphImpl::savings_report() const {
-  GENESIS_TRY(const ledger::Savings savings, ledger::compute_savings(*database_, 0, clock_.unix_ms() + 1));
+  GENESIS_TRY(const ledger::Savings savings,
+              ledger::compute_savings(*database_, 0, clock_.unix_ms() + 1));
   return ledger::savings_json(savings);
 }
 
@@ -298,12 +327,13 @@ std::string GraphImpl::endpoints_report() const {
 
 std::vector<server::AdminRoute> GraphImpl::admin_routes() {
   using Answer = Task<Result<std::string>>;
-  return {{.method = "GET",
-           .path = "/admin/savings",
-           .handle = [this](const net::ServerRequest&) -> Answer { co_return savings_report(); }},
-          {.method = "GET",
-           .path = "/admin/endpoints",
-           .handle = [this](const net::ServerRequest&) -> Answer { co_return endpoints_report(); }}};
+  return {
+      {.method = "GET",
+       .path = "/admin/savings",
+       .handle = [this](const net::ServerRequest&) -> Answer { co_return savings_report(); }},
+      {.method = "GET",
+       .path = "/admin/endpoints",
+       .handle = [this](const net::ServerRequest&) -> Answer { co_return endpoints_report(); }}};
 }
 
 }  // namespace

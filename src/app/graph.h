@@ -1,12 +1,6 @@
-// Graph: every object behind the gateway, built from the configuration and owned in one place. `serve`
-// puts a listener in front of it; `run` and `chat` ask it directly.
+// Graph: every object behind the gateway, built from the configuration and owned in one place.
+// `serve` puts a listener in front of it; `run` and `chat` ask it directly.
 #pragma once
-
-#include <memory>
-#include <string>
-#include <vector>
-
-#include <boost/asio/io_context.hpp>
 
 #include "api/catalog.h"
 #include "api/chat.h"
@@ -20,13 +14,20 @@
 #include "ledger/keys.h"
 #include "server/gateway.h"
 
+#include <boost/asio/io_context.hpp>
+
+#include <memory>
+#include <string>
+#include <vector>
+
 namespace genesis::app {
 
-// Lives on the io thread of `io`, which outlives it. Call stop() and let it finish before destruction.
+// Lives on the io thread of `io`, which outlives it. Call stop() and let it finish before
+// destruction.
 class Graph {
  public:
-  // Opens the ledger, pulls the default model if a local endpoint needs it, reads secrets and prices.
-  // Nothing is started and nothing listens yet.
+  // Opens the ledger, pulls the default model if a local endpoint needs it, reads secrets and
+  // prices. Nothing is started and nothing listens yet.
   static Result<std::unique_ptr<Graph>> build(boost::asio::io_context& io,
                                               const Config& config,
                                               const Home& home,

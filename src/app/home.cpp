@@ -1,13 +1,12 @@
 #include "app/home.h"
 
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cstdlib>
+#include "base/sha256.h"
 
 #include <fmt/format.h>
 
-#include "base/sha256.h"
+#include <cstdlib>
+#include <sys/stat.h>
+#include <unistd.h>
 
 namespace genesis::app {
 
@@ -80,7 +79,8 @@ Result<Home> open_home() {
   }
   struct stat info{};
   // A folder in /tmp could have been planted by somebody else.
-  if (::lstat(home.run.c_str(), &info) != 0 || !S_ISDIR(info.st_mode) || info.st_uid != ::geteuid()) {
+  if (::lstat(home.run.c_str(), &info) != 0 || !S_ISDIR(info.st_mode) ||
+      info.st_uid != ::geteuid()) {
     return fail_param(home.run.string(),
                       fmt::format("{} is not a folder of this user", home.run.string()),
                       ErrorCode::kIo);

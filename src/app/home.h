@@ -1,10 +1,10 @@
 // Where state lives: GENESIS_HOME moves everything, otherwise the XDG folders are respected.
 #pragma once
 
+#include "base/result.h"
+
 #include <filesystem>
 #include <string>
-
-#include "base/result.h"
 
 namespace genesis::app {
 

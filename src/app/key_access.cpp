@@ -1,13 +1,13 @@
 #include "app/key_access.h"
 
-#include <algorithm>
-#include <array>
-
-#include <fmt/format.h>
-
 #include "base/file.h"
 #include "base/random.h"
 #include "base/sha256.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
 
 namespace genesis::app {
 
@@ -36,7 +36,9 @@ Result<std::string> read_or_make_pepper(const std::filesystem::path& path) {
 
 }  // namespace
 
-Result<std::unique_ptr<ledger::KeyStore>> open_keys(store::Database& database, const Clock& clock, const Home& home) {
+Result<std::unique_ptr<ledger::KeyStore>> open_keys(store::Database& database,
+                                                    const Clock& clock,
+                                                    const Home& home) {
   GENESIS_TRY(std::string pepper, read_or_make_pepper(home.data / "key-pepper"));
   return ledger::KeyStore::open(database, clock, std::move(pepper));
 }
@@ -46,13 +48,18 @@ Result<server::Principal> KeyAccess::authenticate(std::optional<std::string_view
     if (require_key_) {
       return fail(ErrorCode::kUnauthenticated, "an API key is required", "genesis key create NAME");
     }
-    return server::Principal{.key_id = std::string(server::kKeylessId), .tenant = "default", .admin = false, .models = {}};
+    return server::Principal{.key_id = std::string(server::kKeylessId),
+                             .tenant = "default",
+                             .admin = false,
+                             .models = {}};
   }
   GENESIS_TRY(const auto key, keys_.authenticate(*token));
-  return server::Principal{.key_id = key->id, .tenant = key->tenant, .admin = key->admin, .models = key->models};
+  return server::Principal{
+      .key_id = key->id, .tenant = key->tenant, .admin = key->admin, .models = key->models};
 }
 
-Result<void> KeyAccess::may_use(const ChatRequest& request, const endpoint::DispatchTarget& target) const {
+Result<void> KeyAccess::may_use(const ChatRequest& request,
+                                const endpoint::DispatchTarget& target) const {
   const auto names = request.allowed_models;
   if (names == nullptr || names->empty()) {
     return {};

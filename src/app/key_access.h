@@ -1,8 +1,6 @@
 // API keys as the server wants them: the pepper file, the Authenticator, and the check at dispatch.
 #pragma once
 
-#include <memory>
-
 #include "app/home.h"
 #include "base/clock.h"
 #include "base/result.h"
@@ -10,15 +8,20 @@
 #include "ledger/keys.h"
 #include "server/gateway.h"
 
+#include <memory>
+
 namespace genesis::app {
 
 // Opens the keys of `database`; makes the pepper file (mode 0600) at the first use.
-Result<std::unique_ptr<ledger::KeyStore>> open_keys(store::Database& database, const Clock& clock, const Home& home);
+Result<std::unique_ptr<ledger::KeyStore>> open_keys(store::Database& database,
+                                                    const Clock& clock,
+                                                    const Home& home);
 
 // Lives on the io thread; `keys` outlives it.
 class KeyAccess final : public server::Authenticator {
  public:
-  KeyAccess(const ledger::KeyStore& keys, bool require_key) : keys_(keys), require_key_(require_key) {}
+  KeyAccess(const ledger::KeyStore& keys, bool require_key)
+      : keys_(keys), require_key_(require_key) {}
 
   Result<server::Principal> authenticate(std::optional<std::string_view> token) const override;
 

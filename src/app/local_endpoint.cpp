@@ -12,7 +12,9 @@ constexpr std::chrono::seconds kLongestWait{30};
 // Brackets a request so that idleness is known on every way out.
 class InFlight {
  public:
-  explicit InFlight(EngineSupervisor& supervisor) : supervisor_(supervisor) { supervisor_.request_begins(); }
+  explicit InFlight(EngineSupervisor& supervisor) : supervisor_(supervisor) {
+    supervisor_.request_begins();
+  }
 
   ~InFlight() { supervisor_.request_ends(); }
 
@@ -27,7 +29,8 @@ class InFlight {
 
 Task<Result<Usage>> LocalEndpoint::chat(const ChatRequest& request, ChatSink& sink) {
   const InFlight in_flight(supervisor_);
-  const SteadyTime deadline = std::min(request.deadline, std::chrono::steady_clock::now() + kLongestWait);
+  const SteadyTime deadline =
+      std::min(request.deadline, std::chrono::steady_clock::now() + kLongestWait);
   GENESIS_CO_TRY_VOID(co_await supervisor_.wait_ready(deadline, sink.cancel_token()));
   co_return co_await provider_.chat(request, sink);
 }

@@ -1,5 +1,5 @@
-// LocalEndpoint: a supervised engine as a ChatModel. Waits for a starting engine, then speaks the same
-// HTTP to it as to any other endpoint.
+// LocalEndpoint: a supervised engine as a ChatModel. Waits for a starting engine, then speaks the
+// same HTTP to it as to any other endpoint.
 #pragma once
 
 #include "api/chat.h"
@@ -10,7 +10,8 @@ namespace genesis::app {
 // Lives on the io thread. `supervisor` and `provider` outlive it.
 class LocalEndpoint final : public ChatModel {
  public:
-  LocalEndpoint(EngineSupervisor& supervisor, ChatModel& provider) : supervisor_(supervisor), provider_(provider) {}
+  LocalEndpoint(EngineSupervisor& supervisor, ChatModel& provider)
+      : supervisor_(supervisor), provider_(provider) {}
 
   Task<Result<Usage>> chat(const ChatRequest& request, ChatSink& sink) override;
 

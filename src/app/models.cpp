@@ -1,7 +1,8 @@
 #include "app/models.h"
 
-#include <csignal>
-#include <optional>
+#include "app/config.h"
+#include "hub/pull.h"
+#include "net/client.h"
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -9,9 +10,8 @@
 #include <boost/asio/signal_set.hpp>
 #include <fmt/format.h>
 
-#include "app/config.h"
-#include "hub/pull.h"
-#include "net/client.h"
+#include <csignal>
+#include <optional>
 
 namespace genesis::app {
 
@@ -42,7 +42,9 @@ Result<hub::InstalledModel> pull_model(hub::ModelStore& store,
   return std::move(*outcome);
 }
 
-Result<hub::InstalledModel> ensure_model(hub::ModelStore& store, const std::string& name, const OnProgress& progress) {
+Result<hub::InstalledModel> ensure_model(hub::ModelStore& store,
+                                         const std::string& name,
+                                         const OnProgress& progress) {
   auto found = store.find(name);
   if (found || found.error().code != ErrorCode::kNotFound || name != kDefaultModel) {
     if (!found && found.error().code == ErrorCode::kNotFound) {

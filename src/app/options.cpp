@@ -1,11 +1,11 @@
 #include "app/options.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <numeric>
-
-#include <fmt/format.h>
 
 namespace genesis::app {
 
@@ -16,48 +16,151 @@ using enum OptionType;
 constexpr std::int64_t kMaxMs = 86'400'000;  // a day
 
 constexpr std::array kGeneral = {
-    OptionSpec{"server.listen", kString, "127.0.0.1:8080", "Address and port, or unix:/path.", 0, 0, {}, "GENESIS_HOST"},
-    OptionSpec{"server.max_body_bytes", kInteger, "20971520", "Larger request bodies get 413.", 1'024, 1'073'741'824},
-    OptionSpec{"server.max_concurrent", kInteger, "1024", "Requests in flight; above it 429.", 1, 1'000'000},
-    OptionSpec{"server.require_key", kBool, "false", "Ask for a key on loopback too; always true elsewhere."},
-    OptionSpec{"server.allowed_hosts", kList, "", "Further names accepted in the Host header without a key."},
+    OptionSpec{"server.listen",
+               kString,
+               "127.0.0.1:8080",
+               "Address and port, or unix:/path.",
+               0,
+               0,
+               {},
+               "GENESIS_HOST"},
+    OptionSpec{"server.max_body_bytes",
+               kInteger,
+               "20971520",
+               "Larger request bodies get 413.",
+               1'024,
+               1'073'741'824},
+    OptionSpec{"server.max_concurrent",
+               kInteger,
+               "1024",
+               "Requests in flight; above it 429.",
+               1,
+               1'000'000},
+    OptionSpec{"server.require_key",
+               kBool,
+               "false",
+               "Ask for a key on loopback too; always true elsewhere."},
+    OptionSpec{"server.allowed_hosts",
+               kList,
+               "",
+               "Further names accepted in the Host header without a key."},
     OptionSpec{"ledger.path", kString, "", "Database file; empty = in the data folder."},
-    OptionSpec{"ledger.baseline_model", kString, "gpt-4o", "Model whose list price savings are measured against."},
+    OptionSpec{"ledger.baseline_model",
+               kString,
+               "gpt-4o",
+               "Model whose list price savings are measured against."},
     OptionSpec{"ledger.price_file", kString, "", "Further dated prices (JSON)."},
-    OptionSpec{"local.machine_usd_per_hour", kUsd, "0.06", "What an hour of the machine under a local engine costs."},
+    OptionSpec{"local.machine_usd_per_hour",
+               kUsd,
+               "0.06",
+               "What an hour of the machine under a local engine costs."},
     OptionSpec{"engine.threads", kInteger, "0", "Compute threads; 0 = physical cores.", 0, 1'024},
     OptionSpec{"engine.kv_mib", kInteger, "512", "Memory for keys and values, MiB.", 1, 1'048'576},
-    OptionSpec{"engine.max_context", kInteger, "0", "Tokens per request; 0 = what the model declares.", 0, 10'000'000},
+    OptionSpec{"engine.max_context",
+               kInteger,
+               "0",
+               "Tokens per request; 0 = what the model declares.",
+               0,
+               10'000'000},
     OptionSpec{"engine.max_batch", kInteger, "64", "Sequences computed together.", 1, 4'096},
-    OptionSpec{"engine.max_queue", kInteger, "256", "Sequences that may wait; above it 429.", 1, 1'000'000},
-    OptionSpec{"engine.idle_stop_s", kInteger, "0", "Stop an idle engine after so long; 0 = never.", 0, 31'536'000},
-    OptionSpec{"engine.memory_mib", kInteger, "0", "Address space of an engine, MiB; 0 = no cap.", 0, 1'073'741'824},
+    OptionSpec{"engine.max_queue",
+               kInteger,
+               "256",
+               "Sequences that may wait; above it 429.",
+               1,
+               1'000'000},
+    OptionSpec{"engine.idle_stop_s",
+               kInteger,
+               "0",
+               "Stop an idle engine after so long; 0 = never.",
+               0,
+               31'536'000},
+    OptionSpec{"engine.memory_mib",
+               kInteger,
+               "0",
+               "Address space of an engine, MiB; 0 = no cap.",
+               0,
+               1'073'741'824},
     OptionSpec{"budgets.connect_ms", kInteger, "2000", "To open a connection.", 1, kMaxMs},
-    OptionSpec{"budgets.first_token_ms", kInteger, "30000", "Until the first token of a stream.", 1, kMaxMs},
-    OptionSpec{"budgets.between_tokens_ms", kInteger, "15000", "Between two tokens of a stream.", 1, kMaxMs},
-    OptionSpec{"budgets.total_ms", kInteger, "600000", "For the whole request, all attempts together.", 1, kMaxMs},
+    OptionSpec{"budgets.first_token_ms",
+               kInteger,
+               "30000",
+               "Until the first token of a stream.",
+               1,
+               kMaxMs},
+    OptionSpec{"budgets.between_tokens_ms",
+               kInteger,
+               "15000",
+               "Between two tokens of a stream.",
+               1,
+               kMaxMs},
+    OptionSpec{"budgets.total_ms",
+               kInteger,
+               "600000",
+               "For the whole request, all attempts together.",
+               1,
+               kMaxMs},
     OptionSpec{"routing.default_route", kString, "auto", "Route of requests that carry no model."},
-    OptionSpec{"log.level", kChoice, "info", "What is logged.", 0, 0, "debug|info|warn|error|off", "GENESIS_LOG"},
-    OptionSpec{"log.format", kChoice, "text", "How it is logged.", 0, 0, "text|json", "GENESIS_LOG_FORMAT"},
+    OptionSpec{"log.level",
+               kChoice,
+               "info",
+               "What is logged.",
+               0,
+               0,
+               "debug|info|warn|error|off",
+               "GENESIS_LOG"},
+    OptionSpec{"log.format",
+               kChoice,
+               "text",
+               "How it is logged.",
+               0,
+               0,
+               "text|json",
+               "GENESIS_LOG_FORMAT"},
 };
 
 constexpr std::array kEndpoint = {
     OptionSpec{"name", kString, "", "Unique name, also usable as `model`."},
-    OptionSpec{"kind", kChoice, "url", "An engine of ours, or any OpenAI-compatible server.", 0, 0, "local|url"},
-    OptionSpec{"tier", kChoice, "", "Empty: local = self_hosted, url = commercial.", 0, 0,
+    OptionSpec{"kind",
+               kChoice,
+               "url",
+               "An engine of ours, or any OpenAI-compatible server.",
+               0,
+               0,
+               "local|url"},
+    OptionSpec{"tier",
+               kChoice,
+               "",
+               "Empty: local = self_hosted, url = commercial.",
+               0,
+               0,
                "self_hosted|managed|commercial|"},
     OptionSpec{"url", kString, "", "Base URL as the OpenAI client takes it, e.g. https://host/v1."},
-    OptionSpec{"model", kString, "", "The endpoint's own name of the model; for local a pulled model."},
-    OptionSpec{"api_key", kSecret, "", "Sent as bearer token: { env = \"X\" } or { file = \"path\" }."},
+    OptionSpec{
+        "model", kString, "", "The endpoint's own name of the model; for local a pulled model."},
+    OptionSpec{
+        "api_key", kSecret, "", "Sent as bearer token: { env = \"X\" } or { file = \"path\" }."},
     OptionSpec{"price_model", kString, "", "Name in the price table; empty = model."},
     OptionSpec{"price.input", kUsd, "", "USD per million input tokens."},
     OptionSpec{"price.cached_input", kUsd, "", "USD per million cached input tokens."},
     OptionSpec{"price.output", kUsd, "", "USD per million output tokens."},
     OptionSpec{"price.per_hour", kUsd, "", "USD per hour while the endpoint is configured."},
-    OptionSpec{"budgets.connect_ms", kInteger, "", "Overrides [budgets] for this endpoint.", 1, kMaxMs},
-    OptionSpec{"budgets.first_token_ms", kInteger, "", "Overrides [budgets] for this endpoint.", 1, kMaxMs},
-    OptionSpec{"budgets.between_tokens_ms", kInteger, "", "Overrides [budgets] for this endpoint.", 1, kMaxMs},
-    OptionSpec{"budgets.total_ms", kInteger, "", "Overrides [budgets] for this endpoint.", 1, kMaxMs},
+    OptionSpec{
+        "budgets.connect_ms", kInteger, "", "Overrides [budgets] for this endpoint.", 1, kMaxMs},
+    OptionSpec{"budgets.first_token_ms",
+               kInteger,
+               "",
+               "Overrides [budgets] for this endpoint.",
+               1,
+               kMaxMs},
+    OptionSpec{"budgets.between_tokens_ms",
+               kInteger,
+               "",
+               "Overrides [budgets] for this endpoint.",
+               1,
+               kMaxMs},
+    OptionSpec{
+        "budgets.total_ms", kInteger, "", "Overrides [budgets] for this endpoint.", 1, kMaxMs},
 };
 
 constexpr std::array kRoute = {
@@ -71,8 +174,8 @@ bool is_decimal(std::string_view text) {
   const std::size_t dot = text.find('.');
   const std::string_view whole = text.substr(0, dot);
   const std::string_view part = dot == std::string_view::npos ? "0" : text.substr(dot + 1);
-  return !whole.empty() && whole.size() <= 9 && std::ranges::all_of(whole, digit) && !part.empty() &&
-         part.size() <= 9 && std::ranges::all_of(part, digit);
+  return !whole.empty() && whole.size() <= 9 && std::ranges::all_of(whole, digit) &&
+         !part.empty() && part.size() <= 9 && std::ranges::all_of(part, digit);
 }
 
 bool is_choice(std::string_view choices, std::string_view text) {
@@ -88,8 +191,12 @@ bool is_choice(std::string_view choices, std::string_view text) {
   }
 }
 
-std::unexpected<Error> bad_value(const OptionSpec& spec, std::string_view origin, const std::string& must) {
-  return fail_param(std::string(spec.key), fmt::format("{}: '{}' {}", origin, spec.key, must), ErrorCode::kConfig);
+std::unexpected<Error> bad_value(const OptionSpec& spec,
+                                 std::string_view origin,
+                                 const std::string& must) {
+  return fail_param(std::string(spec.key),
+                    fmt::format("{}: '{}' {}", origin, spec.key, must),
+                    ErrorCode::kConfig);
 }
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
@@ -108,11 +215,17 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 
 }  // namespace
 
-std::span<const OptionSpec> general_options() { return kGeneral; }
+std::span<const OptionSpec> general_options() {
+  return kGeneral;
+}
 
-std::span<const OptionSpec> endpoint_options() { return kEndpoint; }
+std::span<const OptionSpec> endpoint_options() {
+  return kEndpoint;
+}
 
-std::span<const OptionSpec> route_options() { return kRoute; }
+std::span<const OptionSpec> route_options() {
+  return kRoute;
+}
 
 Result<OptionValue> read_option(const OptionSpec& spec, std::string_view text, std::string origin) {
   switch (spec.type) {
@@ -123,7 +236,8 @@ Result<OptionValue> read_option(const OptionSpec& spec, std::string_view text, s
         return bad_value(spec, origin, "must be an integer");
       }
       if (value < spec.low || value > spec.high) {
-        return bad_value(spec, origin, fmt::format("must be between {} and {}", spec.low, spec.high));
+        return bad_value(
+            spec, origin, fmt::format("must be between {} and {}", spec.low, spec.high));
       }
       break;
     }
@@ -147,7 +261,8 @@ Result<OptionValue> read_option(const OptionSpec& spec, std::string_view text, s
     case kSecret:
       break;
   }
-  return OptionValue{.type = spec.type, .text = std::string(text), .list = {}, .origin = std::move(origin)};
+  return OptionValue{
+      .type = spec.type, .text = std::string(text), .list = {}, .origin = std::move(origin)};
 }
 
 std::string nearest(std::string_view word, const std::vector<std::string>& known) {

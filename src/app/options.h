@@ -1,6 +1,8 @@
-// The option table: every key of genesis.toml once, with type, default, range and meaning. The reader,
-// `genesis config show` and the documentation all come from it.
+// The option table: every key of genesis.toml once, with type, default, range and meaning. The
+// reader, `genesis config show` and the documentation all come from it.
 #pragma once
+
+#include "base/result.h"
 
 #include <cstdint>
 #include <map>
@@ -9,18 +11,16 @@
 #include <string_view>
 #include <vector>
 
-#include "base/result.h"
-
 namespace genesis::app {
 
 enum class OptionType : std::uint8_t {
   kString,
-  kChoice,   // one of OptionSpec::choices, separated by '|'
+  kChoice,  // one of OptionSpec::choices, separated by '|'
   kInteger,
   kBool,
-  kUsd,      // decimal text such as "2.50", never a float
-  kList,     // of strings
-  kSecret,   // { env = "X" } or { file = "path" }
+  kUsd,     // decimal text such as "2.50", never a float
+  kList,    // of strings
+  kSecret,  // { env = "X" } or { file = "path" }
 };
 
 struct OptionSpec {
@@ -38,7 +38,8 @@ std::span<const OptionSpec> general_options();
 std::span<const OptionSpec> endpoint_options();
 std::span<const OptionSpec> route_options();
 
-// A value as read, with where it came from: "default", "genesis.toml:12", "GENESIS_HOST", "--listen".
+// A value as read, with where it came from: "default", "genesis.toml:12", "GENESIS_HOST",
+// "--listen".
 struct OptionValue {
   OptionType type = OptionType::kString;
   std::string text;

@@ -1,9 +1,9 @@
 #include "app/prices.h"
 
-#include <fmt/format.h>
-
 #include "base/file.h"
 #include "ledger/money.h"
+
+#include <fmt/format.h>
 
 namespace genesis::app {
 
@@ -15,25 +15,32 @@ Result<void> add_price_file(ledger::PriceTable& table, const std::string& path) 
   auto text = read_file(path, kMaxPriceFile);
   auto parsed = text ? ledger::PriceTable::parse(*text) : std::unexpected(text.error());
   if (!parsed) {
-    return fail_param("ledger.price_file", fmt::format("ledger.price_file {}: {}", path, parsed.error().message), ErrorCode::kConfig);
+    return fail_param("ledger.price_file",
+                      fmt::format("ledger.price_file {}: {}", path, parsed.error().message),
+                      ErrorCode::kConfig);
   }
   table.add_all(*parsed);
   return {};
 }
 
-Result<void> add_endpoint_prices(ledger::PriceTable& table, const EndpointConfig& endpoint, const std::string& local_rate) {
+Result<void> add_endpoint_prices(ledger::PriceTable& table,
+                                 const EndpointConfig& endpoint,
+                                 const std::string& local_rate) {
   if (!endpoint.price_input.empty()) {
     ledger::TokenPrice price{.model = endpoint.name, .source = "genesis.toml"};
     GENESIS_TRY(price.input, ledger::parse_usd(endpoint.price_input));
     GENESIS_TRY(price.output, ledger::parse_usd(endpoint.price_output));
-    GENESIS_TRY(price.cached_input,
-                ledger::parse_usd(endpoint.price_cached_input.empty() ? endpoint.price_input : endpoint.price_cached_input));
+    GENESIS_TRY(
+        price.cached_input,
+        ledger::parse_usd(endpoint.price_cached_input.empty() ? endpoint.price_input
+                                                              : endpoint.price_cached_input));
     price.cache_write = price.input;
     price.reasoning = price.output;
     table.set_endpoint_tokens(endpoint.name, std::move(price));
   }
   const bool local = endpoint.kind == EndpointKind::kLocal;
-  const std::string per_hour = endpoint.price_per_hour.empty() && local ? local_rate : endpoint.price_per_hour;
+  const std::string per_hour =
+      endpoint.price_per_hour.empty() && local ? local_rate : endpoint.price_per_hour;
   if (!per_hour.empty()) {
     GENESIS_TRY(const NanoUsd rate, ledger::parse_usd(per_hour));
     table.set_endpoint_hourly(endpoint.name, rate);

@@ -1,12 +1,12 @@
-// The price table of a configuration: the compiled-in snapshot, then the operator's price file, then the
-// prices written at endpoints.
+// The price table of a configuration: the compiled-in snapshot, then the operator's price file,
+// then the prices written at endpoints.
 #pragma once
-
-#include <memory>
 
 #include "app/config.h"
 #include "base/result.h"
 #include "ledger/price_table.h"
+
+#include <memory>
 
 namespace genesis::app {
 

@@ -1,12 +1,11 @@
 #include "app/ready_line.h"
 
-#include <unistd.h>
-
-#include <cstdio>
+#include "base/json.h"
 
 #include <fmt/format.h>
 
-#include "base/json.h"
+#include <cstdio>
+#include <unistd.h>
 
 namespace genesis::app {
 
@@ -23,11 +22,13 @@ void print_gateway_ready(const ReadyGateway& ready) {
   if (::isatty(STDOUT_FILENO) != 0) {
     std::string text = fmt::format("genesis is ready.\n  base URL   {0}/v1\n", ready.url);
     if (!ready.admin_key.empty()) {
-      text += fmt::format("  admin key  {}   (shown once; genesis key create makes more)\n", ready.admin_key);
+      text += fmt::format("  admin key  {}   (shown once; genesis key create makes more)\n",
+                          ready.admin_key);
     }
     text += fmt::format(
         "  try        curl {}/v1/chat/completions -H 'content-type: application/json' \\\n"
-        "               -d '{{\"model\":\"{}\",\"messages\":[{{\"role\":\"user\",\"content\":\"Hello!\"}}]}}'",
+        "               -d "
+        "'{{\"model\":\"{}\",\"messages\":[{{\"role\":\"user\",\"content\":\"Hello!\"}}]}}'",
         ready.url,
         ready.default_model);
     print_line(text);

@@ -1,12 +1,11 @@
 // The lines a starting process prints for people (terminal) or for programs (one JSON line).
 #pragma once
 
-#include <string>
-#include <vector>
-
 #include "net/http.h"
 
+#include <string>
 #include <sys/types.h>
+#include <vector>
 
 namespace genesis::app {
 

@@ -1,13 +1,13 @@
 #include "app/running.h"
 
-#include <array>
-#include <cstdio>
+#include "base/file.h"
+#include "base/json.h"
 
 #include <boost/json.hpp>
 #include <fmt/format.h>
 
-#include "base/file.h"
-#include "base/json.h"
+#include <array>
+#include <cstdio>
 
 namespace genesis::app {
 
@@ -71,7 +71,8 @@ Result<RunningGateway> from_json(const boost::json::object& object) {
     return fail(ErrorCode::kNotFound, "the gateway that wrote the state file is gone");
   }
   const auto* engines = object.if_contains("engines");
-  for (const auto& item : engines != nullptr && engines->is_array() ? engines->get_array() : boost::json::array{}) {
+  for (const auto& item :
+       engines != nullptr && engines->is_array() ? engines->get_array() : boost::json::array{}) {
     if (!item.is_object()) {
       continue;
     }

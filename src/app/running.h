@@ -1,16 +1,15 @@
-// The state file of a running gateway: who serves where, for `genesis ps` and for clients that would
-// rather ask a running server than start an engine of their own.
+// The state file of a running gateway: who serves where, for `genesis ps` and for clients that
+// would rather ask a running server than start an engine of their own.
 #pragma once
+
+#include "app/home.h"
+#include "base/result.h"
 
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <vector>
-
 #include <sys/types.h>
-
-#include "app/home.h"
-#include "base/result.h"
+#include <vector>
 
 namespace genesis::app {
 

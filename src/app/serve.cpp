@@ -1,10 +1,11 @@
 #include "app/serve.h"
 
-#include <unistd.h>
-
-#include <algorithm>
-#include <csignal>
-#include <optional>
+#include "app/graph.h"
+#include "app/ready_line.h"
+#include "app/running.h"
+#include "base/log.h"
+#include "net/server.h"
+#include "server/errors.h"
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -15,12 +16,10 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
-#include "app/graph.h"
-#include "app/ready_line.h"
-#include "app/running.h"
-#include "base/log.h"
-#include "net/server.h"
-#include "server/errors.h"
+#include <algorithm>
+#include <csignal>
+#include <optional>
+#include <unistd.h>
 
 namespace genesis::app {
 
@@ -66,7 +65,9 @@ class GatewayProcess {
               return gateway_.handle(request, response);
             },
             net::ServerLimits{.body_bytes = config.max_body_bytes},
-            [](int status, std::string_view message) { return server::refusal_body(status, message); }) {}
+            [](int status, std::string_view message) {
+              return server::refusal_body(status, message);
+            }) {}
 
   Result<int> run() {
     GENESIS_TRY(const std::string admin_key, first_admin_key());
@@ -89,11 +90,14 @@ class GatewayProcess {
       return std::string();
     }
     if (!config_.listen.is_loopback()) {
-      return fail_param("server.listen",
-                        fmt::format("{} is reachable from other machines and there is no API key yet", config_.listen.to_string()),
-                        ErrorCode::kConfig);
+      return fail_param(
+          "server.listen",
+          fmt::format("{} is reachable from other machines and there is no API key yet",
+                      config_.listen.to_string()),
+          ErrorCode::kConfig);
     }
-    GENESIS_TRY(auto created, graph_.keys().create({.name = "first admin", .tenant = "default", .admin = true}));
+    GENESIS_TRY(auto created,
+                graph_.keys().create({.name = "first admin", .tenant = "default", .admin = true}));
     return created.token;
   }
 
@@ -115,20 +119,28 @@ class GatewayProcess {
   // Ready is said when every engine answers, or cannot be started: then the other tiers carry on.
   Task<void> announce(std::string admin_key) {
     for (EngineSupervisor* engine : graph_.engines()) {
-      const auto ready = co_await engine->wait_ready(std::chrono::steady_clock::now() + kEngineStart, stop_source_.token());
+      const auto ready = co_await engine->wait_ready(
+          std::chrono::steady_clock::now() + kEngineStart, stop_source_.token());
       if (!ready) {
-        log(LogLevel::kError, "engine did not start", {{"engine", engine->launch().name}, {"reason", ready.error().message}});
+        log(LogLevel::kError,
+            "engine did not start",
+            {{"engine", engine->launch().name}, {"reason", ready.error().message}});
       }
     }
     if (stopping_) {
       co_return;
     }
-    ReadyGateway ready{.url = url(), .admin_key = std::move(admin_key), .default_model = config_.default_route, .engines = {}};
+    ReadyGateway ready{.url = url(),
+                       .admin_key = std::move(admin_key),
+                       .default_model = config_.default_route,
+                       .engines = {}};
     for (const EngineSupervisor* engine : graph_.engines()) {
       ready.engines.push_back({.name = engine->launch().name, .pid = engine->pid()});
     }
     print_gateway_ready(ready);
-    log(LogLevel::kInfo, "gateway ready", {{"url", ready.url}, {"endpoints", config_.endpoints.size()}});
+    log(LogLevel::kInfo,
+        "gateway ready",
+        {{"url", ready.url}, {"endpoints", config_.endpoints.size()}});
   }
 
   std::string url() const {
@@ -147,7 +159,11 @@ class GatewayProcess {
     boost::asio::steady_timer timer(io_);
     std::optional<std::string> written;
     while (!stopping_) {
-      RunningGateway state{.pid = ::getpid(), .started_unix_ms = started_ms_, .url = url(), .require_key = config_.require_key, .engines = {}};
+      RunningGateway state{.pid = ::getpid(),
+                           .started_unix_ms = started_ms_,
+                           .url = url(),
+                           .require_key = config_.require_key,
+                           .engines = {}};
       std::string summary;
       for (const EngineSupervisor* engine : graph_.engines()) {
         state.engines.push_back({.endpoint = engine->launch().name,
@@ -193,7 +209,11 @@ class GatewayProcess {
             .auth = graph_.authenticator(),
             .metrics = graph_.metrics(),
             .clock = graph_.clock(),
-            .readiness = [this] { return stopping_ ? server::Readiness{.reasons = {"draining"}} : graph_.readiness(); },
+            .readiness =
+                [this] {
+                  return stopping_ ? server::Readiness{.reasons = {"draining"}}
+                                   : graph_.readiness();
+                },
             .info = [this] { return graph_.info(); },
             .admin_routes = graph_.admin_routes()};
   }

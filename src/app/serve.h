@@ -8,8 +8,8 @@
 
 namespace genesis::app {
 
-// Serves until SIGTERM or SIGINT; a second signal ends at once. Returns 0, or 128 + the second signal.
-// Refuses to bind beyond loopback when no key exists.
+// Serves until SIGTERM or SIGINT; a second signal ends at once. Returns 0, or 128 + the second
+// signal. Refuses to bind beyond loopback when no key exists.
 Result<int> serve(const Config& config, const Home& home, const OnProgress& progress);
 
 }  // namespace genesis::app

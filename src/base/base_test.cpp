@@ -1,9 +1,4 @@
 // Unit tests of the base room: JSON, cancellation, hashes, metrics, files.
-#include <filesystem>
-
-#include <boost/json.hpp>
-#include <gtest/gtest.h>
-
 #include "base/cancel.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -11,6 +6,11 @@
 #include "base/metrics.h"
 #include "base/random.h"
 #include "base/sha256.h"
+
+#include <boost/json.hpp>
+#include <gtest/gtest.h>
+
+#include <filesystem>
 
 namespace genesis {
 namespace {
@@ -20,7 +20,8 @@ TEST(Json, RefusesTrailingTextDepthAndBadUtf8) {
   EXPECT_FALSE(parse_json("{} x"));
   EXPECT_FALSE(parse_json("{\"a\":\"\xff\"}"));
   EXPECT_FALSE(parse_json(""));
-  EXPECT_FALSE(parse_json(std::string(kMaxJsonDepth + 2, '[') + std::string(kMaxJsonDepth + 2, ']')));
+  EXPECT_FALSE(
+      parse_json(std::string(kMaxJsonDepth + 2, '[') + std::string(kMaxJsonDepth + 2, ']')));
 }
 
 TEST(Json, WriterPlacesCommasAndEscapes) {
@@ -86,7 +87,8 @@ TEST(Cancel, HooksRunOnceAndCanBeDropped) {
 
 TEST(Sha256, MatchesKnownAnswers) {
   // FIPS 180-4 example "abc"; RFC 4231 test case 2.
-  EXPECT_EQ(to_hex(sha256("abc")), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_EQ(to_hex(sha256("abc")),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   EXPECT_EQ(to_hex(hmac_sha256("Jefe", "what do ya want for nothing?")),
             "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
 }

@@ -37,7 +37,8 @@ void CancelSource::cancel() {
   if (std::exchange(state_->cancelled, true)) {
     return;
   }
-  // A hook may drop other hooks or the source itself, so work on our own reference and a moved list.
+  // A hook may drop other hooks or the source itself, so work on our own reference and a moved
+  // list.
   const auto state = state_;
   while (!state->hooks.empty()) {
     auto hook = std::move(state->hooks.front().second);

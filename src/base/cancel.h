@@ -24,6 +24,7 @@ struct CancelState {
 class CancelHook {
  public:
   CancelHook() = default;
+
   CancelHook(std::weak_ptr<detail::CancelState> state, std::uint64_t id)
       : state_(std::move(state)), id_(id) {}
 

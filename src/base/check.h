@@ -1,4 +1,5 @@
-// GENESIS_CHECK: a broken invariant. Stays on in release builds; prints where and stops the process.
+// GENESIS_CHECK: a broken invariant. Stays on in release builds; prints where and stops the
+// process.
 #pragma once
 
 namespace genesis {

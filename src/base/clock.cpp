@@ -1,12 +1,14 @@
 #include "base/clock.h"
 
-#include <ctime>
-
 #include <fmt/format.h>
+
+#include <ctime>
 
 namespace genesis {
 
-SteadyTime SystemClock::steady() const { return std::chrono::steady_clock::now(); }
+SteadyTime SystemClock::steady() const {
+  return std::chrono::steady_clock::now();
+}
 
 std::int64_t SystemClock::unix_ms() const {
   const auto since_epoch = std::chrono::system_clock::now().time_since_epoch();

@@ -1,4 +1,5 @@
-// The clock seam: everything that waits or stamps asks a Clock, so that tests can turn time by hand.
+// The clock seam: everything that waits or stamps asks a Clock, so that tests can turn time by
+// hand.
 #pragma once
 
 #include <chrono>

@@ -1,15 +1,14 @@
 #include "base/file.h"
 
+#include <fmt/format.h>
+
+#include <cerrno>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <system_error>
+#include <unistd.h>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace genesis {
 
@@ -37,12 +36,13 @@ class Descriptor {
 
 std::unexpected<Error> io_error(std::string_view what, const std::filesystem::path& path) {
   const int code = errno;
-  const ErrorCode kind = code == ENOENT                      ? ErrorCode::kNotFound
+  const ErrorCode kind = code == ENOENT                     ? ErrorCode::kNotFound
                          : code == ENOSPC || code == EDQUOT ? ErrorCode::kResourceExhausted
                                                             : ErrorCode::kIo;
-  return fail_param(path.string(),
-                    fmt::format("cannot {} {}: {}", what, path.string(), std::generic_category().message(code)),
-                    kind);
+  return fail_param(
+      path.string(),
+      fmt::format("cannot {} {}: {}", what, path.string(), std::generic_category().message(code)),
+      kind);
 }
 
 Result<void> write_all(int fd, std::string_view content, const std::filesystem::path& path) {
@@ -79,9 +79,11 @@ Result<std::string> read_file(const std::filesystem::path& path, std::size_t lim
     return fail_param(path.string(), fmt::format("{} is not a regular file", path.string()));
   }
   if (std::cmp_greater(info.st_size, limit)) {
-    return fail_param(path.string(),
-                      fmt::format("{} has {} bytes, more than the {} allowed", path.string(), info.st_size, limit),
-                      ErrorCode::kPayloadTooLarge);
+    return fail_param(
+        path.string(),
+        fmt::format(
+            "{} has {} bytes, more than the {} allowed", path.string(), info.st_size, limit),
+        ErrorCode::kPayloadTooLarge);
   }
   std::string content(static_cast<std::size_t>(info.st_size), '\0');
   std::size_t done = 0;
@@ -102,7 +104,9 @@ Result<std::string> read_file(const std::filesystem::path& path, std::size_t lim
   return content;
 }
 
-Result<void> write_file_atomic(const std::filesystem::path& path, std::string_view content, unsigned mode) {
+Result<void> write_file_atomic(const std::filesystem::path& path,
+                               std::string_view content,
+                               unsigned mode) {
   const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
   const std::filesystem::path temp = fmt::format("{}.tmp{}", path.string(), ::getpid());
   {

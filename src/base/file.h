@@ -1,14 +1,14 @@
 // Files: whole reads with a limit, atomic durable writes, and read-only memory maps.
 #pragma once
 
+#include "base/result.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string>
 #include <string_view>
-
-#include "base/result.h"
 
 namespace genesis {
 

@@ -1,17 +1,19 @@
 #include "base/json.h"
 
+#include <boost/json.hpp>
+#include <fmt/format.h>
+
 #include <array>
 #include <charconv>
 #include <cmath>
-
-#include <boost/json.hpp>
-#include <fmt/format.h>
 
 namespace genesis {
 
 namespace {
 
-std::unexpected<Error> wrong_type(std::string_view prefix, std::string_view key, std::string_view expected) {
+std::unexpected<Error> wrong_type(std::string_view prefix,
+                                  std::string_view key,
+                                  std::string_view expected) {
   const std::string param = fmt::format("{}{}", prefix, key);
   return fail_param(param, fmt::format("'{}' must be {}", param, expected));
 }
@@ -203,8 +205,10 @@ Result<boost::json::value> parse_json(std::string_view text) {
     parser.finish(error);
   }
   if (error || used != text.size()) {
-    const std::string reason = error ? error.message() : std::string("text after the end of the document");
-    return fail(ErrorCode::kInvalidArgument, fmt::format("invalid JSON at byte {}: {}", used, reason));
+    const std::string reason =
+        error ? error.message() : std::string("text after the end of the document");
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("invalid JSON at byte {}: {}", used, reason));
   }
   return parser.release();
 }
@@ -231,9 +235,13 @@ void append_json_string(std::string& out, std::string_view text) {
   out.push_back('"');
 }
 
-void append_json_number(std::string& out, double value) { append_shortest(out, value); }
+void append_json_number(std::string& out, double value) {
+  append_shortest(out, value);
+}
 
-void append_json_number(std::string& out, float value) { append_shortest(out, value); }
+void append_json_number(std::string& out, float value) {
+  append_shortest(out, value);
+}
 
 void JsonWriter::key(std::string_view name) {
   separate();
@@ -260,11 +268,17 @@ void JsonWriter::number(float value) {
   need_comma_ = true;
 }
 
-void JsonWriter::integer(std::int64_t value) { raw(fmt::format_int(value).c_str()); }
+void JsonWriter::integer(std::int64_t value) {
+  raw(fmt::format_int(value).c_str());
+}
 
-void JsonWriter::boolean(bool value) { raw(value ? "true" : "false"); }
+void JsonWriter::boolean(bool value) {
+  raw(value ? "true" : "false");
+}
 
-void JsonWriter::null() { raw("null"); }
+void JsonWriter::null() {
+  raw("null");
+}
 
 void JsonWriter::raw(std::string_view json) {
   separate();

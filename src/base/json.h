@@ -2,6 +2,10 @@
 // lazy scanner that keeps unknown fields byte for byte. Out: a streaming writer.
 #pragma once
 
+#include "base/result.h"
+
+#include <boost/json/fwd.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -9,16 +13,13 @@
 #include <string_view>
 #include <vector>
 
-#include <boost/json/fwd.hpp>
-
-#include "base/result.h"
-
 namespace genesis {
 
 // Nesting deeper than this is refused; far above any real request, far below stack trouble.
 inline constexpr std::size_t kMaxJsonDepth = 128;
 
-// Parses a whole document; strict RFC 8259, valid UTF-8 only. The error says what and at which byte.
+// Parses a whole document; strict RFC 8259, valid UTF-8 only. The error says what and at which
+// byte.
 Result<boost::json::value> parse_json(std::string_view text);
 
 // One member of a JSON object: `key` unescaped, `value` the raw bytes between ':' and ',' trimmed.

@@ -1,19 +1,18 @@
 #include "base/log.h"
 
-#include <unistd.h>
+#include "base/clock.h"
+#include "base/json.h"
 
 #include <array>
 #include <atomic>
-
-#include "base/clock.h"
-#include "base/json.h"
+#include <unistd.h>
 
 namespace genesis {
 
 namespace {
 
-// The two switches are the only mutable process state in base: a log line must be possible anywhere,
-// also where no object graph exists yet.
+// The two switches are the only mutable process state in base: a log line must be possible
+// anywhere, also where no object graph exists yet.
 std::atomic<LogLevel> threshold{LogLevel::kInfo};
 std::atomic<bool> as_json{false};
 
@@ -74,14 +73,17 @@ void log_configure(LogLevel level, std::string_view format) {
   as_json = format == "json";
 }
 
-bool log_enabled(LogLevel level) { return level >= threshold.load(std::memory_order_relaxed); }
+bool log_enabled(LogLevel level) {
+  return level >= threshold.load(std::memory_order_relaxed);
+}
 
 void log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields) {
   if (!log_enabled(level) || level == LogLevel::kOff) {
     return;
   }
   const std::string_view name = kLevelNames[static_cast<std::size_t>(level)];
-  const std::string line = as_json ? json_line(name, message, fields) : text_line(name, message, fields);
+  const std::string line =
+      as_json ? json_line(name, message, fields) : text_line(name, message, fields);
   // A log that cannot be written must not stop the work it describes.
   [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, line.data(), line.size());
 }

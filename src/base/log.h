@@ -19,7 +19,9 @@ std::optional<LogLevel> log_level_from_name(std::string_view name);
 // A value on its way into a log line; numbers stay bare in JSON.
 struct LogField {
   LogField(std::string_view k, std::string_view v) : key(k), text(v), quoted(true) {}
+
   LogField(std::string_view k, const char* v) : LogField(k, std::string_view(v)) {}
+
   LogField(std::string_view k, const std::string& v) : LogField(k, std::string_view(v)) {}
 
   template <typename T>

@@ -1,12 +1,13 @@
 #include "base/metrics.h"
 
-#include <algorithm>
-
 #include <fmt/format.h>
+
+#include <algorithm>
 
 namespace genesis {
 
-Histogram::Histogram(std::vector<double> bounds) : bounds_(std::move(bounds)), counts_(bounds_.size() + 1) {}
+Histogram::Histogram(std::vector<double> bounds)
+    : bounds_(std::move(bounds)), counts_(bounds_.size() + 1) {}
 
 void Histogram::observe(double value) {
   const auto at = std::lower_bound(bounds_.begin(), bounds_.end(), value) - bounds_.begin();
@@ -38,11 +39,15 @@ Metric& MetricsRegistry::metric(std::string_view name,
   return *slot;
 }
 
-Metric& MetricsRegistry::counter(std::string_view name, std::string_view help, std::string_view labels) {
+Metric& MetricsRegistry::counter(std::string_view name,
+                                 std::string_view help,
+                                 std::string_view labels) {
   return metric(name, "counter", help, labels);
 }
 
-Metric& MetricsRegistry::gauge(std::string_view name, std::string_view help, std::string_view labels) {
+Metric& MetricsRegistry::gauge(std::string_view name,
+                               std::string_view help,
+                               std::string_view labels) {
   return metric(name, "gauge", help, labels);
 }
 
@@ -68,7 +73,10 @@ void append_value(std::string& out, std::string_view name, std::string_view labe
   }
 }
 
-void append_histogram(std::string& out, const std::string& name, const std::string& labels, const Histogram& h) {
+void append_histogram(std::string& out,
+                      const std::string& name,
+                      const std::string& labels,
+                      const Histogram& h) {
   const std::string comma = labels.empty() ? "" : labels + ",";
   std::uint64_t cumulative = 0;
   for (std::size_t i = 0; i <= h.bounds().size(); ++i) {
@@ -87,7 +95,12 @@ std::string MetricsRegistry::expose() const {
   const std::scoped_lock lock(mutex_);
   std::string out;
   for (const auto& [name, family] : families_) {
-    fmt::format_to(std::back_inserter(out), "# HELP {} {}\n# TYPE {} {}\n", name, family.help, name, family.type);
+    fmt::format_to(std::back_inserter(out),
+                   "# HELP {} {}\n# TYPE {} {}\n",
+                   name,
+                   family.help,
+                   name,
+                   family.type);
     for (const auto& [labels, metric] : family.values) {
       append_value(out, name, labels, metric->value());
     }

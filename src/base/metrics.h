@@ -67,7 +67,10 @@ class MetricsRegistry {
   };
 
   Family& family(std::string_view name, std::string_view type, std::string_view help);
-  Metric& metric(std::string_view name, std::string_view type, std::string_view help, std::string_view labels);
+  Metric& metric(std::string_view name,
+                 std::string_view type,
+                 std::string_view help,
+                 std::string_view labels);
 
   mutable std::mutex mutex_;
   std::map<std::string, Family, std::less<>> families_;

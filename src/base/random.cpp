@@ -1,12 +1,11 @@
 #include "base/random.h"
 
-#include <sys/random.h>
+#include "base/check.h"
+#include "base/clock.h"
 
 #include <array>
 #include <cerrno>
-
-#include "base/check.h"
-#include "base/clock.h"
+#include <sys/random.h>
 
 namespace genesis {
 

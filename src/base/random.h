@@ -35,8 +35,8 @@ class Random {
   std::uint64_t state_;
 };
 
-// A new id such as "chatcmpl-01J9ZC..." : prefix, then 48 bits of time and 80 random bits in base 32,
-// so ids sort by time (the ULID layout, github.com/ulid/spec).
+// A new id such as "chatcmpl-01J9ZC..." : prefix, then 48 bits of time and 80 random bits in base
+// 32, so ids sort by time (the ULID layout, github.com/ulid/spec).
 std::string new_id(std::string_view prefix);
 
 }  // namespace genesis

@@ -12,7 +12,8 @@
 
 namespace genesis {
 
-// The closed list of failures. One table in `server` maps it to wire status, one in `cli` to exit codes.
+// The closed list of failures. One table in `server` maps it to wire status, one in `cli` to exit
+// codes.
 enum class ErrorCode : std::uint8_t {
   kInvalidArgument,    // a field of the request is wrong; Error::param names it
   kContextLength,      // prompt plus output do not fit the model's context
@@ -42,10 +43,10 @@ std::string_view error_code_name(ErrorCode code);
 // What, why and next step of one failure. A plain value, copied and moved freely; holds no secrets.
 struct Error {
   ErrorCode code = ErrorCode::kInternal;
-  std::string message;  // what happened and why, one sentence, fit for the user
-  std::string hint;     // the next step or command, may be empty
-  std::string param;    // field, option or file the message is about, may be empty
-  std::string type;     // upstream's or dialect's own error type, may be empty
+  std::string message;      // what happened and why, one sentence, fit for the user
+  std::string hint;         // the next step or command, may be empty
+  std::string param;        // field, option or file the message is about, may be empty
+  std::string type;         // upstream's or dialect's own error type, may be empty
   int upstream_status = 0;  // HTTP status of the upstream that caused it, 0 if none
   std::optional<std::chrono::milliseconds> retry_after;
 
@@ -80,15 +81,15 @@ inline std::unexpected<Error> fail_param(std::string param,
 
 #define GENESIS_CONCAT_INNER(a, b) a##b
 #define GENESIS_CONCAT(a, b) GENESIS_CONCAT_INNER(a, b)
-#define GENESIS_TRY_IMPL(tmp, decl, ret, ...)        \
-  auto tmp = (__VA_ARGS__);                          \
-  if (!tmp) {                                        \
-    ret std::unexpected(std::move(tmp).error());     \
-  }                                                  \
+#define GENESIS_TRY_IMPL(tmp, decl, ret, ...)    \
+  auto tmp = (__VA_ARGS__);                      \
+  if (!tmp) {                                    \
+    ret std::unexpected(std::move(tmp).error()); \
+  }                                              \
   decl = std::move(*tmp)
-#define GENESIS_TRY_VOID_IMPL(tmp, ret, ...)           \
-  if (auto tmp = (__VA_ARGS__); !tmp) {                \
-    ret std::unexpected(std::move(tmp).error());       \
+#define GENESIS_TRY_VOID_IMPL(tmp, ret, ...)     \
+  if (auto tmp = (__VA_ARGS__); !tmp) {          \
+    ret std::unexpected(std::move(tmp).error()); \
   }
 
 // GENESIS_TRY(auto x, f()): declares x with f()'s value, or returns its error.

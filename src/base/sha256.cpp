@@ -1,12 +1,12 @@
 #include "base/sha256.h"
 
-#include <utility>
+#include "base/check.h"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
-#include "base/check.h"
+#include <utility>
 
 namespace genesis {
 
@@ -39,7 +39,8 @@ void Sha256::update(std::span<const std::uint8_t> bytes) {
 Digest Sha256::finish() {
   Digest digest{};
   unsigned int size = 0;
-  GENESIS_CHECK(EVP_DigestFinal_ex(context_->evp, digest.data(), &size) == 1 && size == digest.size());
+  GENESIS_CHECK(EVP_DigestFinal_ex(context_->evp, digest.data(), &size) == 1 &&
+                size == digest.size());
   return digest;
 }
 
@@ -53,8 +54,13 @@ Digest hmac_sha256(std::string_view key, std::string_view bytes) {
   Digest digest{};
   unsigned int size = 0;
   const auto* data = reinterpret_cast<const unsigned char*>(bytes.data());
-  const void* done = HMAC(
-      EVP_sha256(), key.data(), static_cast<int>(key.size()), data, bytes.size(), digest.data(), &size);
+  const void* done = HMAC(EVP_sha256(),
+                          key.data(),
+                          static_cast<int>(key.size()),
+                          data,
+                          bytes.size(),
+                          digest.data(),
+                          &size);
   GENESIS_CHECK(done != nullptr && size == digest.size());
   return digest;
 }

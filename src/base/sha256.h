@@ -1,4 +1,5 @@
-// SHA-256 and HMAC-SHA-256 (OpenSSL), and hexadecimal. Used for model files, keys and the ledger chain.
+// SHA-256 and HMAC-SHA-256 (OpenSSL), and hexadecimal. Used for model files, keys and the ledger
+// chain.
 #pragma once
 
 #include <array>

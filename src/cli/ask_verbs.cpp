@@ -1,18 +1,17 @@
 // run and chat: verbs that ask a model.
-#include <unistd.h>
-
-#include <algorithm>
-#include <iostream>
-#include <iterator>
-
-#include <fmt/format.h>
-
 #include "app/chat_session.h"
 #include "base/json.h"
 #include "base/random.h"
 #include "cli/exit_codes.h"
 #include "cli/terminal.h"
 #include "cli/verbs.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iostream>
+#include <iterator>
+#include <unistd.h>
 
 namespace genesis::cli {
 
@@ -34,7 +33,9 @@ std::string read_standard_input() {
 }
 
 // The OpenAI body that a remote upstream would want; the local engine reads the typed fields.
-ChatRequest make_request(const AskOptions& options, const std::string& route, std::vector<ChatMessage> messages) {
+ChatRequest make_request(const AskOptions& options,
+                         const std::string& route,
+                         std::vector<ChatMessage> messages) {
   ChatRequest request;
   request.id = new_id("req-");
   request.route = options.model.empty() ? route : options.model;
@@ -60,14 +61,19 @@ Result<Opened> open_session(const CommonOptions& common) {
   CommonOptions quiet = common;
   const auto is_level = [](const app::OptionOverride& o) { return o.key == "log.level"; };
   // The answer is the output here; the engine's log lines would only stand in it.
-  if (std::ranges::none_of(quiet.overrides, is_level) && ::getenv("GENESIS_LOG") == nullptr) {  // NOLINT(concurrency-mt-unsafe)
-    ::setenv("GENESIS_LOG", "warn", 0);  // NOLINT(concurrency-mt-unsafe): before any thread, and for the child
+  if (std::ranges::none_of(quiet.overrides, is_level) &&
+      ::getenv("GENESIS_LOG") == nullptr) {  // NOLINT(concurrency-mt-unsafe)
+    ::setenv("GENESIS_LOG",
+             "warn",
+             0);  // NOLINT(concurrency-mt-unsafe): before any thread, and for the child
   }
   GENESIS_TRY(const app::Home home, open_home(quiet));
   GENESIS_TRY(app::Config config, open_config(quiet, home));
   ProgressPrinter progress;
   auto session = app::ChatSession::open(
-      config, home, [&](std::string_view phase, std::int64_t done, std::int64_t total) { progress.update(phase, done, total); });
+      config, home, [&](std::string_view phase, std::int64_t done, std::int64_t total) {
+        progress.update(phase, done, total);
+      });
   progress.finish();
   if (!session) {
     return std::unexpected(session.error());
@@ -104,7 +110,9 @@ int run(const CommonOptions& common, const AskOptions& options) {
     prompt = read_standard_input();
   }
   if (prompt.find_first_not_of(" \t\r\n") == std::string::npos) {
-    return report(Error{.code = ErrorCode::kInvalidArgument, .message = "there is no question", .hint = "genesis run \"What is the capital of France?\""});
+    return report(Error{.code = ErrorCode::kInvalidArgument,
+                        .message = "there is no question",
+                        .hint = "genesis run \"What is the capital of France?\""});
   }
   auto opened = open_session(common);
   if (!opened) {
@@ -113,12 +121,13 @@ int run(const CommonOptions& common, const AskOptions& options) {
   std::vector<ChatMessage> messages = opening(options);
   messages.push_back({.role = "user", .content = prompt});
   const bool stream = !common.json;
-  const auto answer = opened->session->ask(make_request(options, opened->config.default_route, std::move(messages)),
-                                           [&](std::string_view text) {
-                                             if (stream) {
-                                               print_out(text);
-                                             }
-                                           });
+  const auto answer =
+      opened->session->ask(make_request(options, opened->config.default_route, std::move(messages)),
+                           [&](std::string_view text) {
+                             if (stream) {
+                               print_out(text);
+                             }
+                           });
   if (!answer) {
     if (stream) {
       print_out("\n");
@@ -150,7 +159,8 @@ int chat(const CommonOptions& common, const AskOptions& options) {
       }
     }
     messages.push_back({.role = "user", .content = std::exchange(line, "")});
-    const auto answer = opened->session->ask(make_request(options, opened->config.default_route, messages), print_out);
+    const auto answer = opened->session->ask(
+        make_request(options, opened->config.default_route, messages), print_out);
     print_out("\n");
     if (!answer) {
       return report(answer.error());

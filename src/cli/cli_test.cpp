@@ -1,16 +1,17 @@
 // Unit tests of what the terminal shows: tables, sizes, moments, exit codes.
-#include <set>
+#include "cli/exit_codes.h"
+#include "cli/terminal.h"
 
 #include <gtest/gtest.h>
 
-#include "cli/exit_codes.h"
-#include "cli/terminal.h"
+#include <set>
 
 namespace genesis::cli {
 namespace {
 
 TEST(Terminal, TablesAlign) {
-  EXPECT_EQ(format_table({"A", "LONG"}, {{"value", "x"}, {"v", "y"}}), "A      LONG\nvalue  x\nv      y\n");
+  EXPECT_EQ(format_table({"A", "LONG"}, {{"value", "x"}, {"v", "y"}}),
+            "A      LONG\nvalue  x\nv      y\n");
 }
 
 TEST(Terminal, SizesAndAges) {

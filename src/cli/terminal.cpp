@@ -1,17 +1,16 @@
 #include "cli/terminal.h"
 
-#include <unistd.h>
+#include "base/clock.h"
+#include "cli/exit_codes.h"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
-
-#include <fmt/format.h>
-
-#include "base/clock.h"
-#include "cli/exit_codes.h"
+#include <unistd.h>
 
 namespace genesis::cli {
 
@@ -30,7 +29,8 @@ bool use_colour(int fd) {
 
 int report(const Error& error) {
   const bool colour = use_colour(STDERR_FILENO);
-  std::string text = fmt::format("{}error:{} {}\n", colour ? "\x1b[1;31m" : "", colour ? "\x1b[0m" : "", error.message);
+  std::string text = fmt::format(
+      "{}error:{} {}\n", colour ? "\x1b[1;31m" : "", colour ? "\x1b[0m" : "", error.message);
   if (!error.hint.empty()) {
     text += fmt::format("  next: {}\n", error.hint);
   }
@@ -38,7 +38,8 @@ int report(const Error& error) {
   return exit_code_of(error.code);
 }
 
-std::string format_table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows) {
+std::string format_table(const std::vector<std::string>& header,
+                         const std::vector<std::vector<std::string>>& rows) {
   std::vector<std::size_t> widths(header.size());
   const auto measure = [&](const std::vector<std::string>& row) {
     for (std::size_t i = 0; i < widths.size(); ++i) {
@@ -62,13 +63,16 @@ std::string format_table(const std::vector<std::string>& header, const std::vect
 std::string format_bytes(std::int64_t bytes) {
   constexpr std::int64_t kKibi = 1024;
   if (bytes >= kKibi * kKibi * kKibi) {
-    return fmt::format("{:.1f} GiB", static_cast<double>(bytes) / static_cast<double>(kKibi * kKibi * kKibi));
+    return fmt::format("{:.1f} GiB",
+                       static_cast<double>(bytes) / static_cast<double>(kKibi * kKibi * kKibi));
   }
   if (bytes >= kKibi * kKibi) {
-    return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / static_cast<double>(kKibi * kKibi));
+    return fmt::format("{:.1f} MiB",
+                       static_cast<double>(bytes) / static_cast<double>(kKibi * kKibi));
   }
-  return bytes >= kKibi ? fmt::format("{:.1f} KiB", static_cast<double>(bytes) / static_cast<double>(kKibi))
-                        : fmt::format("{} B", bytes);
+  return bytes >= kKibi
+             ? fmt::format("{:.1f} KiB", static_cast<double>(bytes) / static_cast<double>(kKibi))
+             : fmt::format("{} B", bytes);
 }
 
 std::string format_age(std::int64_t unix_ms, std::int64_t now_ms) {
@@ -88,8 +92,13 @@ std::string format_age(std::int64_t unix_ms, std::int64_t now_ms) {
 Result<std::int64_t> parse_since(std::string_view text, std::int64_t now_ms) {
   std::int64_t count = 0;
   const auto end = std::from_chars(text.data(), text.data() + text.size(), count);
-  const std::string_view unit(end.ptr, static_cast<std::size_t>(text.data() + text.size() - end.ptr));
-  const std::int64_t unit_ms = unit == "d" ? 86'400'000 : unit == "h" ? 3'600'000 : unit == "m" ? 60'000 : unit == "s" ? 1'000 : 0;
+  const std::string_view unit(end.ptr,
+                              static_cast<std::size_t>(text.data() + text.size() - end.ptr));
+  const std::int64_t unit_ms = unit == "d"   ? 86'400'000
+                               : unit == "h" ? 3'600'000
+                               : unit == "m" ? 60'000
+                               : unit == "s" ? 1'000
+                                             : 0;
   if (end.ec == std::errc() && unit_ms != 0 && count >= 0 && count <= 1'000'000) {
     return now_ms - count * unit_ms;
   }
@@ -99,7 +108,9 @@ Result<std::int64_t> parse_since(std::string_view text, std::int64_t now_ms) {
   if (rest != nullptr && *rest == '\0') {
     return static_cast<std::int64_t>(::timegm(&date)) * 1000;
   }
-  return fail_param("--since", fmt::format("cannot read '{}'; use 7d, 24h, 30m or a date such as 2026-11-01", text));
+  return fail_param(
+      "--since",
+      fmt::format("cannot read '{}'; use 7d, 24h, 30m or a date such as 2026-11-01", text));
 }
 
 void print_out(std::string_view text) {
@@ -107,7 +118,9 @@ void print_out(std::string_view text) {
   std::fflush(stdout);
 }
 
-void print_note(std::string_view text) { std::fputs((std::string(text) + "\n").c_str(), stderr); }
+void print_note(std::string_view text) {
+  std::fputs((std::string(text) + "\n").c_str(), stderr);
+}
 
 void ProgressPrinter::update(std::string_view phase, std::int64_t done, std::int64_t total) {
   const bool terminal = ::isatty(STDERR_FILENO) != 0;
@@ -124,10 +137,15 @@ void ProgressPrinter::update(std::string_view phase, std::int64_t done, std::int
     }
     last_drawn_ms_ = now;
     const int percent = total > 0 ? static_cast<int>(100 * done / total) : 0;
-    std::fputs(fmt::format("\r{} {:>3}%  {} of {}\x1b[K", phase, percent, format_bytes(done), format_bytes(total)).c_str(), stderr);
+    std::fputs(
+        fmt::format(
+            "\r{} {:>3}%  {} of {}\x1b[K", phase, percent, format_bytes(done), format_bytes(total))
+            .c_str(),
+        stderr);
     line_open_ = true;
   } else if (tenth > last_tenth_) {
-    print_note(fmt::format("{} {}%  {} of {}", phase, tenth * 10, format_bytes(done), format_bytes(total)));
+    print_note(fmt::format(
+        "{} {}%  {} of {}", phase, tenth * 10, format_bytes(done), format_bytes(total)));
   }
   last_tenth_ = std::max(last_tenth_, tenth);
 }

@@ -1,12 +1,12 @@
 // What the terminal gets: tables, errors, progress. Colour only on a terminal and without NO_COLOR.
 #pragma once
 
+#include "base/result.h"
+
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "base/result.h"
 
 namespace genesis::cli {
 
@@ -14,7 +14,8 @@ namespace genesis::cli {
 int report(const Error& error);
 
 // Columns padded to their widest cell; the last column is not padded.
-std::string format_table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows);
+std::string format_table(const std::vector<std::string>& header,
+                         const std::vector<std::vector<std::string>>& rows);
 
 // "93.8 MiB"
 std::string format_bytes(std::int64_t bytes);
@@ -24,7 +25,7 @@ std::string format_age(std::int64_t unix_ms, std::int64_t now_ms);
 // "7d", "24h", "30m", "90s", or an RFC 3339 date "2026-11-01": unix milliseconds of that moment.
 Result<std::int64_t> parse_since(std::string_view text, std::int64_t now_ms);
 
-void print_out(std::string_view text);  // standard output, as it is
+void print_out(std::string_view text);   // standard output, as it is
 void print_note(std::string_view text);  // standard error, one line
 
 // Progress of a download on standard error: a moving line on a terminal, else a line per tenth.

@@ -1,20 +1,20 @@
-// The verbs as plain functions: parsed options in, exit code out. main.cpp is the only file that knows
-// how the command line is parsed.
+// The verbs as plain functions: parsed options in, exit code out. main.cpp is the only file that
+// knows how the command line is parsed.
 #pragma once
+
+#include "app/config.h"
 
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "app/config.h"
-
 namespace genesis::cli {
 
 // What every verb may be given.
 struct CommonOptions {
-  std::string config_file;                       // --config
-  std::vector<app::OptionOverride> overrides;    // flags that set options
+  std::string config_file;                     // --config
+  std::vector<app::OptionOverride> overrides;  // flags that set options
   bool json = false;
   bool quiet = false;
 };
@@ -46,7 +46,7 @@ struct KeyCreateOptions {
 };
 
 struct EngineOptions {
-  std::string model;   // a file or a pulled model's name
+  std::string model;  // a file or a pulled model's name
   std::string name;
   std::string listen;
   std::string precision = "quantized";

@@ -1,8 +1,8 @@
 #include "endpoint/breaker.h"
 
-#include <algorithm>
-
 #include <fmt/format.h>
+
+#include <algorithm>
 
 namespace genesis::endpoint {
 
@@ -45,7 +45,8 @@ void Breaker::on_failure(SteadyTime now) {
   const auto base = std::min(options_.max_ejection, grown);
   // Full jitter on the upper half, so that several gateways do not probe in step.
   const double factor = 0.5 + 0.5 * random_.uniform();
-  const auto wait = std::chrono::milliseconds(static_cast<std::int64_t>(static_cast<double>(base.count()) * factor));
+  const auto wait = std::chrono::milliseconds(
+      static_cast<std::int64_t>(static_cast<double>(base.count()) * factor));
   blocked_until_ = now + wait;
   reason_ = fmt::format("ejected after {} failures in a row", failures_);
 }
@@ -57,6 +58,8 @@ void Breaker::on_retry_after(SteadyTime now, std::chrono::milliseconds wait) {
   reason_ = fmt::format("cooling down for {} ms as the endpoint asked", wait.count());
 }
 
-void Breaker::on_neutral() { probing_ = false; }
+void Breaker::on_neutral() {
+  probing_ = false;
+}
 
 }  // namespace genesis::endpoint

@@ -1,13 +1,14 @@
 // Breaker: when to leave an endpoint alone. Consecutive failures eject it for a growing, jittered
-// time; a Retry-After cools it down for as long as it asked; after that one probe at a time decides.
+// time; a Retry-After cools it down for as long as it asked; after that one probe at a time
+// decides.
 #pragma once
+
+#include "base/clock.h"
+#include "base/random.h"
 
 #include <chrono>
 #include <optional>
 #include <string>
-
-#include "base/clock.h"
-#include "base/random.h"
 
 namespace genesis::endpoint {
 

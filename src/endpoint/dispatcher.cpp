@@ -1,14 +1,14 @@
 #include "endpoint/dispatcher.h"
 
-#include <algorithm>
-#include <optional>
+#include "base/log.h"
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
-#include "base/log.h"
+#include <algorithm>
+#include <optional>
 
 namespace genesis::endpoint {
 
@@ -43,11 +43,16 @@ std::size_t prompt_bytes(const ChatInput& input) {
   return bytes;
 }
 
-// Another endpoint may have what this one lacks: a model it does not know, a key it does not accept.
-bool next_may_help(const Error& error) { return error.retryable() || error.code == ErrorCode::kInternal; }
+// Another endpoint may have what this one lacks: a model it does not know, a key it does not
+// accept.
+bool next_may_help(const Error& error) {
+  return error.retryable() || error.code == ErrorCode::kInternal;
+}
 
 // Worth asking the very same endpoint again: it answered, or broke, rather than staying silent.
-bool same_may_help(const Error& error) { return error.retryable() && error.code != ErrorCode::kTimeout; }
+bool same_may_help(const Error& error) {
+  return error.retryable() && error.code != ErrorCode::kTimeout;
+}
 
 void log_failure(const ChatRequest& request, const DispatchTarget& to, const Error& error) {
   log(LogLevel::kWarn,
@@ -132,7 +137,8 @@ Task<Result<Usage>> Dispatcher::chat(const ChatRequest& request, ChatSink& sink)
     ++tries_here;
     current.model = to->model;
     Result<Usage> result = co_await attempt(current, *to, commit);
-    if (result || commit.committed() || sink.cancel_token().cancelled() || !next_may_help(result.error())) {
+    if (result || commit.committed() || sink.cancel_token().cancelled() ||
+        !next_may_help(result.error())) {
       co_return result;
     }
     const Error& error = result.error();
@@ -141,7 +147,8 @@ Task<Result<Usage>> Dispatcher::chat(const ChatRequest& request, ChatSink& sink)
     // A lone 500 anywhere, or a reset at the last endpoint left, deserves one more try there
     // (failoverbench S03 and S05); everything else moves on at once.
     const bool last_step = step + 1 == plan.steps.size();
-    const bool again = tries_here == 1 && same_may_help(error) && (last_step || error.upstream_status == 500) &&
+    const bool again = tries_here == 1 && same_may_help(error) &&
+                       (last_step || error.upstream_status == 500) &&
                        co_await pause_before_retry(error, request);
     if (sink.cancel_token().cancelled()) {
       co_return fail(ErrorCode::kCancelled, "the client is gone");
@@ -157,7 +164,9 @@ Task<Result<Usage>> Dispatcher::chat(const ChatRequest& request, ChatSink& sink)
   co_return std::unexpected(attempts.summary());
 }
 
-Task<Result<Usage>> Dispatcher::attempt(const ChatRequest& request, const DispatchTarget& to, ChatSink& sink) {
+Task<Result<Usage>> Dispatcher::attempt(const ChatRequest& request,
+                                        const DispatchTarget& to,
+                                        ChatSink& sink) {
   if (permission_) {
     GENESIS_CO_TRY_VOID(permission_(request, to));
   }

@@ -1,18 +1,18 @@
 // Unit tests of breaker, budgets and the walk along a plan, with scripted endpoints.
-#include <deque>
-#include <memory>
+#include "endpoint/breaker.h"
+#include "endpoint/dispatcher.h"
+#include "endpoint/guarded_chat.h"
 
+#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <gtest/gtest.h>
 
-#include "endpoint/breaker.h"
-#include "endpoint/dispatcher.h"
-#include "endpoint/guarded_chat.h"
+#include <deque>
+#include <memory>
 
 namespace genesis::endpoint {
 namespace {
@@ -21,16 +21,17 @@ using std::chrono::milliseconds;
 
 // What a scripted endpoint does for one attempt.
 struct Act {
-  std::optional<Error> before;   // fail before the first token
-  int deltas = 1;                // then so many pieces
-  std::optional<Error> after;    // then fail
+  std::optional<Error> before;  // fail before the first token
+  int deltas = 1;               // then so many pieces
+  std::optional<Error> after;   // then fail
   milliseconds silence_before{0};
   milliseconds silence_between{0};
 };
 
 class ScriptedChat final : public ChatModel {
  public:
-  ScriptedChat(Executor executor, std::deque<Act> acts) : executor_(executor), acts_(std::move(acts)) {}
+  ScriptedChat(Executor executor, std::deque<Act> acts)
+      : executor_(executor), acts_(std::move(acts)) {}
 
   Task<Result<Usage>> chat(const ChatRequest& request, ChatSink& sink) override {
     attempts.push_back(request.attempt);
@@ -42,7 +43,8 @@ class ScriptedChat final : public ChatModel {
     if (act.before) {
       co_return std::unexpected(*act.before);
     }
-    const ServedBy served{.endpoint = "scripted", .model = request.model, .tier = Tier::kSelfHosted};
+    const ServedBy served{
+        .endpoint = "scripted", .model = request.model, .tier = Tier::kSelfHosted};
     GENESIS_CO_TRY_VOID(co_await sink.begin(served));
     for (int i = 0; i < act.deltas; ++i) {
       ChatDelta delta;
@@ -97,7 +99,8 @@ class CollectingSink final : public ChatSink {
 // Plans all endpoints in the order given.
 class FixedRouter final : public Router {
  public:
-  Result<Plan> plan(const RouteFeatures&, std::span<const EndpointSnapshot> endpoints) const override {
+  Result<Plan> plan(const RouteFeatures&,
+                    std::span<const EndpointSnapshot> endpoints) const override {
     Plan plan;
     for (const auto& endpoint : endpoints) {
       plan.steps.push_back({endpoint.name, "fixed"});
@@ -149,7 +152,9 @@ class EndpointTest : public ::testing::Test {
   Result<Usage> run(ChatModel& model, const ChatRequest& request, CollectingSink& sink) {
     std::optional<Result<Usage>> out;
     boost::asio::co_spawn(
-        io_, [&]() -> Task<void> { out = co_await model.chat(request, sink); }, boost::asio::detached);
+        io_,
+        [&]() -> Task<void> { out = co_await model.chat(request, sink); },
+        boost::asio::detached);
     io_.run();
     io_.restart();
     return *out;
@@ -205,7 +210,9 @@ TEST_F(EndpointTest, TheCallersOwnErrorIsNotRoutedAround) {
 
 TEST_F(EndpointTest, TotalFailureListsTheAttemptsAndSaysWhenToRetry) {
   add("a", {{.before = error_of(ErrorCode::kTimeout)}});
-  add("b", {{.before = error_of(ErrorCode::kUnavailable)}, {.before = error_of(ErrorCode::kUnavailable)}});
+  add("b",
+      {{.before = error_of(ErrorCode::kUnavailable)},
+       {.before = error_of(ErrorCode::kUnavailable)}});
   CollectingSink sink;
   const auto result = dispatch(sink);
   ASSERT_FALSE(result);
@@ -255,7 +262,9 @@ TEST_F(EndpointTest, FirstTokenBudgetFailsOver) {
 }
 
 TEST_F(EndpointTest, BetweenTokensBudgetEndsTheAnswerWithAnError) {
-  add("a", {{.deltas = 2, .silence_between = milliseconds(60'000)}}, {.between_tokens = milliseconds(20)});
+  add("a",
+      {{.deltas = 2, .silence_between = milliseconds(60'000)}},
+      {.between_tokens = milliseconds(20)});
   add("b", {});
   CollectingSink sink;
   const auto result = dispatch(sink);

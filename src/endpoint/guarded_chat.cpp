@@ -1,12 +1,12 @@
 #include "endpoint/guarded_chat.h"
 
-#include <algorithm>
-#include <utility>
+#include "base/random.h"
 
 #include <boost/asio/steady_timer.hpp>
 #include <fmt/format.h>
 
-#include "base/random.h"
+#include <algorithm>
+#include <utility>
 
 namespace genesis::endpoint {
 
@@ -47,7 +47,8 @@ void arm(const std::shared_ptr<Watch>& watch, Milliseconds budget, Expired kind)
 // Restarts the clock between tokens and passes everything on.
 class WatchedSink final : public ChatSink {
  public:
-  WatchedSink(ChatSink& inner, std::shared_ptr<Watch> watch) : inner_(inner), watch_(std::move(watch)) {
+  WatchedSink(ChatSink& inner, std::shared_ptr<Watch> watch)
+      : inner_(inner), watch_(std::move(watch)) {
     hook_ = inner_.cancel_token().on_cancel([state = watch_] { state->source.cancel(); });
   }
 
@@ -87,12 +88,14 @@ Error timeout_error(Expired expired, const Budgets& budgets, const std::string& 
   error.code = ErrorCode::kTimeout;
   switch (expired) {
     case Expired::kFirstToken:
-      error.message = fmt::format("endpoint '{}' sent no first token within {} ms", endpoint, budgets.first_token.count());
+      error.message = fmt::format(
+          "endpoint '{}' sent no first token within {} ms", endpoint, budgets.first_token.count());
       error.param = "first_token_ms";
       break;
     case Expired::kBetweenTokens:
-      error.message =
-          fmt::format("endpoint '{}' fell silent for {} ms within its answer", endpoint, budgets.between_tokens.count());
+      error.message = fmt::format("endpoint '{}' fell silent for {} ms within its answer",
+                                  endpoint,
+                                  budgets.between_tokens.count());
       error.param = "between_tokens_ms";
       break;
     case Expired::kTotal:
@@ -106,7 +109,9 @@ Error timeout_error(Expired expired, const Budgets& budgets, const std::string& 
 }
 
 // Says nothing about the endpoint: the caller left, or asked for something impossible.
-bool is_neutral(const Error& error) { return !error.retryable() && error.code != ErrorCode::kInternal; }
+bool is_neutral(const Error& error) {
+  return !error.retryable() && error.code != ErrorCode::kInternal;
+}
 
 }  // namespace
 
@@ -134,9 +139,11 @@ Task<Result<Usage>> GuardedChat::chat(const ChatRequest& request, ChatSink& sink
   --in_flight_;
   watch->done = true;
   watch->timer.cancel();
-  const bool timed_out = !result && watch->expired != Expired::kNone && !sink.cancel_token().cancelled();
+  const bool timed_out =
+      !result && watch->expired != Expired::kNone && !sink.cancel_token().cancelled();
   if (timed_out) {
-    result = std::unexpected(timeout_error(watch->expired, options_.budgets, options_.identity.name));
+    result =
+        std::unexpected(timeout_error(watch->expired, options_.budgets, options_.identity.name));
   }
   if (const auto first = watched.first_token_at()) {
     const double took = std::chrono::duration<double, std::milli>(*first - start).count();

@@ -2,15 +2,15 @@
 // tokens and total, feeds the breaker, counts what is in flight, and measures.
 #pragma once
 
-#include <chrono>
-#include <memory>
-#include <string>
-
 #include "api/chat.h"
 #include "api/routing.h"
 #include "base/clock.h"
 #include "base/task.h"
 #include "endpoint/breaker.h"
+
+#include <chrono>
+#include <memory>
+#include <string>
 
 namespace genesis::endpoint {
 

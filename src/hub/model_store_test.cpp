@@ -5,6 +5,7 @@
 #include "hub/disk.h"
 #include "hub/test_support.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -182,21 +183,23 @@ TEST_F(ModelStoreTest, MakesNames) {
 
 TEST_F(ModelStoreTest, DamagedManifestsAreNamedAndCanBeRemoved) {
   ASSERT_TRUE(install("good", "w"));
+  const auto manifest = [](std::string_view name, std::string_view files) {
+    return fmt::format(
+        R"({{"name":"{}","source":"s","revision":"","format":"gguf","files":[{}]}})", name, files);
+  };
+  const auto file = [](std::string_view sha256, int bytes) {
+    return fmt::format(R"({{"name":"w","sha256":"{}","bytes":{}}})", sha256, bytes);
+  };
   const std::string sha(64, 'a');
   const auto path = folder_.path() / "models/manifests/bad.json";
-  for (
-      const std::string& text :
-      {std::string(),
-       std::string("{"),
-       std::string("[]"),
-       std::string(R"({"name":"bad"})"),
-       std::string(R"({"name":"bad","source":"s","revision":"","format":"gguf","files":[]})"),
-       std::string(
-           R"({"name":"bad","source":"s","revision":"","format":"gguf","files":[{"name":"w","sha256":"../../x","bytes":1}]})"),
-       R"({"name":"bad","source":"s","revision":"","format":"gguf","files":[{"name":"w","sha256":")" +
-           sha + R"(","bytes":-1}]})",
-       R"({"name":"other","source":"s","revision":"","format":"gguf","files":[{"name":"w","sha256":")" +
-           sha + R"(","bytes":1}]})"}) {
+  for (const std::string& text : {std::string(),
+                                  std::string("{"),
+                                  std::string("[]"),
+                                  std::string(R"({"name":"bad"})"),
+                                  manifest("bad", ""),
+                                  manifest("bad", file("../../x", 1)),
+                                  manifest("bad", file(sha, -1)),
+                                  manifest("other", file(sha, 1))}) {
     ASSERT_TRUE(write_file_atomic(path, text));
     const auto list = store_.list();
     ASSERT_FALSE(list) << text;

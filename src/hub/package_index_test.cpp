@@ -23,8 +23,10 @@ TEST(PackageIndex, ReadsJson) {
         {"filename":"my_model-1.0-py3-none-any.whl","url":"../../files/a.whl","size":12,
          "hashes":{"sha256":")" +
           std::string(64, 'A') + R"("},"yanked":false},
-        {"filename":"b.whl","url":"https://other.example/b.whl","hashes":{"md5":"x"},"yanked":"bad build"},
-        {"filename":"c.tar.gz","url":"c.tar.gz","hashes":{"sha256":"tooshort"},"yanked":true,"new":[1]}]})",
+        {"filename":"b.whl","url":"https://other.example/b.whl","hashes":{"md5":"x"},
+         "yanked":"bad build"},
+        {"filename":"c.tar.gz","url":"c.tar.gz","hashes":{"sha256":"tooshort"},
+         "yanked":true,"new":[1]}]})",
       kPage);
   ASSERT_TRUE(files) << files.error().message;
   ASSERT_EQ(files->size(), 3U);

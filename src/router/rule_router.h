@@ -1,11 +1,11 @@
-// RuleRouter: the rule policy. A route names endpoints in order; usable ones come first in that order,
-// the others stay behind them as a last resort.
+// RuleRouter: the rule policy. A route names endpoints in order; usable ones come first in that
+// order, the others stay behind them as a last resort.
 #pragma once
+
+#include "api/routing.h"
 
 #include <string>
 #include <vector>
-
-#include "api/routing.h"
 
 namespace genesis::router {
 
@@ -15,8 +15,8 @@ struct RouteRule {
   std::vector<std::string> aliases;    // further names for the same rule
 };
 
-// Immutable; safe from any thread. Beside the rules, an endpoint's name and a model's name are routes
-// of their own, so that a client can ask for exactly one.
+// Immutable; safe from any thread. Beside the rules, an endpoint's name and a model's name are
+// routes of their own, so that a client can ask for exactly one.
 class RuleRouter final : public Router {
  public:
   explicit RuleRouter(std::vector<RouteRule> rules) : rules_(std::move(rules)) {}

@@ -7,7 +7,11 @@ namespace genesis::router {
 namespace {
 
 EndpointSnapshot endpoint(const std::string& name, Tier tier, bool usable = true) {
-  return {.name = name, .model = name + "-model", .tier = tier, .usable = usable, .why_not = usable ? "" : "ejected"};
+  return {.name = name,
+          .model = name + "-model",
+          .tier = tier,
+          .usable = usable,
+          .why_not = usable ? "" : "ejected"};
 }
 
 std::vector<std::string> names(const Plan& plan) {
@@ -18,7 +22,8 @@ std::vector<std::string> names(const Plan& plan) {
   return out;
 }
 
-const RuleRouter kRouter({{.name = "auto", .endpoints = {"local", "managed", "paid"}, .aliases = {"gpt-4o-mini"}}});
+const RuleRouter kRouter(
+    {{.name = "auto", .endpoints = {"local", "managed", "paid"}, .aliases = {"gpt-4o-mini"}}});
 
 TEST(RuleRouter, KeepsTheConfiguredOrder) {
   const std::vector<EndpointSnapshot> endpoints = {endpoint("paid", Tier::kCommercial),
@@ -40,9 +45,11 @@ TEST(RuleRouter, PutsUnusableEndpointsLastWithTheReason) {
 }
 
 TEST(RuleRouter, EndpointAndModelNamesAreRoutes) {
-  const std::vector<EndpointSnapshot> endpoints = {endpoint("local", Tier::kSelfHosted), endpoint("paid", Tier::kCommercial)};
+  const std::vector<EndpointSnapshot> endpoints = {endpoint("local", Tier::kSelfHosted),
+                                                   endpoint("paid", Tier::kCommercial)};
   EXPECT_EQ(names(*kRouter.plan({.route = "paid"}, endpoints)), (std::vector<std::string>{"paid"}));
-  EXPECT_EQ(names(*kRouter.plan({.route = "local-model"}, endpoints)), (std::vector<std::string>{"local"}));
+  EXPECT_EQ(names(*kRouter.plan({.route = "local-model"}, endpoints)),
+            (std::vector<std::string>{"local"}));
 }
 
 TEST(RuleRouter, UnknownNameListsKnownOnes) {

@@ -52,12 +52,13 @@ Result<InferenceCall> parse(InferenceRoute route, std::string_view body) {
   return fail(ErrorCode::kInternal, "unknown inference route");
 }
 
-// TGI's clients write "tgi" into `model`, meaning "whatever you serve".
+// TGI's clients write "tgi" into `model`, meaning "whatever you serve"; huggingface_hub writes
+// "dummy" where it was given a URL.
 std::string resolve_model(std::string_view asked, const InferenceContext& context) {
   if (asked.empty()) {
     return context.options.default_model;
   }
-  if (asked == "tgi") {
+  if (asked == "tgi" || asked == "dummy") {
     const auto cards = context.ports.catalog.models();
     const bool real = std::ranges::count(cards, asked, &ModelCard::id) > 0;
     return real ? std::string(asked) : context.options.default_model;

@@ -46,8 +46,7 @@ bool TokenMatcher::touches_word(std::string_view text, std::size_t begin, std::s
   const auto is_word = [&](std::size_t at) {
     return (table_->flags(decode_valid(text, at).value) & kWord) != 0;
   };
-  return (begin > 0 && is_word(previous_start(text, begin))) ||
-         (end < text.size() && is_word(end));
+  return (begin > 0 && is_word(previous_start(text, begin))) || (end < text.size() && is_word(end));
 }
 
 // Start of the white space that ends at `end`.

@@ -2,6 +2,10 @@
 // Semantics follow tokenizers' added_vocabulary.rs.
 #pragma once
 
+#include "text/flat_map.h"
+#include "text/tokenizer.h"
+#include "text/unicode.h"
+
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -9,10 +13,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "text/flat_map.h"
-#include "text/tokenizer.h"
-#include "text/unicode.h"
 
 namespace genesis::text {
 
@@ -33,8 +33,8 @@ struct Segment {
   std::size_t end;
 };
 
-// Finds a set of added tokens: at each place the longest one, left to right. Immutable; safe from any
-// thread. Time is linear in the text times the length of the longest token.
+// Finds a set of added tokens: at each place the longest one, left to right. Immutable; safe from
+// any thread. Time is linear in the text times the length of the longest token.
 class TokenMatcher {
  public:
   TokenMatcher(std::vector<AddedToken> tokens, std::shared_ptr<const CharTable> table);

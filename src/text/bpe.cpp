@@ -2,14 +2,14 @@
 // first, leftmost among equals, bytes without a token become the unknown token or vanish.
 #include "text/bpe.h"
 
-#include <algorithm>
-#include <bit>
-#include <cstring>
+#include "base/random.h"
+#include "text/unicode.h"
 
 #include <fmt/format.h>
 
-#include "base/random.h"
-#include "text/unicode.h"
+#include <algorithm>
+#include <bit>
+#include <cstring>
 
 namespace genesis::text {
 
@@ -112,8 +112,8 @@ Result<void> BpeModel::add_vocabulary(const BpeSource& source) {
           fmt::format("token '{}' has id {}, outside 0 to {}", token, id, kMaxTokenId - 1));
     }
     if (token.size() > kMaxTokenBytes || !is_valid_utf8(token)) {
-      return bad_model(fmt::format("token {} is not UTF-8 text of at most {} bytes", id,
-                                   kMaxTokenBytes));
+      return bad_model(
+          fmt::format("token {} is not UTF-8 text of at most {} bytes", id, kMaxTokenBytes));
     }
     highest = std::max(highest, id);
   }
@@ -148,9 +148,12 @@ Result<void> BpeModel::add_merges(const BpeSource& source) {
     const auto right_id = find(right);
     const auto new_id = find(whole);
     if (!left_id || !right_id || !new_id) {
-      return bad_model(fmt::format(
-          "merge {} ('{}' + '{}') speaks of '{}', which is not in the vocabulary", rank, left, right,
-          !left_id ? left : (!right_id ? right : std::string_view(whole))));
+      return bad_model(
+          fmt::format("merge {} ('{}' + '{}') speaks of '{}', which is not in the vocabulary",
+                      rank,
+                      left,
+                      right,
+                      !left_id ? left : (!right_id ? right : std::string_view(whole))));
     }
     merges_.set(pair_key(*left_id, *right_id),
                 static_cast<std::uint64_t>(rank) << 32 | static_cast<std::uint32_t>(*new_id));
@@ -164,8 +167,7 @@ std::optional<std::int32_t> BpeModel::find(std::string_view token) const {
     return std::nullopt;
   }
   const std::optional<std::string> bytes = alphabet_.to_bytes(token);
-  const std::int32_t id =
-      bytes ? words_.find(*bytes, contents_) : others_.find(token, contents_);
+  const std::int32_t id = bytes ? words_.find(*bytes, contents_) : others_.find(token, contents_);
   return id < 0 ? std::nullopt : std::optional(id);
 }
 

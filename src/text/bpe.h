@@ -1,6 +1,10 @@
-// Byte-pair encoding over bytes: the model part of a byte-level tokenizer. Words arrive as raw bytes;
-// the vocabulary's printable alphabet (text/byte_level.h) is undone once, at loading.
+// Byte-pair encoding over bytes: the model part of a byte-level tokenizer. Words arrive as raw
+// bytes; the vocabulary's printable alphabet (text/byte_level.h) is undone once, at loading.
 #pragma once
+
+#include "base/result.h"
+#include "text/byte_level.h"
+#include "text/flat_map.h"
 
 #include <array>
 #include <atomic>
@@ -11,10 +15,6 @@
 #include <string_view>
 #include <utility>
 #include <vector>
-
-#include "base/result.h"
-#include "text/byte_level.h"
-#include "text/flat_map.h"
 
 namespace genesis::text {
 
@@ -60,11 +60,13 @@ class BpeModel {
       std::int32_t next;
       bool live;
     };
+
     struct Merge {
       std::uint32_t rank;
       std::int32_t position;
       std::int32_t new_id;
     };
+
     std::vector<Symbol> symbols;
     std::vector<Merge> heap;
     std::vector<std::uint64_t> pairs;
@@ -105,9 +107,10 @@ class BpeModel {
   ByteAlphabet alphabet_;
   std::vector<std::string> contents_;  // by id, as bytes
   std::vector<std::uint8_t> present_;
-  TokenIndex words_;   // tokens made of bytes
-  TokenIndex others_;  // tokens with characters outside the byte alphabet: only added tokens use them
-  FlatMap merges_;     // left << 32 | right  ->  rank << 32 | merged
+  TokenIndex words_;  // tokens made of bytes
+  TokenIndex
+      others_;      // tokens with characters outside the byte alphabet: only added tokens use them
+  FlatMap merges_;  // left << 32 | right  ->  rank << 32 | merged
   std::array<std::int32_t, 256> byte_ids_{};
   std::int32_t unknown_id_ = -1;
   std::int32_t token_count_ = 0;

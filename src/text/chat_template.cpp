@@ -1,11 +1,11 @@
 #include "text/chat_template.h"
 
-#include <utility>
-
 #include "text/jinja/interpreter.h"
 #include "text/jinja/json_value.h"
 #include "text/jinja/parser.h"
 #include "text/unicode.h"
+
+#include <utility>
 
 namespace genesis::text {
 

@@ -3,14 +3,14 @@
 // limits. Templates are hostile data: no host object is reachable, every loop costs fuel.
 #pragma once
 
+#include "base/result.h"
+#include "text/tokenizer.h"
+
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "base/result.h"
-#include "text/tokenizer.h"
 
 namespace genesis::text {
 
@@ -35,8 +35,8 @@ class ChatTemplate {
   static Result<ChatTemplate> parse(std::string_view source, TemplateLimits limits = {});
 
   // `messages_json` is a JSON array of message objects; `tools_json` an array or empty;
-  // `extra_json` an object of further variables (bos_token, eos_token, chat_template_kwargs) or empty.
-  // A template's raise_exception() becomes kInvalidArgument with its text.
+  // `extra_json` an object of further variables (bos_token, eos_token, chat_template_kwargs) or
+  // empty. A template's raise_exception() becomes kInvalidArgument with its text.
   Result<RenderedPrompt> render(std::string_view messages_json,
                                 std::string_view tools_json,
                                 std::string_view extra_json,

@@ -1,8 +1,8 @@
 // Incremental detokenizer: holds back the bytes of an unfinished character, nothing else.
-#include <utility>
-
 #include "text/tokenizer.h"
 #include "text/unicode.h"
+
+#include <utility>
 
 namespace genesis::text {
 

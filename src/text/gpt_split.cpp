@@ -59,8 +59,7 @@ std::optional<GptSplit> GptSplit::for_pattern(std::string_view pattern,
 
 void GptSplit::find_all(std::string_view text, std::vector<Match>& out) const {
   for (std::size_t at = 0; at < text.size();) {
-    const std::size_t end =
-        family_ == Family::kGpt2 ? gpt2_end(text, at) : cl100k_end(text, at);
+    const std::size_t end = family_ == Family::kGpt2 ? gpt2_end(text, at) : cl100k_end(text, at);
     out.push_back({at, end});
     at = end;
   }

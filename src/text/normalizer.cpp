@@ -1,7 +1,6 @@
 #include "text/normalizer.h"
 
-#include <algorithm>
-#include <utility>
+#include "base/json.h"
 
 #include <boost/json.hpp>
 #include <fmt/format.h>
@@ -10,7 +9,8 @@
 #include <unicode/normalizer2.h>
 #include <unicode/uniset.h>
 
-#include "base/json.h"
+#include <algorithm>
+#include <utility>
 
 namespace genesis::text {
 
@@ -36,7 +36,8 @@ class Nfc final : public Normalizer {
     const icu::Normalizer2* nfc = icu::Normalizer2::getNFCInstance(status);
     auto assigned = std::make_unique<icu::UnicodeSet>(u"[:age=9.0:]", status);
     if (U_FAILURE(status) || nfc == nullptr) {
-      return fail(ErrorCode::kInternal, fmt::format("ICU has no NFC data: {}", u_errorName(status)));
+      return fail(ErrorCode::kInternal,
+                  fmt::format("ICU has no NFC data: {}", u_errorName(status)));
     }
     assigned->freeze();
     return std::unique_ptr<const Normalizer>(new Nfc(*nfc, std::move(assigned)));

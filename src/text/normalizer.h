@@ -1,16 +1,17 @@
-// Normalizers: what is done to text before it is cut into words. Byte-level models use NFC or nothing.
+// Normalizers: what is done to text before it is cut into words. Byte-level models use NFC or
+// nothing.
 #pragma once
+
+#include "base/result.h"
+#include "text/tokenizer.h"
+
+#include <boost/json/fwd.hpp>
 
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <boost/json/fwd.hpp>
-
-#include "base/result.h"
-#include "text/tokenizer.h"
 
 namespace genesis::text {
 

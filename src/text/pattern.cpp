@@ -4,13 +4,13 @@
 // pcre2pattern(3).
 #include "text/pattern.h"
 
-#include <algorithm>
-#include <array>
+#include "text/unicode.h"
+#include "text/unicode_data.h"
 
 #include <fmt/format.h>
 
-#include "text/unicode.h"
-#include "text/unicode_data.h"
+#include <algorithm>
+#include <array>
 
 namespace genesis::text {
 
@@ -27,23 +27,25 @@ constexpr std::string_view kNonSpaceRanges =
     "\\x{2060}-\\x{2fff}\\x{3001}-\\x{d7ff}\\x{e000}-\\x{10ffff}";
 
 constexpr auto kCategories = std::to_array<std::string_view>(
-    {"L",  "Lu", "Ll", "Lt", "Lm", "Lo", "M",  "Mn", "Mc", "Me", "N",  "Nd", "Nl", "No",
-     "P",  "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "S",  "Sm", "Sc", "Sk", "So", "Z",
-     "Zs", "Zl", "Zp", "Cc", "Cf", "Co"});
+    {"L",  "Lu", "Ll", "Lt", "Lm", "Lo", "M",  "Mn", "Mc", "Me", "N", "Nd",
+     "Nl", "No", "P",  "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "S", "Sm",
+     "Sc", "Sk", "So", "Z",  "Zs", "Zl", "Zp", "Cc", "Cf", "Co"});
 
 // \p{X} and what Unicode 15 and 16 added to X, as class content.
 std::string category_content(std::string_view category) {
   std::string out = fmt::format("\\p{{{}}}", category);
   for (const CategoryRange& range : categories_after_unicode_14()) {
     if (std::string_view(range.category.data(), 2).starts_with(category)) {
-      out += fmt::format("\\x{{{:x}}}-\\x{{{:x}}}", static_cast<std::uint32_t>(range.first),
+      out += fmt::format("\\x{{{:x}}}-\\x{{{:x}}}",
+                         static_cast<std::uint32_t>(range.first),
                          static_cast<std::uint32_t>(range.last));
     }
   }
   return out;
 }
 
-// Oniguruma's \w: Alphabetic | M | Nd | Pc. Numbers that are not digits are out, but Nl is Alphabetic.
+// Oniguruma's \w: Alphabetic | M | Nd | Pc. Numbers that are not digits are out, but Nl is
+// Alphabetic.
 std::string word_content() {
   std::string out;
   for (const std::string_view category : {"L", "M", "Nd", "Nl", "Pc"}) {
@@ -70,7 +72,9 @@ class Translator {
   std::unexpected<Error> refuse(std::string_view what) const {
     return fail(ErrorCode::kUnsupported,
                 fmt::format("regular expression '{}': {} at byte {} is not supported",
-                            in_.substr(0, 200), what, at_));
+                            in_.substr(0, 200),
+                            what,
+                            at_));
   }
 
   bool take(std::string_view text) {
@@ -180,7 +184,8 @@ class Translator {
   // Only the English contractions: no letters here fold to or from several characters.
   Result<void> case_insensitive_group() {
     const std::size_t close = in_.find(')', at_);
-    const std::string_view body = in_.substr(at_, close == std::string_view::npos ? 0 : close - at_);
+    const std::string_view body =
+        in_.substr(at_, close == std::string_view::npos ? 0 : close - at_);
     if (body.empty() || body.find_first_not_of("'sdmtrevl|[]?") != std::string_view::npos ||
         body.contains("ss") || body.contains("st")) {
       return refuse("case-insensitive matching of anything but 's 't 're 've 'm 'll 'd");

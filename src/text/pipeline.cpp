@@ -1,10 +1,10 @@
 #include "text/pipeline.h"
 
+#include "text/byte_level.h"
+
 #include <algorithm>
 #include <unordered_map>
 #include <utility>
-
-#include "text/byte_level.h"
 
 namespace genesis::text {
 
@@ -50,8 +50,8 @@ class Pipeline final : public Tokenizer {
     for (const AddedToken& token : parts_.added_tokens) {
       vocab_size_ = std::max(vocab_size_, token.id + 1);
       ids_.emplace(token.content, token.id);
-      added_.emplace(token.id, Added{alphabet.to_bytes(token.content).value_or(token.content),
-                                     token.special});
+      added_.emplace(
+          token.id, Added{alphabet.to_bytes(token.content).value_or(token.content), token.special});
     }
   }
 

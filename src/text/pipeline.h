@@ -1,10 +1,6 @@
-// The tokenizer as a chain of parts: added tokens, normalizer, pre-tokenizer, model, post-processor.
-// Both loaders fill TokenizerParts; nothing here knows where they came from.
+// The tokenizer as a chain of parts: added tokens, normalizer, pre-tokenizer, model,
+// post-processor. Both loaders fill TokenizerParts; nothing here knows where they came from.
 #pragma once
-
-#include <memory>
-#include <optional>
-#include <vector>
 
 #include "text/added_tokens.h"
 #include "text/bpe.h"
@@ -13,11 +9,15 @@
 #include "text/pre_tokenizer.h"
 #include "text/tokenizer.h"
 
+#include <memory>
+#include <optional>
+#include <vector>
+
 namespace genesis::text {
 
 struct TokenizerParts {
   BpeModel model;
-  std::vector<AddedToken> added_tokens;  // contents and ids unique, contents not empty
+  std::vector<AddedToken> added_tokens;          // contents and ids unique, contents not empty
   std::unique_ptr<const Normalizer> normalizer;  // null: text stays as it is
   std::unique_ptr<const PreTokenizer> pre_tokenizer;
   PostProcessor post_processor;

@@ -1,12 +1,12 @@
 #include "text/post_processor.h"
 
-#include <string>
-#include <utility>
+#include "base/json.h"
 
 #include <boost/json.hpp>
 #include <fmt/format.h>
 
-#include "base/json.h"
+#include <string>
+#include <utility>
 
 namespace genesis::text {
 
@@ -25,8 +25,8 @@ std::unexpected<Error> unsupported(std::string what) {
 
 Result<std::int32_t> checked_id(const boost::json::value& json, std::int32_t vocab_size) {
   if (!json.is_int64() || json.get_int64() < 0 || json.get_int64() >= vocab_size) {
-    return fail_param("post_processor", "a special token's id is not in the vocabulary",
-                      ErrorCode::kDataLoss);
+    return fail_param(
+        "post_processor", "a special token's id is not in the vocabulary", ErrorCode::kDataLoss);
   }
   return static_cast<std::int32_t>(json.get_int64());
 }

@@ -1,13 +1,13 @@
 // Post-processor: the special tokens around an encoded text, as BOS and EOS.
 #pragma once
 
-#include <cstdint>
-#include <optional>
-#include <vector>
+#include "base/result.h"
 
 #include <boost/json/fwd.hpp>
 
-#include "base/result.h"
+#include <cstdint>
+#include <optional>
+#include <vector>
 
 namespace genesis::text {
 

@@ -1,16 +1,16 @@
 #include "text/pre_tokenizer.h"
 
-#include <array>
-#include <utility>
-#include <variant>
-
-#include <boost/json.hpp>
-#include <fmt/format.h>
-
 #include "base/json.h"
 #include "text/gpt_split.h"
 #include "text/regex.h"
 #include "text/split_behavior.h"
+
+#include <boost/json.hpp>
+#include <fmt/format.h>
+
+#include <array>
+#include <utility>
+#include <variant>
 
 namespace genesis::text {
 
@@ -21,6 +21,8 @@ using Table = std::shared_ptr<const CharTable>;
 
 constexpr std::size_t kMaxDepth = 8;
 constexpr std::size_t kMaxSteps = 64;
+// A pattern that ran into its limit this often in one text is not tried any more.
+constexpr std::size_t kMaxFailures = 4;
 
 // A pattern as fast as we can run it.
 class Finder {
@@ -35,11 +37,13 @@ class Finder {
 
   static Finder for_text(std::string text) { return Finder(std::move(text)); }
 
-  void find_all(std::string_view text, std::vector<Match>& out) const {
+  // False when a hostile pattern ran into its limit.
+  bool find_all(std::string_view text, std::vector<Match>& out) const {
+    if (const auto* regex = std::get_if<Regex>(&how_)) {
+      return regex->find_all(text, out);
+    }
     if (const auto* fast = std::get_if<GptSplit>(&how_)) {
       fast->find_all(text, out);
-    } else if (const auto* regex = std::get_if<Regex>(&how_)) {
-      regex->find_all(text, out);
     } else {
       const std::string& needle = std::get<std::string>(how_);
       for (std::size_t at = text.find(needle); at != std::string_view::npos;
@@ -47,6 +51,7 @@ class Finder {
         out.push_back({at, at + needle.size()});
       }
     }
+    return true;
   }
 
  private:
@@ -66,9 +71,12 @@ class Split final : public PreTokenizer {
     std::vector<std::string_view> out;
     out.reserve(pieces.list.size() * 4);
     std::vector<Match> matches;
+    std::size_t failures = 0;
     for (const std::string_view piece : pieces.list) {
       matches.clear();
-      finder_.find_all(piece, matches);
+      if (failures < kMaxFailures && !finder_.find_all(piece, matches)) {
+        ++failures;
+      }
       cut(piece, matches, behavior_, invert_, out);
     }
     pieces.list = std::move(out);
@@ -318,7 +326,8 @@ Result<Owned> gguf_pre_tokenizer(std::string_view name, Table table) {
         std::array<std::string_view, 4>{
             R"([\p{P}\$\+<=>\^~\|]+)",
             R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S))",
-            R"(\p{N}+)", "[0-9][0-9][0-9]"},
+            R"(\p{N}+)",
+            "[0-9][0-9][0-9]"},
         table);
   }
   return fail_param("tokenizer.ggml.pre",

@@ -2,16 +2,16 @@
 // `tokenizers` package; a component is one class here and one line in pre_tokenizer.cpp's table.
 #pragma once
 
+#include "base/result.h"
+#include "text/unicode.h"
+
+#include <boost/json/fwd.hpp>
+
 #include <deque>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <boost/json/fwd.hpp>
-
-#include "base/result.h"
-#include "text/unicode.h"
 
 namespace genesis::text {
 

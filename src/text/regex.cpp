@@ -1,21 +1,20 @@
 #include "text/regex.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
+#include "text/pattern.h"
+#include "text/unicode.h"
+
+#include <fmt/format.h>
 #include <pcre2.h>
 
 #include <array>
-
-#include <fmt/format.h>
-
-#include "text/pattern.h"
-#include "text/unicode.h"
 
 namespace genesis::text {
 
 namespace {
 
 // Per match attempt; ordinary split patterns need a few steps per character of one word.
-constexpr std::uint32_t kMatchLimit = 5'000'000;
+constexpr std::uint32_t kMatchLimit = 1'000'000;
 constexpr std::uint32_t kDepthLimit = 100'000;
 constexpr std::uint32_t kHeapLimitKiB = 64 * 1024;
 constexpr std::size_t kJitStackStart = 32 * 1024;
@@ -44,13 +43,14 @@ Result<Regex> Regex::compile(std::string_view oniguruma) {
   GENESIS_TRY(const std::string pattern, translate_pattern(oniguruma));
   int error = 0;
   PCRE2_SIZE offset = 0;
-  pcre2_code* code = pcre2_compile(subject(pattern), pattern.size(), PCRE2_UTF | PCRE2_UCP, &error,
-                                   &offset, nullptr);
+  pcre2_code* code = pcre2_compile(
+      subject(pattern), pattern.size(), PCRE2_UTF | PCRE2_UCP, &error, &offset, nullptr);
   if (code == nullptr) {
     std::array<PCRE2_UCHAR, 256> message{};
     pcre2_get_error_message(error, message.data(), message.size());
     return fail(ErrorCode::kUnsupported,
-                fmt::format("regular expression '{}': {}", oniguruma.substr(0, 200),
+                fmt::format("regular expression '{}': {}",
+                            oniguruma.substr(0, 200),
                             reinterpret_cast<const char*>(message.data())));
   }
   std::shared_ptr<const pcre2_code> owned(
@@ -60,12 +60,12 @@ Result<Regex> Regex::compile(std::string_view oniguruma) {
   return Regex(std::move(owned));
 }
 
-void Regex::find_all(std::string_view text, std::vector<Match>& out) const {
+bool Regex::find_all(std::string_view text, std::vector<Match>& out) const {
   const MatchData data(pcre2_match_data_create_from_pattern(code_.get(), nullptr));
   const MatchContext context(pcre2_match_context_create(nullptr));
   const JitStack stack(pcre2_jit_stack_create(kJitStackStart, kJitStackMost, nullptr));
   if (!data || !context || !stack) {
-    return;
+    return false;
   }
   pcre2_set_match_limit(context.get(), kMatchLimit);
   pcre2_set_depth_limit(context.get(), kDepthLimit);
@@ -75,10 +75,10 @@ void Regex::find_all(std::string_view text, std::vector<Match>& out) const {
   std::size_t at = 0;
   std::size_t last_end = static_cast<std::size_t>(-1);
   while (at <= text.size()) {
-    const int rc = pcre2_match(code_.get(), subject(text), text.size(), at, PCRE2_NO_UTF_CHECK,
-                               data.get(), context.get());
+    const int rc = pcre2_match(
+        code_.get(), subject(text), text.size(), at, PCRE2_NO_UTF_CHECK, data.get(), context.get());
     if (rc < 0) {
-      return;
+      return rc == PCRE2_ERROR_NOMATCH;
     }
     const PCRE2_SIZE* found = pcre2_get_ovector_pointer(data.get());
     const Match match{found[0], found[1]};
@@ -92,6 +92,7 @@ void Regex::find_all(std::string_view text, std::vector<Match>& out) const {
       at += at < text.size() ? decode_valid(text, at).bytes : 1;
     }
   }
+  return true;
 }
 
 }  // namespace genesis::text

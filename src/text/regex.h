@@ -1,11 +1,11 @@
 // A compiled PCRE2 pattern with limits on time and memory. Immutable; safe from any thread.
 #pragma once
 
+#include "base/result.h"
+
 #include <memory>
 #include <string_view>
 #include <vector>
-
-#include "base/result.h"
 
 struct pcre2_real_code_8;
 
@@ -23,9 +23,9 @@ class Regex {
   static Result<Regex> compile(std::string_view oniguruma);
 
   // Appends all non-overlapping matches in valid UTF-8 `text`, left to right, as the onig crate's
-  // find_iter: no empty match directly after another match. Gives up quietly at the match limit,
-  // which only a hostile pattern reaches; the rest of the text then counts as unmatched.
-  void find_all(std::string_view text, std::vector<Match>& out) const;
+  // find_iter: no empty match directly after another match. False at the match limit, which only a
+  // hostile pattern reaches; the rest of the text then counts as unmatched.
+  bool find_all(std::string_view text, std::vector<Match>& out) const;
 
  private:
   explicit Regex(std::shared_ptr<const pcre2_real_code_8> code) : code_(std::move(code)) {}

@@ -1,11 +1,11 @@
 // What becomes of the matches when text is cut at a pattern (tokenizers: SplitDelimiterBehavior).
 #pragma once
 
+#include "text/regex.h"
+
 #include <cstdint>
 #include <string_view>
 #include <vector>
-
-#include "text/regex.h"
 
 namespace genesis::text {
 
@@ -17,8 +17,8 @@ enum class SplitBehavior : std::uint8_t {
   kContiguous,
 };
 
-// Appends the non-empty parts of `text`. `matches` are sorted and disjoint; `invert` takes what lies
-// between them for the matches.
+// Appends the non-empty parts of `text`. `matches` are sorted and disjoint; `invert` takes what
+// lies between them for the matches.
 void cut(std::string_view text,
          const std::vector<Match>& matches,
          SplitBehavior behavior,

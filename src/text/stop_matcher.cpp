@@ -1,9 +1,9 @@
-// Stop strings by Knuth-Morris-Pratt, one automaton per stop string: linear in the text, and what is
-// held back is exactly the longest end of the text that begins some stop string.
+// Stop strings by Knuth-Morris-Pratt, one automaton per stop string: linear in the text, and what
+// is held back is exactly the longest end of the text that begins some stop string.
+#include "text/tokenizer.h"
+
 #include <algorithm>
 #include <utility>
-
-#include "text/tokenizer.h"
 
 namespace genesis::text {
 

@@ -1,20 +1,21 @@
 // Driver of the parity tests: one JSON request a line on stdin, one JSON reply a line on stdout.
 //   text_probe gguf VOCABULARY.json | json TOKENIZER.json | template TEMPLATE.jinja
-// Tokenizer requests: {"text": ..} or {"hex": ..} to encode, {"ids": [..]} to decode; the reply to a
-// text holds its ids, what they decode to with and without special tokens, and the pieces of an
-// incremental decode. Template requests: {"messages", "tools", "extra", "add_generation_prompt"}; the
-// first three hold JSON text. A template that cannot be parsed answers every request with its error.
-#include <chrono>
-#include <iostream>
-#include <string>
-
-#include <boost/json.hpp>
-#include <fmt/format.h>
-
+// Tokenizer requests: {"text": ..} or {"hex": ..} to encode, {"ids": [..]} to decode; the reply to
+// a text holds its ids, what they decode to with and without special tokens, and the pieces of an
+// incremental decode. Template requests: {"messages", "tools", "extra", "add_generation_prompt"};
+// the first three hold JSON text. A template that cannot be parsed answers every request with its
+// error.
 #include "base/file.h"
 #include "base/json.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
+
+#include <boost/json.hpp>
+#include <fmt/format.h>
+
+#include <chrono>
+#include <iostream>
+#include <string>
 
 namespace genesis::text {
 
@@ -68,7 +69,8 @@ void answer_tokens(const std::shared_ptr<const Tokenizer>& tokenizer,
   std::vector<std::int32_t> ids = list_of<std::int32_t>(request, "ids");
   if (!request.contains("ids")) {
     const auto text = get_string(request, "text").value();
-    const std::string input = text ? *text : from_hex(get_string(request, "hex").value().value_or(""));
+    const std::string input =
+        text ? *text : from_hex(get_string(request, "hex").value().value_or(""));
     EncodeOptions options;
     options.add_special_tokens = get_bool(request, "add_special").value().value_or(true);
     options.parse_special = get_bool(request, "parse_special").value().value_or(true);
@@ -105,10 +107,12 @@ std::string part(const boost::json::object& request, std::string_view key) {
   return found == nullptr ? std::string() : std::string(found->as_string());
 }
 
-void answer_template(const ChatTemplate& chat, const boost::json::object& request, JsonWriter& out) {
+void answer_template(const ChatTemplate& chat,
+                     const boost::json::object& request,
+                     JsonWriter& out) {
   const bool prompt = get_bool(request, "add_generation_prompt").value().value_or(false);
-  const auto rendered =
-      chat.render(part(request, "messages"), part(request, "tools"), part(request, "extra"), prompt);
+  const auto rendered = chat.render(
+      part(request, "messages"), part(request, "tools"), part(request, "extra"), prompt);
   if (!rendered) {
     write_error(out, rendered.error());
     return;

@@ -1,6 +1,9 @@
-// Tokenizer: text <-> token ids, run from data (a tokenizer.json document or the vocabulary inside a
-// GGUF file), never from code written for one model. Immutable after loading; safe from any thread.
+// Tokenizer: text <-> token ids, run from data (a tokenizer.json document or the vocabulary inside
+// a GGUF file), never from code written for one model. Immutable after loading; safe from any
+// thread.
 #pragma once
+
+#include "base/result.h"
 
 #include <cstdint>
 #include <memory>
@@ -10,8 +13,6 @@
 #include <string_view>
 #include <vector>
 
-#include "base/result.h"
-
 namespace genesis::text {
 
 // The vocabulary as GGUF metadata holds it (keys tokenizer.ggml.*), already read by `weights`.
@@ -19,8 +20,9 @@ struct GgufVocabulary {
   std::string model;  // "gpt2" = byte-level BPE
   std::string pre;    // name of the pre-tokenizer, e.g. "smollm", "llama-bpe", "qwen2"
   std::vector<std::string> tokens;
-  std::vector<std::int32_t> token_types;  // 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte
-  std::vector<std::string> merges;        // "left right"
+  std::vector<std::int32_t>
+      token_types;  // 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte
+  std::vector<std::string> merges;  // "left right"
   std::optional<std::int32_t> bos_id;
   std::optional<std::int32_t> eos_id;
   std::optional<std::int32_t> eot_id;
@@ -37,8 +39,8 @@ struct PlainSpan {
 };
 
 struct EncodeOptions {
-  bool add_special_tokens = true;   // run the post-processor (BOS, EOS as the model declares)
-  bool parse_special = true;        // recognise special tokens written in the text
+  bool add_special_tokens = true;  // run the post-processor (BOS, EOS as the model declares)
+  bool parse_special = true;       // recognise special tokens written in the text
   std::span<const PlainSpan> plain_spans = {};  // sorted, disjoint; exempt from parse_special
 };
 
@@ -51,7 +53,8 @@ class Tokenizer {
 
   virtual ~Tokenizer() = default;
 
-  virtual std::vector<std::int32_t> encode(std::string_view text, const EncodeOptions& options = {}) const = 0;
+  virtual std::vector<std::int32_t> encode(std::string_view text,
+                                           const EncodeOptions& options = {}) const = 0;
   // As the `tokenizers` package decodes, invalid UTF-8 replaced by U+FFFD.
   virtual std::string decode(std::span<const std::int32_t> ids, bool skip_special) const = 0;
   // The bytes one token stands for (possibly half a character); empty for an unknown id.
@@ -80,10 +83,10 @@ class Detokenizer {
   std::string pending_;  // at most 3 bytes of an unfinished character
 };
 
-// Finds stop strings in a stream of text pieces, also across pieces. Text that could be the beginning
-// of a stop string is held back until that is decided. The stop string that is complete first wins, so
-// the outcome does not depend on how the text is cut into pieces. After a stop all further text is
-// dropped. Empty stop strings are ignored.
+// Finds stop strings in a stream of text pieces, also across pieces. Text that could be the
+// beginning of a stop string is held back until that is decided. The stop string that is complete
+// first wins, so the outcome does not depend on how the text is cut into pieces. After a stop all
+// further text is dropped. Empty stop strings are ignored.
 class StopMatcher {
  public:
   explicit StopMatcher(std::vector<std::string> stops, bool include_stop = false);

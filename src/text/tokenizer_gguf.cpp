@@ -1,11 +1,11 @@
-// Tokenizer from the vocabulary inside a GGUF file. Layout of the keys: ggml's docs/gguf.md; meaning
-// of the names: llama.cpp, src/llama-vocab.cpp.
-#include <algorithm>
-#include <utility>
+// Tokenizer from the vocabulary inside a GGUF file. Layout of the keys: ggml's docs/gguf.md;
+// meaning of the names: llama.cpp, src/llama-vocab.cpp.
+#include "text/pipeline.h"
 
 #include <fmt/format.h>
 
-#include "text/pipeline.h"
+#include <algorithm>
+#include <utility>
 
 namespace genesis::text {
 
@@ -14,8 +14,8 @@ namespace {
 enum TokenType : std::int32_t { kUnknownToken = 2, kControl = 3, kUserDefined = 4 };
 
 std::unexpected<Error> bad(std::string_view key, std::string message) {
-  return fail_param(fmt::format("tokenizer.ggml.{}", key), std::move(message),
-                    ErrorCode::kDataLoss);
+  return fail_param(
+      fmt::format("tokenizer.ggml.{}", key), std::move(message), ErrorCode::kDataLoss);
 }
 
 Result<BpeModel> build_model(const GgufVocabulary& vocabulary) {
@@ -59,14 +59,16 @@ Result<std::vector<AddedToken>> added_tokens(const GgufVocabulary& vocabulary) {
 
 Result<void> check(const GgufVocabulary& vocabulary) {
   if (vocabulary.model != "gpt2") {
-    return fail_param("tokenizer.ggml.model",
-                      fmt::format("tokenizer model '{}' is not supported, only gpt2 (byte-level BPE)",
-                                  vocabulary.model),
-                      ErrorCode::kUnsupported);
+    return fail_param(
+        "tokenizer.ggml.model",
+        fmt::format("tokenizer model '{}' is not supported, only gpt2 (byte-level BPE)",
+                    vocabulary.model),
+        ErrorCode::kUnsupported);
   }
   const std::size_t count = vocabulary.tokens.size();
   if (count == 0 || count > static_cast<std::size_t>(kMaxTokenId)) {
-    return bad("tokens", fmt::format("{} tokens; between 1 and {} are possible", count, kMaxTokenId));
+    return bad("tokens",
+               fmt::format("{} tokens; between 1 and {} are possible", count, kMaxTokenId));
   }
   if (!vocabulary.token_types.empty() && vocabulary.token_types.size() != count) {
     return bad("token_type",

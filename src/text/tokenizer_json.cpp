@@ -1,22 +1,21 @@
-// Tokenizer from a tokenizer.json document, the format of the `tokenizers` package. Its "truncation"
-// and "padding" blocks are defaults of a training script, not of the model: transformers overrides
-// them on every call, and so they are not read here.
-#include <algorithm>
-#include <unordered_set>
-#include <utility>
+// Tokenizer from a tokenizer.json document, the format of the `tokenizers` package. Its
+// "truncation" and "padding" blocks are defaults of a training script, not of the model:
+// transformers overrides them on every call, and so they are not read here.
+#include "base/json.h"
+#include "text/pipeline.h"
 
 #include <boost/json.hpp>
 #include <fmt/format.h>
 
-#include "base/json.h"
-#include "text/pipeline.h"
+#include <algorithm>
+#include <unordered_set>
+#include <utility>
 
 namespace genesis::text {
 
 namespace {
 
 constexpr std::size_t kMaxBytes = 256 * 1024 * 1024;
-
 
 std::unexpected<Error> unsupported(std::string param, std::string message) {
   return fail_param(std::move(param), std::move(message), ErrorCode::kUnsupported);
@@ -47,8 +46,10 @@ Result<void> read_vocabulary(const boost::json::object& model, BpeSource& source
   source.vocabulary.reserve(vocabulary.get_object().size());
   for (const auto& [token, id] : vocabulary.get_object()) {
     if (!id.is_int64() || id.get_int64() < 0 || id.get_int64() >= kMaxTokenId) {
-      return bad("model.vocab", fmt::format("the id of token '{}' is not between 0 and {}",
-                                            std::string_view(token), kMaxTokenId - 1));
+      return bad("model.vocab",
+                 fmt::format("the id of token '{}' is not between 0 and {}",
+                             std::string_view(token),
+                             kMaxTokenId - 1));
     }
     source.vocabulary.emplace_back(token, static_cast<std::int32_t>(id.get_int64()));
   }
@@ -74,17 +75,16 @@ Result<void> read_merge(const boost::json::value& merge, BpeSource& source) {
       return {};
     }
   }
-  return bad("model.merges",
-             fmt::format("merge {} is not a pair of tokens", source.merges.size()));
+  return bad("model.merges", fmt::format("merge {} is not a pair of tokens", source.merges.size()));
 }
 
 // Options that would change the result and that we do not run.
 Result<void> refuse_options(const boost::json::object& model) {
   GENESIS_TRY(const auto type, get_string(model, "type", "model."));
   if (type != "BPE") {
-    return unsupported("model.type",
-                       fmt::format("model '{}' is not supported, only byte-level BPE",
-                                   type.value_or("null")));
+    return unsupported(
+        "model.type",
+        fmt::format("model '{}' is not supported, only byte-level BPE", type.value_or("null")));
   }
   for (const std::string_view key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     GENESIS_TRY(const auto affix, get_string(model, key, "model."));
@@ -139,12 +139,11 @@ Result<AddedToken> read_added_token(const boost::json::value& json) {
   GENESIS_TRY(auto content, get_string(object, "content", kPrefix));
   GENESIS_TRY(const auto id, get_integer(object, "id", kPrefix));
   if (!content || content->empty() || content->size() > kMaxAddedTokenBytes) {
-    return bad("added_tokens.content",
-               fmt::format("must be 1 to {} bytes", kMaxAddedTokenBytes));
+    return bad("added_tokens.content", fmt::format("must be 1 to {} bytes", kMaxAddedTokenBytes));
   }
   if (!id || *id < 0 || *id >= kMaxTokenId) {
-    return bad("added_tokens.id", fmt::format("token '{}' has no id between 0 and {}", *content,
-                                              kMaxTokenId - 1));
+    return bad("added_tokens.id",
+               fmt::format("token '{}' has no id between 0 and {}", *content, kMaxTokenId - 1));
   }
   AddedToken token;
   token.content = std::move(*content);
@@ -183,8 +182,11 @@ Result<std::vector<AddedToken>> read_added_tokens(const boost::json::object& roo
     }
     const std::int32_t expected = model.find(token.content).value_or(next_id);
     if (token.id != expected) {
-      return bad("added_tokens", fmt::format("token '{}' has id {}, but the vocabulary makes it {}",
-                                             token.content, token.id, expected));
+      return bad("added_tokens",
+                 fmt::format("token '{}' has id {}, but the vocabulary makes it {}",
+                             token.content,
+                             token.id,
+                             expected));
     }
     next_id = std::max(next_id, token.id + 1);
     out.push_back(std::move(token));
@@ -216,7 +218,8 @@ Result<void> check_decoder(const boost::json::value& json) {
 
 Result<std::shared_ptr<const Tokenizer>> Tokenizer::from_tokenizer_json(std::string_view json) {
   if (json.size() > kMaxBytes) {
-    return bad("tokenizer.json", fmt::format("{} bytes; at most {} are read", json.size(), kMaxBytes));
+    return bad("tokenizer.json",
+               fmt::format("{} bytes; at most {} are read", json.size(), kMaxBytes));
   }
   GENESIS_TRY(const boost::json::value document, parse_json(json));
   if (!document.is_object()) {

@@ -1,8 +1,8 @@
 #include "text/unicode.h"
 
-#include <algorithm>
-
 #include "text/unicode_data.h"
+
+#include <algorithm>
 
 namespace genesis::text {
 

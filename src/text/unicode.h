@@ -1,6 +1,8 @@
 // UTF-8 walking and the character classes tokenizers ask for, at the Unicode version of the oracle.
 #pragma once
 
+#include "text/tokenizer.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -8,8 +10,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "text/tokenizer.h"
 
 namespace genesis::text {
 
@@ -76,8 +76,9 @@ struct Utf8Step {
   enum class Kind : std::uint8_t { kCharacter, kInvalid, kIncomplete } kind;
 };
 
-// Looks at the front of `text` (not empty). kIncomplete: a correct beginning cut by the end of text.
-// The ill-formed part is the "maximal subpart" of Unicode 16, section 3.9, as Rust and WHATWG use.
+// Looks at the front of `text` (not empty). kIncomplete: a correct beginning cut by the end of
+// text. The ill-formed part is the "maximal subpart" of Unicode 16, section 3.9, as Rust and WHATWG
+// use.
 Utf8Step utf8_step(std::string_view text);
 
 bool is_valid_utf8(std::string_view text);

@@ -105,11 +105,14 @@ TEST(SafetensorsHostile, HeaderLiesAreRefused) {
       {"hole after", R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}})"},
       {"data without tensors", "{}"},
       {"overlap",
-       R"({"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},"b":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})"},
+       R"({"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},)"
+       R"("b":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})"},
       {"same bytes twice",
-       R"({"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},"b":{"dtype":"U8","shape":[8],"data_offsets":[0,8]}})"},
+       R"({"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},)"
+       R"("b":{"dtype":"U8","shape":[8],"data_offsets":[0,8]}})"},
       {"duplicate name",
-       R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"a":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})"},
+       R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},)"
+       R"("a":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})"},
       {"empty name", R"({"":{"dtype":"U8","shape":[8],"data_offsets":[0,8]}})"},
       {"metadata of numbers", R"({"__metadata__":{"a":1}})", 0},
       {"metadata nested", R"({"__metadata__":{"a":{}}})", 0},

@@ -25,6 +25,8 @@ SUB_VERBS = [
     ("config", "check"),
 ]
 ESCAPE = "\x1b["
+# Without the second sentence this small model answers in bad French.
+QUESTION = "What is the capital of France? Answer in one sentence."
 
 
 @pytest.fixture
@@ -247,7 +249,7 @@ def test_doctor(local_home):
 
 
 def test_run_answers_from_a_cold_start(local_home):
-    done = run_cli(local_home, "run", "What is the capital of France?", "--max-tokens", "40")
+    done = run_cli(local_home, "run", QUESTION, "--max-tokens", "40")
     assert done.returncode == 0, done.stderr
     assert "Paris" in done.stdout
     document = json.loads(run_cli(local_home, "run", "Say hi.", "--max-tokens", "8", "--json", check=True).stdout)
@@ -255,7 +257,7 @@ def test_run_answers_from_a_cold_start(local_home):
 
 
 def test_run_reads_a_pipe(local_home):
-    done = run_cli(local_home, "run", "--max-tokens", "40", stdin="What is the capital of France?")
+    done = run_cli(local_home, "run", "--max-tokens", "40", stdin=QUESTION)
     assert "Paris" in done.stdout, done.stderr
 
 

@@ -27,7 +27,6 @@ def load(home, path, seconds=60):
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
     )
     try:
         ready = child.stdout.readline()
@@ -38,7 +37,15 @@ def load(home, path, seconds=60):
         if child.poll() is None:
             child.kill()
             child.communicate()
-    return (0 if ready else child.returncode), errors
+    return (0 if ready else child.returncode), printable(errors)
+
+
+def printable(errors):
+    """What is shown of a hostile file cannot steer the terminal: UTF-8, no control characters."""
+    text = errors.decode("utf-8")
+    control = [character for character in text if ord(character) < 32 and character not in "\n\t"]
+    assert not control, repr(text)
+    return text
 
 
 def refused(home, path):

@@ -152,10 +152,14 @@ class Gateway(Process):
         values = re.findall(rf"^{re.escape(name)}(?:\{{[^}}]*\}})? ([-+0-9.eE]+)$", text, re.M)
         return sum(map(float, values)) if values else None
 
-    def wait_engine(self, seconds=20):
-        """Waits until the local engine answers again; returns its process id."""
-        wait_until(lambda: self.http("GET", "/ready")[0] == 200, seconds, "the gateway is ready")
-        return self.engine_pid()
+    def wait_engine(self, seconds=30):
+        """Waits until the local engine is ready; returns its process id."""
+
+        def ready():
+            rows = listing(self.cli_json("ps"))
+            return rows and rows[0]["state"] == "ready" and rows[0]["pid"]
+
+        return wait_until(ready, seconds, "the engine is ready")
 
 
 def lower(headers):

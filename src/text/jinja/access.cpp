@@ -1,13 +1,13 @@
 #include "text/jinja/access.h"
 
-#include <algorithm>
-#include <utility>
-
-#include <fmt/format.h>
-
 #include "text/jinja/literal.h"
 #include "text/jinja/methods.h"
 #include "text/unicode.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
 
 namespace genesis::text::jinja {
 
@@ -67,7 +67,8 @@ Result<std::optional<Value>> loop_attribute(const Value& value, Loop& loop, std:
     return count(loop.depth + (name == "depth" ? 1U : 0U));
   }
   if (name == "cycle" || name == "changed") {
-    return make_callable({.kind = Callable::Kind::kMethod, .name = std::string(name), .self = value});
+    return make_callable(
+        {.kind = Callable::Kind::kMethod, .name = std::string(name), .self = value});
   }
   return std::nullopt;
 }
@@ -85,11 +86,12 @@ Result<std::optional<Value>> own_attribute(const Value& value, std::string_view 
     return Value::text(std::string_view((*callable)->name));
   }
   if (is_mutator(value, name)) {
-    return Value::undefined(fmt::format("access to attribute '{}' of '{}' object is unsafe", name,
-                                        type_name(value)));
+    return Value::undefined(
+        fmt::format("access to attribute '{}' of '{}' object is unsafe", name, type_name(value)));
   }
   if (has_method(value, name)) {
-    return make_callable({.kind = Callable::Kind::kMethod, .name = std::string(name), .self = value});
+    return make_callable(
+        {.kind = Callable::Kind::kMethod, .name = std::string(name), .self = value});
   }
   return std::nullopt;
 }
@@ -187,8 +189,8 @@ Result<Value> attribute(Context& context, const Value& value, std::string_view n
     return undefined_error(value);
   }
   if (name.starts_with('_')) {
-    return Value::undefined(fmt::format("access to attribute '{}' of '{}' object is unsafe", name,
-                                        type_name(value)));
+    return Value::undefined(
+        fmt::format("access to attribute '{}' of '{}' object is unsafe", name, type_name(value)));
   }
   GENESIS_TRY(std::optional<Value> own, own_attribute(value, name));
   if (own) {
@@ -273,9 +275,11 @@ Result<std::vector<Value>> iterate(Context& context, const Value& value) {
   if (const auto* generator = value.get<std::shared_ptr<Generator>>()) {
     Generator& source = **generator;
     GENESIS_TRY_VOID(context.spend(source.items.size() - source.next));
-    out.assign(source.items.begin() + static_cast<std::ptrdiff_t>(source.next),
-               source.items.end());
+    out.assign(source.items.begin() + static_cast<std::ptrdiff_t>(source.next), source.items.end());
     source.next = source.items.size();
+    if (source.failure) {
+      return std::unexpected(*source.failure);
+    }
     return out;
   }
   if (value.is_undefined()) {

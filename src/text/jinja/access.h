@@ -1,13 +1,13 @@
 // Reaching into values: attributes, subscripts, slices, iteration, length.
 #pragma once
 
-#include <optional>
-#include <string_view>
-#include <vector>
-
 #include "base/result.h"
 #include "text/jinja/context.h"
 #include "text/jinja/value.h"
+
+#include <optional>
+#include <string_view>
+#include <vector>
 
 namespace genesis::text::jinja {
 
@@ -16,13 +16,11 @@ Result<Value> attribute(Context& context, const Value& value, std::string_view n
 // value[key]: the entry, else for text keys the attribute, else undefined.
 Result<Value> item(Context& context, const Value& value, const Value& key);
 // value[start:stop:step]; undefined stands for a part left out.
-Result<Value> slice(Context& context,
-                    const Value& value,
-                    const Value& start,
-                    const Value& stop,
-                    const Value& step);
+Result<Value> slice(
+    Context& context, const Value& value, const Value& start, const Value& stop, const Value& step);
 
-// The members in order: of a list, the keys of a dict, the characters of a text. Empties generators.
+// The members in order: of a list, the keys of a dict, the characters of a text. Empties
+// generators.
 Result<std::vector<Value>> iterate(Context& context, const Value& value);
 bool is_iterable(const Value& value);
 // len(); nullopt if the type has none.

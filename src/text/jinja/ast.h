@@ -1,14 +1,14 @@
 // The parsed template. Plain data, immutable after parsing; names are numbers given by the parser.
 #pragma once
 
+#include "text/jinja/value.h"
+
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
-
-#include "text/jinja/value.h"
 
 namespace genesis::text::jinja {
 
@@ -47,26 +47,26 @@ enum class Operator : std::uint8_t {
 
 struct Expression {
   enum class Kind : std::uint8_t {
-    kConstant,    // value
-    kName,        // name
-    kTuple,       // parts
-    kList,        // parts
-    kDict,        // parts: key, value, key, value, ...
-    kAnd,         // parts
-    kOr,          // parts
-    kNot,         // parts[0]
-    kCompare,     // parts[0] operators[0] parts[1] operators[1] ...
-    kArithmetic,  // the same, left to right
-    kConcat,      // parts
-    kNegate,      // parts[0]
-    kPlus,        // parts[0]
-    kAttribute,   // parts[0] . text
-    kItem,        // parts[0] [ parts[1] ]
-    kSlice,       // parts[0] [ parts[1] : parts[2] : parts[3] ], null where left out
-    kCall,        // parts[0] ( arguments )
-    kFilter,      // parts[0] | filter ( arguments ); parts[0] null in a filter block
-    kTest,        // parts[0] is test ( arguments )
-    kCondition,   // parts[0] if parts[1] else parts[2], which may be null
+    kConstant,         // value
+    kName,             // name
+    kTuple,            // parts
+    kList,             // parts
+    kDict,             // parts: key, value, key, value, ...
+    kAnd,              // parts
+    kOr,               // parts
+    kNot,              // parts[0]
+    kCompare,          // parts[0] operators[0] parts[1] operators[1] ...
+    kArithmetic,       // the same, left to right
+    kConcat,           // parts
+    kNegate,           // parts[0]
+    kPlus,             // parts[0]
+    kAttribute,        // parts[0] . text
+    kItem,             // parts[0] [ parts[1] ]
+    kSlice,            // parts[0] [ parts[1] : parts[2] : parts[3] ], null where left out
+    kCall,             // parts[0] ( arguments )
+    kFilter,           // parts[0] | filter ( arguments ); parts[0] null in a filter block
+    kTest,             // parts[0] is test ( arguments )
+    kCondition,        // parts[0] if parts[1] else parts[2], which may be null
     kAttributeTarget,  // name . text, in {% set %}
   };
 

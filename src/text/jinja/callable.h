@@ -1,14 +1,14 @@
 // What can be called in a template, and the state of a running loop.
 #pragma once
 
+#include "base/result.h"
+#include "text/jinja/value.h"
+
 #include <functional>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
-
-#include "base/result.h"
-#include "text/jinja/value.h"
 
 namespace genesis::text::jinja {
 

@@ -1,8 +1,8 @@
 #include "text/jinja/context.h"
 
-#include <utility>
-
 #include <fmt/format.h>
+
+#include <utility>
 
 namespace genesis::text::jinja {
 
@@ -45,9 +45,9 @@ Result<void> Context::spend(std::uint64_t steps) {
 
 Result<Value> Context::text(Text text) {
   if (text.bytes.size() > limits_.output_bytes) {
-    return fail(ErrorCode::kResourceExhausted,
-                fmt::format("the chat template made a text of more than {} bytes",
-                            limits_.output_bytes));
+    return fail(
+        ErrorCode::kResourceExhausted,
+        fmt::format("the chat template made a text of more than {} bytes", limits_.output_bytes));
   }
   GENESIS_TRY_VOID(spend(text.bytes.size() / kTextBytesPerStep));
   return Value::text(std::move(text));
@@ -62,9 +62,13 @@ Result<Value> Context::list(std::vector<Value> items, bool tuple) {
   return made;
 }
 
-Result<Value> Context::generator(std::vector<Value> items) {
+Result<Value> Context::generator(std::vector<Value> items, std::optional<Error> failure) {
   GENESIS_TRY_VOID(spend(items.size()));
-  return make_generator(std::move(items));
+  // Running out of a budget is no affair of the template's; it ends the rendering at once.
+  if (failure && failure->code == ErrorCode::kResourceExhausted) {
+    return std::unexpected(std::move(*failure));
+  }
+  return make_generator(std::move(items), std::move(failure));
 }
 
 Result<Value> Context::dict(DictBuilder builder) {
@@ -108,8 +112,7 @@ Result<std::vector<std::optional<Value>>> bind(std::string_view function,
                                                Arguments& arguments,
                                                std::initializer_list<std::string_view> names) {
   if (arguments.positional.size() > names.size()) {
-    return template_error(
-        fmt::format("{}() takes at most {} arguments", function, names.size()));
+    return template_error(fmt::format("{}() takes at most {} arguments", function, names.size()));
   }
   std::vector<std::optional<Value>> out(names.size());
   std::size_t at = 0;
@@ -123,8 +126,8 @@ Result<std::vector<std::optional<Value>>> bind(std::string_view function,
     ++at;
   }
   if (!arguments.named.empty()) {
-    return template_error(fmt::format("{}() got an unexpected argument '{}'", function,
-                                      arguments.named.front().first));
+    return template_error(fmt::format(
+        "{}() got an unexpected argument '{}'", function, arguments.named.front().first));
   }
   return out;
 }

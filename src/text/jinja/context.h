@@ -1,6 +1,11 @@
-// What every operation of a rendering draws on: the budget of steps, the limits, and the objects that
-// must be emptied at the end. One per rendering, used by one thread.
+// What every operation of a rendering draws on: the budget of steps, the limits, and the objects
+// that must be emptied at the end. One per rendering, used by one thread.
 #pragma once
+
+#include "base/result.h"
+#include "text/chat_template.h"
+#include "text/jinja/callable.h"
+#include "text/jinja/value.h"
 
 #include <array>
 #include <cstdint>
@@ -9,11 +14,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "base/result.h"
-#include "text/chat_template.h"
-#include "text/jinja/callable.h"
-#include "text/jinja/value.h"
 
 namespace genesis::text::jinja {
 
@@ -34,13 +34,16 @@ class Context {
 
   // Every operation pays before it works: one step, more for what grows with its input.
   Result<void> spend(std::uint64_t steps);
+
   Result<void> spend_for(const Value& walked) { return spend(extent_of(walked).weight); }
 
   // New values, paid for and within the limits.
   Result<Value> text(Text text);
+
   Result<Value> text(std::string_view own) { return text(own_text(own)); }
+
   Result<Value> list(std::vector<Value> items, bool tuple = false);
-  Result<Value> generator(std::vector<Value> items);
+  Result<Value> generator(std::vector<Value> items, std::optional<Error> failure = {});
   Result<Value> dict(DictBuilder builder);
   Result<std::shared_ptr<Namespace>> new_namespace();
 
@@ -76,8 +79,8 @@ class Context {
   std::vector<std::shared_ptr<Namespace>> namespaces_;
 };
 
-// Names the arguments of a filter, test or function, in the order of its parameters; absent ones are
-// nullopt. Too many or unknown ones are an error.
+// Names the arguments of a filter, test or function, in the order of its parameters; absent ones
+// are nullopt. Too many or unknown ones are an error.
 Result<std::vector<std::optional<Value>>> bind(std::string_view function,
                                                Arguments& arguments,
                                                std::initializer_list<std::string_view> names);

@@ -1,8 +1,4 @@
 // Expressions.
-#include <utility>
-
-#include <fmt/format.h>
-
 #include "text/jinja/access.h"
 #include "text/jinja/filters.h"
 #include "text/jinja/functions.h"
@@ -11,6 +7,10 @@
 #include "text/jinja/operators.h"
 #include "text/jinja/predicates.h"
 #include "text/jinja/print.h"
+
+#include <fmt/format.h>
+
+#include <utility>
 
 namespace genesis::text::jinja {
 

@@ -1,11 +1,11 @@
 #include "text/jinja/expression_parser.h"
 
+#include "text/jinja/filters.h"
+#include "text/jinja/predicates.h"
+
 #include <algorithm>
 #include <array>
 #include <utility>
-
-#include "text/jinja/filters.h"
-#include "text/jinja/predicates.h"
 
 namespace genesis::text::jinja {
 

@@ -1,12 +1,12 @@
 // The expression half of the parser: precedence climbing over a TokenStream.
 #pragma once
 
-#include <string_view>
-#include <vector>
-
 #include "base/result.h"
 #include "text/jinja/ast.h"
 #include "text/jinja/token_stream.h"
+
+#include <string_view>
+#include <vector>
 
 namespace genesis::text::jinja {
 
@@ -44,7 +44,9 @@ class ExpressionParser {
   Result<ExpressionPtr> concat();
   Result<ExpressionPtr> product();
   Result<ExpressionPtr> power();
+
   Result<ExpressionPtr> filtered_unary() { return unary(true); }
+
   Result<ExpressionPtr> unary(bool with_filter);
   Result<ExpressionPtr> primary(bool attributes_allowed);
   Result<ExpressionPtr> name_or_constant(bool attributes_allowed);

@@ -1,18 +1,18 @@
 // Look-up, and the filters on single values: numbers, defaults, JSON.
 #include "text/jinja/filters.h"
 
+#include "text/jinja/access.h"
+#include "text/jinja/literal.h"
+#include "text/jinja/operators.h"
+#include "text/jinja/print.h"
+
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdlib>
 #include <utility>
-
-#include <fmt/format.h>
-
-#include "text/jinja/access.h"
-#include "text/jinja/literal.h"
-#include "text/jinja/operators.h"
-#include "text/jinja/print.h"
 
 namespace genesis::text::jinja {
 
@@ -86,8 +86,8 @@ Result<Value> float_filter(Context&, const Value& input, Arguments& arguments) {
   }
   if (const Text* text = input.as_text()) {
     const PlainSpan inner = stripped(text->bytes, StripSide::kBoth, nullptr);
-    const auto value = parse_float(
-        std::string_view(text->bytes).substr(inner.begin, inner.end - inner.begin));
+    const auto value =
+        parse_float(std::string_view(text->bytes).substr(inner.begin, inner.end - inner.begin));
     return value ? Value::real(*value) : args[0].value_or(Value::real(0));
   }
   if (input.is<double>()) {
@@ -134,7 +134,8 @@ Result<Value> round_filter(Context&, const Value& input, Arguments& arguments) {
     return input.is<double>() ? Value::real(rounded) : Value::integer(static_cast<Int>(rounded));
   }
   const double scale = std::pow(10.0, static_cast<double>(digits));
-  return Value::real((how == "ceil" ? std::ceil(value * scale) : std::floor(value * scale)) / scale);
+  return Value::real((how == "ceil" ? std::ceil(value * scale) : std::floor(value * scale)) /
+                     scale);
 }
 
 Result<Value> length_filter(Context& context, const Value& input, Arguments& arguments) {
@@ -160,8 +161,8 @@ Result<Value> attr_filter(Context& context, const Value& input, Arguments& argum
 }
 
 Result<JsonStyle> json_style(Arguments& arguments) {
-  GENESIS_TRY(auto args, bind("tojson", arguments,
-                              {"ensure_ascii", "indent", "separators", "sort_keys"}));
+  GENESIS_TRY(auto args,
+              bind("tojson", arguments, {"ensure_ascii", "indent", "separators", "sort_keys"}));
   JsonStyle style;
   style.ensure_ascii = args[0] && truthy(*args[0]);
   style.sort_keys = args[3] && truthy(*args[3]);
@@ -171,7 +172,8 @@ Result<JsonStyle> json_style(Arguments& arguments) {
       style.indent = text->bytes;
     } else {
       GENESIS_TRY(const Int spaces, need_int(*args[1], "indent"));
-      style.indent = std::string(static_cast<std::size_t>(std::clamp<Int>(spaces, 0, kMostIndent)), ' ');
+      style.indent =
+          std::string(static_cast<std::size_t>(std::clamp<Int>(spaces, 0, kMostIndent)), ' ');
     }
     style.item_separator = ",";
   }

@@ -1,10 +1,10 @@
 // The filters of jinja2, with tojson as transformers defines it.
 #pragma once
 
-#include <string_view>
-
 #include "base/result.h"
 #include "text/jinja/context.h"
+
+#include <string_view>
 
 namespace genesis::text::jinja {
 

@@ -1,14 +1,14 @@
 // Filters on lists and dicts as a whole: order, ends, sums.
-#include <algorithm>
-#include <array>
-#include <utility>
-
-#include <fmt/format.h>
-
 #include "text/jinja/access.h"
 #include "text/jinja/filters.h"
 #include "text/jinja/operators.h"
 #include "text/jinja/order.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
 
 namespace genesis::text::jinja {
 
@@ -57,8 +57,8 @@ Result<std::vector<Value>> multi_keys(Context& context,
   std::vector<std::vector<Value>> keys(items.size());
   for (std::string_view rest = names->bytes;;) {
     const std::size_t comma = rest.find(',');
-    GENESIS_TRY(const auto column, sort_keys(context, items, Value::text(rest.substr(0, comma)),
-                                             case_sensitive));
+    GENESIS_TRY(const auto column,
+                sort_keys(context, items, Value::text(rest.substr(0, comma)), case_sensitive));
     for (std::size_t i = 0; i < items.size(); ++i) {
       keys[i].push_back(column[i]);
     }

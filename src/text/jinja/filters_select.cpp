@@ -1,14 +1,14 @@
 // Filters that look at each member: map, select and reject, groupby.
-#include <algorithm>
-#include <array>
-#include <utility>
-
-#include <fmt/format.h>
-
 #include "text/jinja/access.h"
 #include "text/jinja/filters.h"
 #include "text/jinja/order.h"
 #include "text/jinja/predicates.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
 
 namespace genesis::text::jinja {
 
@@ -36,8 +36,11 @@ Result<Value> map_attribute(Context& context, const Value& input, Arguments& arg
   GENESIS_TRY(const std::vector<Value> items, iterate(context, input));
   std::vector<Value> out;
   for (const Value& item : items) {
-    GENESIS_TRY(Value value, attribute_path(context, item, path));
-    out.push_back(value.is_undefined() && has_default ? otherwise : std::move(value));
+    Result<Value> value = attribute_path(context, item, path);
+    if (!value) {
+      return context.generator(std::move(out), std::move(value).error());
+    }
+    out.push_back(value->is_undefined() && has_default ? otherwise : std::move(*value));
   }
   return context.generator(std::move(out));
 }
@@ -64,10 +67,31 @@ Result<Value> map(Context& context, const Value& input, Arguments& arguments) {
     const Context::Nested nested(context);
     GENESIS_TRY_VOID(nested.check());
     Arguments copy = arguments;
-    GENESIS_TRY(Value value, filter->run(context, item, copy));
-    out.push_back(std::move(value));
+    Result<Value> value = filter->run(context, item, copy);
+    if (!value) {
+      return context.generator(std::move(out), std::move(value).error());
+    }
+    out.push_back(std::move(*value));
   }
   return context.generator(std::move(out));
+}
+
+// The answer of a test, or of plain truth, to a member or its attribute.
+Result<bool> passes_test(Context& context,
+                         const Value& item,
+                         const std::optional<Value>& path,
+                         const Test* test,
+                         const Arguments& arguments) {
+  GENESIS_TRY_VOID(context.spend(1));
+  Value tested = item;
+  if (path) {
+    GENESIS_TRY(tested, attribute_path(context, item, *path));
+  }
+  if (test == nullptr) {
+    return truthy(tested);
+  }
+  Arguments copy = arguments;
+  return test->run(context, tested, copy);
 }
 
 template <bool keep, bool by_attribute>
@@ -93,17 +117,11 @@ Result<Value> select(Context& context, const Value& input, Arguments& arguments)
   GENESIS_TRY(const std::vector<Value> items, iterate(context, input));
   std::vector<Value> out;
   for (const Value& item : items) {
-    GENESIS_TRY_VOID(context.spend(1));
-    Value tested = item;
-    if (path) {
-      GENESIS_TRY(tested, attribute_path(context, item, *path));
+    const Result<bool> passes = passes_test(context, item, path, test, arguments);
+    if (!passes) {
+      return context.generator(std::move(out), passes.error());
     }
-    bool passes = truthy(tested);
-    if (test != nullptr) {
-      Arguments copy = arguments;
-      GENESIS_TRY(passes, test->run(context, tested, copy));
-    }
-    if (passes == keep) {
+    if (*passes == keep) {
       out.push_back(item);
     }
   }

@@ -1,14 +1,14 @@
 // Filters that make text.
-#include <algorithm>
-#include <array>
-#include <utility>
-
 #include "text/jinja/access.h"
 #include "text/jinja/filters.h"
 #include "text/jinja/format.h"
 #include "text/jinja/print.h"
 #include "text/jinja/text_methods.h"
 #include "text/unicode.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
 
 namespace genesis::text::jinja {
 

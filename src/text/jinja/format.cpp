@@ -1,15 +1,15 @@
 #include "text/jinja/format.h"
 
+#include "text/jinja/access.h"
+#include "text/jinja/literal.h"
+#include "text/jinja/print.h"
+
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdio>
 #include <utility>
-
-#include <fmt/format.h>
-
-#include "text/jinja/access.h"
-#include "text/jinja/literal.h"
-#include "text/jinja/print.h"
 
 namespace genesis::text::jinja {
 
@@ -125,7 +125,8 @@ class PercentFormatter {
     switch (how.type) {
       case 's':
       case 'r': {
-        GENESIS_TRY(Text text, how.type == 's' ? to_str(context_, value) : to_repr(context_, value));
+        GENESIS_TRY(Text text,
+                    how.type == 's' ? to_str(context_, value) : to_repr(context_, value));
         if (how.precision) {
           text = part_of(text, 0, character_offset(text.bytes, *how.precision));
         }
@@ -174,8 +175,8 @@ class PercentFormatter {
 
   Result<void> integer(const Conversion& how, const Value& value) {
     Int number = 0;
-    if (const double* d = value.get<double>(); d != nullptr && std::string_view("diu").contains(how.type) &&
-                                               *d > -1e18 && *d < 1e18) {
+    if (const double* d = value.get<double>();
+        d != nullptr && std::string_view("diu").contains(how.type) && *d > -1e18 && *d < 1e18) {
       number = static_cast<Int>(*d);
     } else {
       GENESIS_TRY(number, need_int(value, "a value formatted as an integer"));

@@ -1,15 +1,15 @@
 #include "text/jinja/functions.h"
 
+#include "text/jinja/access.h"
+#include "text/jinja/print.h"
+#include "text/unicode.h"
+
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <ctime>
 #include <utility>
-
-#include <fmt/format.h>
-
-#include "text/jinja/access.h"
-#include "text/jinja/print.h"
-#include "text/unicode.h"
 
 namespace genesis::text::jinja {
 
@@ -114,7 +114,8 @@ Result<Value> strftime_now(Context& context, Arguments& arguments) {
   std::tm local{};
   localtime_r(&now, &local);
   std::array<char, 4096> buffer{};
-  const std::size_t bytes = std::strftime(buffer.data(), buffer.size(), format->bytes.c_str(), &local);
+  const std::size_t bytes =
+      std::strftime(buffer.data(), buffer.size(), format->bytes.c_str(), &local);
   const std::string date = to_valid_utf8(std::string_view(buffer.data(), bytes));
   const Text* const input = format.get();
   return context.text(derived(date, std::span(&input, 1)));

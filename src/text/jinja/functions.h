@@ -2,11 +2,11 @@
 // raise_exception and strftime_now of transformers.
 #pragma once
 
-#include <string_view>
-
 #include "base/result.h"
 #include "text/jinja/callable.h"
 #include "text/jinja/context.h"
+
+#include <string_view>
 
 namespace genesis::text::jinja {
 

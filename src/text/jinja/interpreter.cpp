@@ -1,13 +1,13 @@
 // Statements.
 #include "text/jinja/interpreter.h"
 
-#include <algorithm>
-#include <utility>
+#include "text/jinja/access.h"
+#include "text/jinja/print.h"
 
 #include <fmt/format.h>
 
-#include "text/jinja/access.h"
-#include "text/jinja/print.h"
+#include <algorithm>
+#include <utility>
 
 namespace genesis::text::jinja {
 
@@ -154,9 +154,9 @@ Result<Interpreter::Flow> Interpreter::dispatch(const Statement& statement, Text
 
 Result<void> Interpreter::add_output(TextBuilder& out, const Text& text) const {
   if (out.size() + text.bytes.size() > limits().output_bytes) {
-    return fail(ErrorCode::kResourceExhausted,
-                fmt::format("the chat template's output is longer than {} bytes",
-                            limits().output_bytes));
+    return fail(
+        ErrorCode::kResourceExhausted,
+        fmt::format("the chat template's output is longer than {} bytes", limits().output_bytes));
   }
   out.add(text);
   return {};
@@ -310,8 +310,8 @@ Result<void> Interpreter::assign(const Expression& target, const Value& value) {
 Result<void> Interpreter::assign_parts(const Expression& target, const Value& value) {
   GENESIS_TRY(const std::vector<Value> parts, iterate(*this, value));
   if (parts.size() != target.parts.size()) {
-    return template_error(fmt::format("{} values cannot be assigned to {} names", parts.size(),
-                                      target.parts.size()));
+    return template_error(
+        fmt::format("{} values cannot be assigned to {} names", parts.size(), target.parts.size()));
   }
   for (std::size_t i = 0; i < parts.size(); ++i) {
     GENESIS_TRY_VOID(assign(*target.parts[i], parts[i]));
@@ -380,13 +380,13 @@ Result<void> Interpreter::bind_parameters(const Callable& macro, Arguments& argu
     scope_->set(*kwargs_name_, std::move(value));
   }
   if (!arguments.named.empty()) {
-    return template_error(fmt::format("macro '{}' takes no keyword argument '{}'", macro.name,
-                                      arguments.named.front().first));
+    return template_error(fmt::format(
+        "macro '{}' takes no keyword argument '{}'", macro.name, arguments.named.front().first));
   }
   if (signature.uses_varargs && varargs_name_) {
     const auto skip = static_cast<std::ptrdiff_t>(std::min(count, arguments.positional.size()));
-    GENESIS_TRY(Value rest, list({arguments.positional.begin() + skip, arguments.positional.end()},
-                                 true));
+    GENESIS_TRY(Value rest,
+                list({arguments.positional.begin() + skip, arguments.positional.end()}, true));
     scope_->set(*varargs_name_, std::move(rest));
   } else if (arguments.positional.size() > count) {
     return template_error(

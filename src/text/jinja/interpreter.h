@@ -1,14 +1,14 @@
 // Runs a parsed template: a walk over the tree with lexical scopes, all paid for from one Context.
 #pragma once
 
+#include "base/result.h"
+#include "text/jinja/ast.h"
+#include "text/jinja/context.h"
+
 #include <memory>
 #include <string_view>
 #include <utility>
 #include <vector>
-
-#include "base/result.h"
-#include "text/jinja/ast.h"
-#include "text/jinja/context.h"
 
 namespace genesis::text::jinja {
 

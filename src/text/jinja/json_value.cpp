@@ -1,13 +1,13 @@
 #include "text/jinja/json_value.h"
 
-#include <cstdlib>
-#include <utility>
-
-#include <fmt/format.h>
-
 #include "base/json.h"
 #include "text/jinja/literal.h"
 #include "text/unicode.h"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <utility>
 
 namespace genesis::text::jinja {
 
@@ -172,8 +172,10 @@ class Reader {
     }
     char32_t value = 0;
     for (int i = 0; i < 4; ++i, ++at_) {
-      const std::size_t digit = std::string_view("0123456789abcdef").find(
-          static_cast<char>(json_[at_] >= 'A' && json_[at_] <= 'F' ? json_[at_] | 0x20 : json_[at_]));
+      const std::size_t digit =
+          std::string_view("0123456789abcdef")
+              .find(static_cast<char>(json_[at_] >= 'A' && json_[at_] <= 'F' ? json_[at_] | 0x20
+                                                                             : json_[at_]));
       if (digit == std::string_view::npos) {
         return malformed("an unknown escape");
       }

@@ -2,10 +2,10 @@
 // Numbers and the order of members are kept exactly, which is why base/json.h is not used here.
 #pragma once
 
-#include <string_view>
-
 #include "base/result.h"
 #include "text/jinja/value.h"
+
+#include <string_view>
 
 namespace genesis::text::jinja {
 

@@ -1,12 +1,12 @@
 #include "text/jinja/lexer.h"
 
-#include <array>
-#include <charconv>
+#include "text/jinja/literal.h"
+#include "text/unicode.h"
 
 #include <fmt/format.h>
 
-#include "text/jinja/literal.h"
-#include "text/unicode.h"
+#include <array>
+#include <charconv>
 
 namespace genesis::text::jinja {
 
@@ -270,7 +270,8 @@ class Lexer {
     if (literal.bytes == 0) {
       return fail_here("a number too large");
     }
-    push(literal.value.is<Int>() ? Kind::kInteger : Kind::kFloat, source_.substr(at_, literal.bytes));
+    push(literal.value.is<Int>() ? Kind::kInteger : Kind::kFloat,
+         source_.substr(at_, literal.bytes));
     tokens_.back().number = literal.value;
     advance(literal.bytes);
     return {};
@@ -297,8 +298,8 @@ class Lexer {
 
   Result<void> operator_token(std::string& open_brackets) {
     constexpr auto kOperators = std::to_array<std::string_view>(
-        {"//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[", "]",
-         "(",  ")",  "{",  "}",  ">",  "<",  "=", ".", ":", "|", ",", ";"});
+        {"//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[",
+         "]",  "(",  ")",  "{",  "}",  ">",  "<", "=", ".", ":", "|", ",", ";"});
     for (const std::string_view op : kOperators) {
       if (!rest().starts_with(op)) {
         continue;

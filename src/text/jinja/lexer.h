@@ -1,14 +1,14 @@
-// Cuts a template into tokens as jinja2 does with trim_blocks and lstrip_blocks on: a newline after a
-// block is dropped, and so is the white space before a block that begins a line.
+// Cuts a template into tokens as jinja2 does with trim_blocks and lstrip_blocks on: a newline after
+// a block is dropped, and so is the white space before a block that begins a line.
 #pragma once
+
+#include "base/result.h"
+#include "text/jinja/value.h"
 
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "base/result.h"
-#include "text/jinja/value.h"
 
 namespace genesis::text::jinja {
 

@@ -1,12 +1,12 @@
 #include "text/jinja/literal.h"
 
+#include "text/unicode.h"
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
 #include <limits>
-
-#include "text/unicode.h"
 
 namespace genesis::text::jinja {
 
@@ -66,7 +66,8 @@ std::size_t fraction_length(std::string_view text) {
   }
   if (at < text.size() && (text[at] == 'e' || text[at] == 'E')) {
     std::size_t exponent = at + 1;
-    exponent += exponent < text.size() && (text[exponent] == '+' || text[exponent] == '-') ? 1U : 0U;
+    exponent +=
+        exponent < text.size() && (text[exponent] == '+' || text[exponent] == '-') ? 1U : 0U;
     const std::size_t digits = digit_run(text.substr(std::min(exponent, text.size())), 10);
     if (digits > 0) {
       at = exponent + digits;

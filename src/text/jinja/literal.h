@@ -1,11 +1,11 @@
 // Literals of the template language and of JSON: numbers and escaped strings.
 #pragma once
 
+#include "text/jinja/value.h"
+
 #include <optional>
 #include <string>
 #include <string_view>
-
-#include "text/jinja/value.h"
 
 namespace genesis::text::jinja {
 

@@ -1,13 +1,13 @@
 #include "text/jinja/methods.h"
 
-#include <algorithm>
-#include <array>
-#include <utility>
+#include "text/jinja/access.h"
+#include "text/jinja/text_methods.h"
 
 #include <fmt/format.h>
 
-#include "text/jinja/access.h"
-#include "text/jinja/text_methods.h"
+#include <algorithm>
+#include <array>
+#include <utility>
 
 namespace genesis::text::jinja {
 
@@ -65,12 +65,13 @@ Result<Value> copy(Context&, const Value& self, Arguments& arguments) {
   return self;
 }
 
-Result<std::vector<std::size_t>> places_of(Context& context, const Value& self, const Value& member) {
+Result<std::vector<std::size_t>> places_of(Context& context,
+                                           const Value& self,
+                                           const Value& member) {
   std::vector<std::size_t> out;
   const std::vector<Value>& items = self.as_list()->items;
   for (std::size_t i = 0; i < items.size(); ++i) {
-    GENESIS_TRY_VOID(
-        context.spend(std::min(extent_of(items[i]).weight, extent_of(member).weight)));
+    GENESIS_TRY_VOID(context.spend(std::min(extent_of(items[i]).weight, extent_of(member).weight)));
     if (equal(items[i], member)) {
       out.push_back(i);
     }

@@ -1,12 +1,12 @@
-// Methods of texts, lists, dicts and loops that templates may call. Methods that change their object
-// are refused, as in jinja2's ImmutableSandboxedEnvironment.
+// Methods of texts, lists, dicts and loops that templates may call. Methods that change their
+// object are refused, as in jinja2's ImmutableSandboxedEnvironment.
 #pragma once
-
-#include <string_view>
 
 #include "base/result.h"
 #include "text/jinja/callable.h"
 #include "text/jinja/context.h"
+
+#include <string_view>
 
 namespace genesis::text::jinja {
 

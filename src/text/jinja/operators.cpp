@@ -1,14 +1,14 @@
 #include "text/jinja/operators.h"
 
-#include <algorithm>
-#include <cmath>
-#include <utility>
-
-#include <fmt/format.h>
-
 #include "text/jinja/access.h"
 #include "text/jinja/format.h"
 #include "text/jinja/order.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
 
 namespace genesis::text::jinja {
 

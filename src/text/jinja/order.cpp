@@ -1,9 +1,9 @@
 #include "text/jinja/order.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace genesis::text::jinja {
 
@@ -22,8 +22,7 @@ std::partial_ordering compare_numbers(const Value& a, const Value& b) {
   const Int* y = b.get<Int>();
   if (x != nullptr && y != nullptr) {
     return *x < *y ? std::partial_ordering::less
-                   : (*x > *y ? std::partial_ordering::greater
-                              : std::partial_ordering::equivalent);
+                   : (*x > *y ? std::partial_ordering::greater : std::partial_ordering::equivalent);
   }
   return as_real(a) <=> as_real(b);
 }

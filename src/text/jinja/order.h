@@ -2,12 +2,12 @@
 // member by member; anything else is an error.
 #pragma once
 
-#include <compare>
-#include <vector>
-
 #include "base/result.h"
 #include "text/jinja/context.h"
 #include "text/jinja/value.h"
+
+#include <compare>
+#include <vector>
 
 namespace genesis::text::jinja {
 

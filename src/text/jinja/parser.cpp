@@ -1,15 +1,15 @@
 // The statement half of the parser.
 #include "text/jinja/parser.h"
 
-#include <algorithm>
-#include <array>
-#include <utility>
-
-#include <fmt/format.h>
-
 #include "text/jinja/expression_parser.h"
 #include "text/jinja/lexer.h"
 #include "text/jinja/token_stream.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
 
 namespace genesis::text::jinja {
 

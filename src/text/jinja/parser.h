@@ -2,11 +2,11 @@
 // import, extends, block) and recursive loops; what is left out is refused by name.
 #pragma once
 
-#include <memory>
-#include <string_view>
-
 #include "base/result.h"
 #include "text/jinja/ast.h"
+
+#include <memory>
+#include <string_view>
 
 namespace genesis::text::jinja {
 

@@ -1,9 +1,9 @@
 // What may follow an expression: attributes, subscripts, calls, filters and tests.
-#include <utility>
-
 #include "text/jinja/expression_parser.h"
 #include "text/jinja/filters.h"
 #include "text/jinja/predicates.h"
+
+#include <utility>
 
 namespace genesis::text::jinja {
 

@@ -1,14 +1,14 @@
 #include "text/jinja/predicates.h"
 
-#include <algorithm>
-#include <array>
-#include <utility>
-
 #include "text/jinja/access.h"
 #include "text/jinja/filters.h"
 #include "text/jinja/methods.h"
 #include "text/jinja/operators.h"
 #include "text/jinja/print.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
 
 namespace genesis::text::jinja {
 
@@ -18,8 +18,7 @@ using Answer = Result<bool>;
 
 Result<Value> only_argument(Arguments& arguments) {
   GENESIS_TRY(auto args, bind("a test", arguments, {"other"}));
-  return args[0] ? Result<Value>(std::move(*args[0]))
-                 : template_error("a test needs an argument");
+  return args[0] ? Result<Value>(std::move(*args[0])) : template_error("a test needs an argument");
 }
 
 template <bool (*holds)(const Value&)>

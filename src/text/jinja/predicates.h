@@ -1,10 +1,10 @@
 // The tests of jinja2: what may follow `is`.
 #pragma once
 
-#include <string_view>
-
 #include "base/result.h"
 #include "text/jinja/context.h"
+
+#include <string_view>
 
 namespace genesis::text::jinja {
 

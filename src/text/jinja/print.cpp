@@ -1,16 +1,16 @@
 #include "text/jinja/print.h"
 
+#include "text/jinja/order.h"
+#include "text/unicode.h"
+
+#include <fmt/format.h>
+#include <unicode/uchar.h>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
 #include <utility>
-
-#include <fmt/format.h>
-#include <unicode/uchar.h>
-
-#include "text/jinja/order.h"
-#include "text/unicode.h"
 
 namespace genesis::text::jinja {
 
@@ -38,8 +38,8 @@ std::string float_repr(double value) {
     return value < 0 ? "-inf" : "inf";
   }
   std::array<char, 64> buffer{};
-  const auto scientific = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value,
-                                        std::chars_format::scientific);
+  const auto scientific = std::to_chars(
+      buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::scientific);
   std::string_view digits(buffer.data(), static_cast<std::size_t>(scientific.ptr - buffer.data()));
   const std::size_t mark = digits.find('e');
   int exponent = 0;
@@ -49,8 +49,8 @@ std::string float_repr(double value) {
     return std::string(digits);
   }
   std::array<char, 64> fixed{};
-  const auto end = std::to_chars(fixed.data(), fixed.data() + fixed.size(), value,
-                                 std::chars_format::fixed);
+  const auto end =
+      std::to_chars(fixed.data(), fixed.data() + fixed.size(), value, std::chars_format::fixed);
   std::string out(fixed.data(), end.ptr);
   return out.contains('.') ? out : out + ".0";
 }
@@ -226,7 +226,8 @@ class Printer {
         return fmt::format("\\u{:04x}", number);
       }
       if (style_.ensure_ascii && c >= 0x10000) {
-        return fmt::format("\\u{:04x}\\u{:04x}", 0xD800 + ((number - 0x10000) >> 10),
+        return fmt::format("\\u{:04x}\\u{:04x}",
+                           0xD800 + ((number - 0x10000) >> 10),
                            0xDC00 + ((number - 0x10000) & 0x3FF));
       }
       return {};

@@ -1,11 +1,11 @@
 // Values as text: Python's str() and repr(), and json.dumps().
 #pragma once
 
-#include <string>
-
 #include "base/result.h"
 #include "text/jinja/context.h"
 #include "text/jinja/value.h"
+
+#include <string>
 
 namespace genesis::text::jinja {
 

@@ -1,12 +1,12 @@
 #include "text/jinja/text.h"
 
-#include <algorithm>
+#include "text/unicode.h"
 
 #include <unicode/bytestream.h>
 #include <unicode/casemap.h>
 #include <unicode/uchar.h>
 
-#include "text/unicode.h"
+#include <algorithm>
 
 namespace genesis::text::jinja {
 
@@ -129,8 +129,8 @@ Text derived(std::string bytes, std::span<const Text* const> inputs) {
 
 bool is_python_space(char32_t c) {
   return (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 ||
-         c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
-         c == 0x202F || c == 0x205F || c == 0x3000;
+         c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F ||
+         c == 0x205F || c == 0x3000;
 }
 
 std::size_t length_in_characters(std::string_view text) {

@@ -1,14 +1,14 @@
 // Text: a string that knows which of its bytes came from outside the template (messages, tools).
 #pragma once
 
+#include "text/tokenizer.h"
+
 #include <cstddef>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "text/tokenizer.h"
 
 namespace genesis::text::jinja {
 
@@ -28,6 +28,7 @@ class TextBuilder {
   void add(std::string_view own) { text_.bytes += own; }
 
   void add(std::string_view bytes, bool foreign);
+
   void add(const Text& text) { add_part(text, 0, text.bytes.size()); }
 
   // The bytes [begin, end) of `text`.

@@ -1,15 +1,15 @@
 #include "text/jinja/text_methods.h"
 
-#include <algorithm>
-#include <array>
-#include <utility>
+#include "text/jinja/access.h"
+#include "text/jinja/format.h"
+#include "text/unicode.h"
 
 #include <fmt/format.h>
 #include <unicode/uchar.h>
 
-#include "text/jinja/access.h"
-#include "text/jinja/format.h"
-#include "text/unicode.h"
+#include <algorithm>
+#include <array>
+#include <utility>
 
 namespace genesis::text::jinja {
 
@@ -147,7 +147,8 @@ Result<Value> partition(Context& context, const Value& self, Arguments& argument
                       : context.list({self, empty, empty}, true);
   }
   const std::size_t after = at + separator->bytes.size();
-  return context.list({Value::text(part_of(text, 0, at)), Value::text(part_of(text, at, after)),
+  return context.list({Value::text(part_of(text, 0, at)),
+                       Value::text(part_of(text, at, after)),
                        Value::text(part_of(text, after, size))},
                       true);
 }
@@ -369,17 +370,15 @@ TextMethod find_text_method(std::string_view name) {
   return found == kMethods.end() ? nullptr : found->run;
 }
 
-Result<Value> replace_text(Context& context,
-                           const Text& text,
-                           const Text& old_part,
-                           const Text& new_part,
-                           Int most) {
+Result<Value> replace_text(
+    Context& context, const Text& text, const Text& old_part, const Text& new_part, Int most) {
   const std::string_view bytes = text.bytes;
   GENESIS_TRY_VOID(context.spend(1 + bytes.size() / 64));
   TextBuilder out;
   std::size_t copied = 0;
   std::size_t at = 0;
-  const bool between = old_part.bytes.empty();  // then it matches before each character and at the end
+  const bool between =
+      old_part.bytes.empty();  // then it matches before each character and at the end
   for (; most != 0 && at <= bytes.size(); most -= most > 0 ? 1 : 0) {
     const std::size_t found = between ? at : bytes.find(old_part.bytes, at);
     if (found == std::string_view::npos) {

@@ -1,10 +1,10 @@
 // The methods of Python's str that templates use.
 #pragma once
 
-#include <string_view>
-
 #include "base/result.h"
 #include "text/jinja/context.h"
+
+#include <string_view>
 
 namespace genesis::text::jinja {
 
@@ -14,11 +14,8 @@ using TextMethod = Result<Value> (*)(Context&, const Value& self, Arguments&);
 TextMethod find_text_method(std::string_view name);
 
 // Shared with the filters of the same name.
-Result<Value> replace_text(Context& context,
-                           const Text& text,
-                           const Text& old_part,
-                           const Text& new_part,
-                           Int most);
+Result<Value> replace_text(
+    Context& context, const Text& text, const Text& old_part, const Text& new_part, Int most);
 Result<Value> join_texts(Context& context, const Text& separator, const std::vector<Text>& parts);
 Result<Value> strip_text(Context& context,
                          const Text& text,

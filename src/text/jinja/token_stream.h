@@ -1,17 +1,17 @@
 // The parser's view of the tokens, and what both halves of the parser share.
 #pragma once
 
+#include "text/jinja/ast.h"
+#include "text/jinja/lexer.h"
+#include "text/jinja/parser.h"
+
+#include <fmt/format.h>
+
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
-
-#include <fmt/format.h>
-
-#include "text/jinja/ast.h"
-#include "text/jinja/lexer.h"
-#include "text/jinja/parser.h"
 
 namespace genesis::text::jinja {
 
@@ -70,7 +70,8 @@ class TokenStream {
   std::unexpected<Error> unexpected_token(std::string_view wanted) const {
     const Token& token = current();
     const bool has_text = !token.text.empty() && token.kind != Token::Kind::kData;
-    return error(fmt::format("expected {}, found {}", wanted,
+    return error(fmt::format("expected {}, found {}",
+                             wanted,
                              has_text ? fmt::format("'{}'", token.text.substr(0, 40))
                                       : std::string("the end of the tag or template")));
   }

@@ -1,10 +1,10 @@
 #include "text/jinja/value.h"
 
+#include "text/jinja/callable.h"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
-
-#include "text/jinja/callable.h"
 
 namespace genesis::text::jinja {
 
@@ -37,8 +37,7 @@ bool equal_numbers(const Value& a, const Value& b) {
 }
 
 bool equal_dicts(const Dict& a, const Dict& b) {
-  return a.items.size() == b.items.size() &&
-         std::ranges::all_of(a.items, [&](const auto& entry) {
+  return a.items.size() == b.items.size() && std::ranges::all_of(a.items, [&](const auto& entry) {
            const Value* other = b.find(entry.first);
            return other != nullptr && equal(entry.second, *other);
          });
@@ -114,8 +113,9 @@ Value make_list(std::vector<Value> items, bool tuple) {
   return Value(Value::Data(std::make_shared<const List>(std::move(list))));
 }
 
-Value make_generator(std::vector<Value> items) {
-  return Value(Value::Data(std::make_shared<Generator>(Generator{std::move(items), 0})));
+Value make_generator(std::vector<Value> items, std::optional<Error> failure) {
+  return Value(
+      Value::Data(std::make_shared<Generator>(Generator{std::move(items), std::move(failure), 0})));
 }
 
 Value* DictBuilder::find(const Value& key) {
@@ -230,9 +230,18 @@ bool hashable(const Value& value) {
 }
 
 std::string_view type_name(const Value& value) {
-  constexpr std::array<std::string_view, std::variant_size_v<Value::Data>> kNames = {
-      "undefined", "NoneType",  "bool",      "int",      "float",      "str",
-      "list",      "dict",      "generator", "Namespace", "function", "LoopContext"};
+  constexpr std::array<std::string_view, std::variant_size_v<Value::Data>> kNames = {"undefined",
+                                                                                     "NoneType",
+                                                                                     "bool",
+                                                                                     "int",
+                                                                                     "float",
+                                                                                     "str",
+                                                                                     "list",
+                                                                                     "dict",
+                                                                                     "generator",
+                                                                                     "Namespace",
+                                                                                     "function",
+                                                                                     "LoopContext"};
   const List* list = value.as_list();
   return list != nullptr && list->tuple ? "tuple" : kNames[value.data().index()];
 }

@@ -2,16 +2,18 @@
 // namespaces and generators are immutable, as in jinja2's ImmutableSandboxedEnvironment.
 #pragma once
 
+#include "base/result.h"
+#include "text/jinja/text.h"
+
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
-
-#include "text/jinja/text.h"
 
 namespace genesis::text::jinja {
 
@@ -103,9 +105,9 @@ class Value {
   Data data_;
 };
 
-// How big a value is when written out as a tree: `depth` levels of containers, `weight` nodes, where
-// every 256 bytes of text count as one. A list that holds another twice weighs it twice, so weight
-// bounds the work of printing and comparing.
+// How big a value is when written out as a tree: `depth` levels of containers, `weight` nodes,
+// where every 256 bytes of text count as one. A list that holds another twice weighs it twice, so
+// weight bounds the work of printing and comparing.
 struct Extent {
   std::size_t depth = 0;
   std::size_t weight = 1;
@@ -131,9 +133,11 @@ struct Dict {
   const Value* find(const Value& key) const;
 };
 
-// What filters like map() give: true even when empty, without length, gone after one pass.
+// What filters like map() give: true even when empty, without length, gone after one pass. Python
+// makes the members only when asked, so a failure to make one shows only to who gets that far.
 struct Generator {
   std::vector<Value> items;
+  std::optional<Error> failure;  // instead of the member after `items`
   std::size_t next = 0;
 };
 
@@ -146,7 +150,7 @@ struct Namespace {
 Extent extent_of(const Value& value);
 
 Value make_list(std::vector<Value> items, bool tuple = false);
-Value make_generator(std::vector<Value> items);
+Value make_generator(std::vector<Value> items, std::optional<Error> failure = {});
 
 // Later entries replace earlier ones with an equal key, at the earlier one's place.
 class DictBuilder {
