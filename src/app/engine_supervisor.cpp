@@ -69,13 +69,15 @@ void EngineSupervisor::start() {
 Task<void> EngineSupervisor::supervise() {
   while (!stopping_) {
     const SteadyTime started = std::chrono::steady_clock::now();
+    was_ready_ = false;
     set_state(EngineState::kStarting);
     co_await run_once();
     pid_ = 0;
     if (stopping_ || state_ == EngineState::kStopped) {
       break;
     }
-    const bool quick = std::chrono::steady_clock::now() - started < kQuickCrash;
+    // What was ready once can be ready again: only a model that never loads is given up.
+    const bool quick = !was_ready_ && std::chrono::steady_clock::now() - started < kQuickCrash;
     quick_crashes_ = quick ? quick_crashes_ + 1 : 0;
     log(LogLevel::kError,
         "engine ended",
@@ -156,6 +158,7 @@ Task<void> EngineSupervisor::watch_health() {
     if (state_ == EngineState::kStarting) {
       if (ready) {
         info_json_ = (co_await get("/info")).value_or("");
+        was_ready_ = true;
         set_state(EngineState::kReady);
         idle_since_ = now;
       } else if (now - started > kStartLimit) {
@@ -210,7 +213,9 @@ Task<std::optional<std::string>> EngineSupervisor::get(std::string target) {
 Task<Result<void>> EngineSupervisor::wait_ready(SteadyTime deadline, CancelToken cancel) {
   boost::asio::steady_timer timer(executor_);
   while (state_ != EngineState::kReady) {
-    start();  // also again, when an idle engine was just being stopped
+    if (state_ == EngineState::kStopped) {
+      start();  // also when an idle engine was just being stopped
+    }
     if (state_ == EngineState::kBroken) {
       co_return fail(ErrorCode::kUnavailable,
                      why_not(),

@@ -82,6 +82,7 @@ class EngineSupervisor {
   pid_t pid_ = 0;
   bool supervising_ = false;
   bool stopping_ = false;
+  bool was_ready_ = false;  // the process that runs now, or ran last
   int quick_crashes_ = 0;
   int in_flight_ = 0;
   SteadyTime idle_since_;

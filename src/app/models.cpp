@@ -35,7 +35,7 @@ Result<hub::InstalledModel> pull_model(hub::ModelStore& store,
   std::optional<Result<hub::InstalledModel>> outcome;
   const auto work = [&]() -> Task<void> {
     outcome = co_await hub::pull(std::move(request), store, client, progress);
-    signals.cancel();
+    io.stop();  // idle connections would keep the loop alive
   };
   boost::asio::co_spawn(io, work, boost::asio::detached);
   io.run();

@@ -1,8 +1,10 @@
 #include "cli/terminal.h"
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "cli/exit_codes.h"
 
+#include <boost/json.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -25,14 +27,28 @@ bool use_colour(int fd) {
   return ::isatty(fd) != 0 && !dumb && (no_color == nullptr || *no_color == '\0');
 }
 
+// Names out of hostile files may carry escape sequences and broken characters; none reaches the
+// terminal.
+std::string printable(std::string_view text) {
+  std::string quoted;
+  append_json_string(quoted, text);  // replaces what is not UTF-8
+  const auto clean = parse_json(quoted);
+  std::string out(clean ? std::string_view(clean->as_string()) : std::string_view());
+  std::ranges::replace_if(
+      out, [](unsigned char c) { return (c < 0x20 && c != '\n') || c == 0x7f; }, '?');
+  return out;
+}
+
 }  // namespace
 
 int report(const Error& error) {
   const bool colour = use_colour(STDERR_FILENO);
-  std::string text = fmt::format(
-      "{}error:{} {}\n", colour ? "\x1b[1;31m" : "", colour ? "\x1b[0m" : "", error.message);
+  std::string text = fmt::format("{}error:{} {}\n",
+                                 colour ? "\x1b[1;31m" : "",
+                                 colour ? "\x1b[0m" : "",
+                                 printable(error.message));
   if (!error.hint.empty()) {
-    text += fmt::format("  next: {}\n", error.hint);
+    text += fmt::format("  next: {}\n", printable(error.hint));
   }
   std::fputs(text.c_str(), stderr);
   return exit_code_of(error.code);

@@ -43,6 +43,10 @@ std::size_t prompt_bytes(const ChatInput& input) {
   return bytes;
 }
 
+// net::Client's word for a kept connection that the peer had closed: says nothing about the
+// endpoint.
+constexpr std::string_view kStaleConnection = "stale_connection";
+
 // Another endpoint may have what this one lacks: a model it does not know, a key it does not
 // accept.
 bool next_may_help(const Error& error) {
@@ -84,9 +88,13 @@ struct Dispatcher::Attempts {
     if (failed.size() == 1) {
       return failed.front().second;
     }
+    const bool all_full = std::ranges::all_of(failed, [](const auto& attempt) {
+      return attempt.second.code == ErrorCode::kRateLimited ||
+             attempt.second.code == ErrorCode::kOverloaded;
+    });
     Error error;
-    error.code = ErrorCode::kUnavailable;
-    error.type = "all_upstreams_unavailable";
+    error.code = all_full ? ErrorCode::kOverloaded : ErrorCode::kUnavailable;
+    error.type = all_full ? "" : "all_upstreams_unavailable";
     error.message = fmt::format("all {} attempts failed:", failed.size());
     for (const auto& [name, cause] : failed) {
       error.message += fmt::format(" [{}] {};", name, cause.message);
@@ -147,9 +155,10 @@ Task<Result<Usage>> Dispatcher::chat(const ChatRequest& request, ChatSink& sink)
     // A lone 500 anywhere, or a reset at the last endpoint left, deserves one more try there
     // (failoverbench S03 and S05); everything else moves on at once.
     const bool last_step = step + 1 == plan.steps.size();
-    const bool again = tries_here == 1 && same_may_help(error) &&
-                       (last_step || error.upstream_status == 500) &&
-                       co_await pause_before_retry(error, request);
+    const bool again =
+        tries_here == 1 && same_may_help(error) &&
+        (last_step || error.upstream_status == 500 || error.type == kStaleConnection) &&
+        co_await pause_before_retry(error, request);
     if (sink.cancel_token().cancelled()) {
       co_return fail(ErrorCode::kCancelled, "the client is gone");
     }

@@ -174,7 +174,11 @@ Result<void> append_entry(store::Transaction& tx, Entry& entry) {
   GENESIS_TRY(store::Statement insert, tx.prepare(kInsert));
   int index = 1;
   each_column(entry, [&](const auto& value) { insert.bind(index++, value); });
-  return insert.bind_blob(index, entry.prev_hash).bind_blob(index + 1, entry.hash).run();
+  GENESIS_TRY_VOID(insert.bind_blob(index, entry.prev_hash).bind_blob(index + 1, entry.hash).run());
+  // The chain alone cannot tell that its newest rows are gone.
+  GENESIS_TRY(store::Statement count,
+              tx.prepare("UPDATE ledger_state SET value = ?1 WHERE name = 'rows'"));
+  return count.bind(1, entry.seq).run();
 }
 
 Result<std::vector<Entry>> attempt_entries(store::Transaction& tx, const AttemptId& id) {

@@ -113,7 +113,8 @@ bool nothing_used(const Error& error) {
     case ErrorCode::kUpstream:
       return error.upstream_status >= 400;
     default:
-      return true;
+      // A connection cut after a 2xx head: the upstream was at work, and bills.
+      return error.upstream_status < 200 || error.upstream_status > 299;
   }
 }
 
@@ -139,6 +140,12 @@ Booked booked_usage(const Usage& told, const Usage& bound, const CountingSink& s
     booked.estimated = true;
   }
   return booked;
+}
+
+// Output of an answer that was cut: what came through of a stream; of a body that is not streamed
+// nothing can be seen, so all that it may have cost.
+std::int64_t cut_output(const ChatRequest& request, const Usage& bound, const CountingSink& sink) {
+  return request.stream || sink.begun() ? sink.delivered_tokens() : bound.output;
 }
 
 }  // namespace
@@ -201,7 +208,7 @@ Task<Result<Usage>> MeteredChat::dispatch(const ChatRequest& request,
   const Usage bound = upper_bound(request, options_.output_cap);
   const Booked booked =
       answer ? booked_usage(*answer, bound, counting)
-             : Booked{{.input = bound.input, .output = counting.delivered_tokens()}, true};
+             : Booked{{.input = bound.input, .output = cut_output(request, bound, counting)}, true};
   AttemptOutcome outcome{
       .usage = booked.usage,
       .delivered = answer.has_value(),

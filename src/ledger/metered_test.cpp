@@ -91,6 +91,7 @@ struct Bench {
 };
 
 constexpr std::int64_t kInputBound = 16 + 16 + 6;
+constexpr std::int64_t kOutputBound = 500;
 
 Script answer(Usage usage, int deltas) {
   return [usage, deltas](ChatSink& sink) -> Task<Result<Usage>> {
@@ -190,9 +191,22 @@ TEST(Metered, BooksWhatMayHaveBeenBilled) {
     ASSERT_EQ(b.ledger.posts.size(), 1U);
     EXPECT_FALSE(b.ledger.posts[0].delivered);
     EXPECT_EQ(b.ledger.posts[0].usage.input, kInputBound);
-    EXPECT_EQ(b.ledger.posts[0].usage.output, 0);
+    // Nothing of a body that is not streamed can be seen: all that it may have cost is booked.
+    EXPECT_EQ(b.ledger.posts[0].usage.output, begun ? 0 : kOutputBound);
     EXPECT_EQ(b.ledger.posts[0].finish, std::string(error_code_name(code)) + ";estimated");
   }
+}
+
+TEST(Metered, ACutAfterThe200HeadIsBooked) {
+  Bench b;
+  b.model.script = [](ChatSink&) -> Task<Result<Usage>> {
+    Error error{.code = ErrorCode::kUnavailable, .message = "scripted"};
+    error.upstream_status = 200;
+    co_return std::unexpected(error);
+  };
+  EXPECT_FALSE(b.chat());
+  EXPECT_TRUE(b.ledger.voids.empty());
+  EXPECT_EQ(b.ledger.posts.size(), 1U);
 }
 
 TEST(Metered, BooksTheDeliveredPartOfACutStream) {

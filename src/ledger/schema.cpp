@@ -57,7 +57,7 @@ CREATE TABLE prices(
   reasoning INTEGER NOT NULL,
   source TEXT NOT NULL);
 CREATE TABLE ledger_state(name TEXT PRIMARY KEY, value INTEGER NOT NULL);
-INSERT INTO ledger_state VALUES('recovered_through', 0), ('keys_version', 0);
+INSERT INTO ledger_state VALUES('recovered_through', 0), ('keys_version', 0), ('rows', 0);
 CREATE TABLE api_keys(
   id TEXT PRIMARY KEY,
   name TEXT NOT NULL,

@@ -174,6 +174,18 @@ std::string_view seal_meaning(store::SealState state) {
 
 }  // namespace
 
+// The newest row must be the one that was written last.
+Result<void> check_end(store::Transaction& tx, std::int64_t next_row) {
+  GENESIS_TRY(store::Statement count,
+              tx.prepare("SELECT value FROM ledger_state WHERE name = 'rows'"));
+  GENESIS_TRY(const bool row, count.step());
+  if (!row || count.integer(0) != next_row - 1) {
+    return bad_row(next_row,
+                   fmt::format("missing; {} rows were written", row ? count.integer(0) : 0));
+  }
+  return {};
+}
+
 Result<VerifyReport> verify_rows(store::Transaction& tx) {
   const std::string sql = fmt::format("SELECT {} FROM entries ORDER BY seq", entry_columns());
   GENESIS_TRY(store::Statement select, tx.prepare(sql));
@@ -187,6 +199,7 @@ Result<VerifyReport> verify_rows(store::Transaction& tx) {
       return bad_row(verifier.next_row(), row.error().message);
     }
     if (!*row) {
+      GENESIS_TRY_VOID(check_end(tx, verifier.next_row()));
       return verifier.finish();
     }
     const auto entry = read_entry(select);

@@ -329,7 +329,10 @@ Task<Result<std::unique_ptr<ClientResponse>>> Client::send(ClientRequest request
     }
     const bool stale =
         reused && exchange->untouched() && done.error().code == ErrorCode::kUnavailable;
-    if (!stale) {
+    if (stale && !impl->options.resend_on_stale) {
+      done.error().type = kStaleConnection;
+    }
+    if (!stale || !impl->options.resend_on_stale) {
       co_return std::unexpected(done.error());
     }
     transport = nullptr;

@@ -39,11 +39,17 @@ class ClientResponse {
 // The whole body, at most `limit` bytes (kUpstream above).
 Task<Result<std::string>> read_body(ClientResponse& response, std::size_t limit);
 
+// Error::type of a request that met a kept connection which the peer had closed meanwhile.
+inline constexpr std::string_view kStaleConnection = "stale_connection";
+
 struct ClientOptions {
   std::chrono::milliseconds connect_timeout{2'000};  // per address tried, TLS handshake included
   std::size_t idle_per_origin = 64;
   std::chrono::milliseconds idle_timeout{30'000};
   std::size_t header_bytes = 64 * 1024;
+  // A metered caller turns this off: each dispatch has to be booked by itself. It then gets
+  // kUnavailable with Error::type kStaleConnection and may try again.
+  bool resend_on_stale = true;
   std::string ca_file;  // empty: system trust, SSL_CERT_FILE respected
 };
 

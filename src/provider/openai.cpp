@@ -322,10 +322,13 @@ Task<Result<Usage>> dispatch(net::Client& client,
     co_return std::unexpected(std::move(error));
   }
   Answer answer(options, request, sink, stop);
-  if (kind == BodyKind::kEvents) {
-    co_return co_await answer.read_stream(std::move(response));
+  auto result = kind == BodyKind::kEvents ? co_await answer.read_stream(std::move(response))
+                                          : co_await answer.read_whole(std::move(response));
+  // Whoever books this attempt must know that the upstream had taken it on.
+  if (!result && result.error().upstream_status == 0) {
+    result.error().upstream_status = status;
   }
-  co_return co_await answer.read_whole(std::move(response));
+  co_return result;
 }
 
 }  // namespace

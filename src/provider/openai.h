@@ -23,7 +23,7 @@ struct OpenAiOptions {
   std::size_t max_body_bytes = 64 * 1024 * 1024;  // a whole answer that is not streamed
   // After the last finish_reason: how long the usage or [DONE] may take before the answer counts as
   // complete without it.
-  std::chrono::milliseconds usage_wait{2'000};
+  std::chrono::milliseconds usage_wait{5'000};
 };
 
 // One request = one dispatch; nothing is retried here. begin() is called just before the first

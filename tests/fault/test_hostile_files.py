@@ -69,6 +69,16 @@ def test_truncated(home, tmp_path, weights, keep):
     assert run_cli(home, "ls", "--quiet").stdout.split() == []
 
 
+def test_a_name_inside_the_file_cannot_steer_the_terminal(home, tmp_path, weights):
+    """The tensor that is cut off has an escape sequence and a broken character in its name."""
+    name = b"blk.0.ffn_gate.weight"
+    data = weights.read_bytes()
+    assert data.count(name) == 1
+    hostile = tmp_path / "hostile.gguf"
+    hostile.write_bytes(data.replace(name, b"\x1b[2J\xff\x07" + name[6:])[: len(data) // 3])
+    assert "ffn_gate" in refused(home, hostile)
+
+
 OTHERS = {
     "html": b"<!DOCTYPE html><html><body>Sign in</body></html>" * 100,
     "zeros": bytes(4096),
