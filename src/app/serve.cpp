@@ -32,7 +32,7 @@ constexpr milliseconds kDrain{30'000};
 constexpr milliseconds kEngineGrace{5'000};
 // How long the ready line waits for the engines; requests before that queue or fall back.
 constexpr std::chrono::seconds kEngineStart{600};
-constexpr milliseconds kStatePeriod{250};
+constexpr milliseconds kStatePeriod{50};
 
 std::string_view state_name(EngineState state) {
   switch (state) {

@@ -397,7 +397,7 @@ TEST_F(LocalChatTest, ErrorsOfTheEngineNameTheClientsField) {
 TEST_F(LocalChatTest, WhenOneChoiceIsRefusedTheOthersAreGivenBack) {
   make(std::vector<std::int32_t>(300, 2), 1, {.max_batch = 1, .max_queue = 1});
   ChatRequest request = completion("x");
-  request.n = 3;
+  request.n = 8;  // the engine holds two at a time
   const auto usage = run(request);
   ASSERT_FALSE(usage);
   EXPECT_EQ(usage.error().code, ErrorCode::kOverloaded);

@@ -6,6 +6,7 @@
 #include "text/tokenizer.h"
 #include "text/unicode.h"
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>

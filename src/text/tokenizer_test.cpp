@@ -221,9 +221,10 @@ TEST(Bpe, LongWordsAreMergedLikeShortOnes) {
     model.encode_word(word, scratch, out);
     return out;
   };
-  EXPECT_EQ(encode("aaab"), (Ids{5})) << "a a ranks before a b, and aa+ab has a merge";
+  EXPECT_EQ(encode("aaab"), Ids{5});
+  EXPECT_EQ(encode("aaaab"), (Ids{3, 1})) << "by rank, not from the left with the longest";
   EXPECT_EQ(encode(std::string(9, 'a')), (Ids{3, 3, 0}));
-  // 30 symbols take the heap, 15 the scan; the pattern repeats every five.
+  // 30 symbols take the heap, 5 the scan; no merge crosses from one repetition into the next.
   Ids once = encode("aabab");
   Ids six;
   for (int i = 0; i < 6; ++i) {
