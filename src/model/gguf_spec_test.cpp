@@ -53,7 +53,7 @@ TEST(GgufSpec, NamesAnUnsupportedArchitecture) {
 TEST(GgufSpec, RefusesImpossibleNumbers) {
   const std::vector<TestModel> bad{
       {.layers = 0},
-      {.layers = 1025},
+      {.declared_layers = 1025},
       {.heads = 0},
       {.heads = 5},
       {.kv_heads = 0},

@@ -26,6 +26,7 @@ inline constexpr std::uint32_t kGgufQ8_0 = 8;
 struct TestModel {
   std::uint64_t seed = 1;
   std::uint32_t layers = 2;
+  std::uint32_t declared_layers = 0;  // what the metadata says; 0 = the truth
   std::uint32_t hidden = 64;
   std::uint32_t heads = 6;
   std::uint32_t kv_heads = 2;
@@ -49,7 +50,7 @@ struct TestModel {
     };
     file.put_string("general.architecture", architecture);
     file.put_string("general.name", "test");
-    number("block_count", layers);
+    number("block_count", declared_layers > 0 ? declared_layers : layers);
     number("embedding_length", hidden);
     number("feed_forward_length", mlp);
     number("attention.head_count", heads);
