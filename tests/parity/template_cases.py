@@ -391,7 +391,7 @@ SNIPPETS = [
     ("{{ 'abc' | first }} {{ 'abc' | last }} {{ [] | first }} {{ items_list | sort }} {{ items_list | sort(reverse=true) }} {{ words | sort }} {{ words | sort(case_sensitive=true) }} {{ items_list | unique | list }} {{ words | unique | join }}", False),
     ("{{ items_list | sum }} {{ items_list | min }} {{ items_list | max }} {{ words | max }} {{ people | sum(attribute='age') }}", True),
     ("{{ people[:2] | sum(attribute='age') }} {{ people | map(attribute='name') | list }} {{ people | map(attribute='age', default=0) | list }} {{ words | map('upper') | join('+') }} {{ people | join(',', attribute='name') }}", False),
-    ("{{ people | selectattr('age') | list | length }} {{ people | selectattr('age', 'gt', 5) | map(attribute='name') | first }}", False),
+    ("{{ people | selectattr('age') | list | length }} {{ people[:2] | selectattr('age', 'gt', 5) | map(attribute='name') | first }}", False),
     ("{{ people | selectattr('age', 'defined') | map(attribute='name') | list }} {{ people | rejectattr('name', 'in', ['bo']) | list }} {{ items_list | select('odd') | list }} {{ items_list | reject('equalto', 1) | list }} {{ [0, 1, ''] | select | list }}", False),
     ("{% set g = messages | selectattr('role', 'equalto', 'nobody') %}{{ 'yes' if g else 'no' }}{{ g | list }}{% for x in items_list | map('string') %}{{ x }}{% endfor %}{% set h = items_list | map('int') %}{{ h | first }}{{ h | list }}{{ h | list }}", False),
     ("{{ mapping | tojson }}\n{{ mapping | tojson(indent=2) }}\n{{ mapping | tojson(sort_keys=true, separators=(',', ':')) }}\n{{ mapping | tojson(ensure_ascii=true) }}{{ [] | tojson(indent=2) }}{{ {'a': [], 'b': {}} | tojson(indent='-') }}", False),
