@@ -67,10 +67,11 @@ struct PanelWriter {
         static_cast<std::size_t>(panel) * static_cast<std::size_t>(p.groups());
     const std::size_t bytes =
         p.format == Format::kQ4 ? kernel::kQ4GroupBytes : kernel::kQ8GroupBytes;
-    codes = const_cast<std::uint8_t*>(p.codes) + first * bytes;
-    scales = const_cast<std::uint16_t*>(p.scales) + first * kPanelOutputs;
-    mins = const_cast<std::uint16_t*>(p.mins) + first * kPanelOutputs;
-    values = const_cast<float*>(p.values) + first * kGroup * kPanelOutputs;
+    // A format uses some of the streams; the others stay null.
+    codes = p.codes ? const_cast<std::uint8_t*>(p.codes) + first * bytes : nullptr;
+    scales = p.scales ? const_cast<std::uint16_t*>(p.scales) + first * kPanelOutputs : nullptr;
+    mins = p.mins ? const_cast<std::uint16_t*>(p.mins) + first * kPanelOutputs : nullptr;
+    values = p.values ? const_cast<float*>(p.values) + first * kGroup * kPanelOutputs : nullptr;
   }
 };
 
