@@ -49,7 +49,6 @@ def wait_local(gateway):
     wait_until(lambda: post(gateway, model="local", max_tokens=1)[0] == 200, BACK_LIMIT, "the engine answers", 0.05)
 
 
-@pytest.mark.xfail(strict=False, reason="sometimes the local engine itself answers; cause not found yet")
 def test_the_next_request_is_answered_by_tier_two(pair):
     gateway, mock = pair
     assert ask(gateway)[0] == "local"
@@ -103,7 +102,6 @@ def test_a_stopped_engine_is_noticed(local_home, serve):
     wait_local(gateway)
 
 
-@pytest.mark.xfail(strict=False, reason="sometimes the local engine itself answers; cause not found yet")
 def test_a_stopped_engine_is_answered_for(pair):
     """By tier 2, or by the engine's successor if the supervisor was quicker than the budget."""
     gateway, _ = pair
