@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Mean KL(fp32 || llama.cpp) on the parity text: the bar that tests/parity/test_logits.py holds us to.
+"""Mean KL(fp32 || llama.cpp) on the parity prompts and text: the bar of tests/parity/test_logits.py.
 
     bench/kl_llama_cpp.py --model model.gguf --llama-python PYTHON [--threads 2]
 
 PYTHON is an interpreter that has llama-cpp-python; this one needs transformers, torch and gguf. Prints
-one JSON line.
+one JSON line for each.
 """
 
 import argparse
@@ -35,30 +35,38 @@ def llama_logits(arguments):
             out.write(numpy.ascontiguousarray(model.scores[: len(ids)], dtype=numpy.float32).tobytes())
 
 
-def main(arguments):
-    sys.path.insert(0, str(TESTS))
-    from logits import Reference, kl
+def measure(reference, batch, arguments):
+    """(mean KL, share of equal best tokens) over all positions of all lines of ids."""
+    from logits import kl
 
-    reference = Reference(arguments.model)
-    chunks = reference.text_chunks()
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "logits.f32"
         subprocess.run(
             [arguments.llama_python, __file__, "--model", arguments.model, "--out", path,
              "--threads", str(arguments.threads)],
-            input="".join(json.dumps(ids) + "\n" for ids in chunks), text=True, check=True,
+            input="".join(json.dumps(ids) + "\n" for ids in batch), text=True, check=True,
         )
-        theirs = numpy.memmap(path, dtype=numpy.float32, mode="r").reshape(len(chunks), len(chunks[0]), -1)
-        rows, same = [], []
-        for ids, logits in zip(chunks, theirs, strict=True):
+        everything = numpy.memmap(path, dtype=numpy.float32, mode="r").reshape(sum(map(len, batch)), -1)
+        rows, same, begin = [], [], 0
+        for ids in batch:
+            theirs = numpy.array(everything[begin : begin + len(ids)])
+            begin += len(ids)
             exact = reference.logits(ids)
-            rows.append(kl(exact, numpy.array(logits)))
-            same.append(exact.argmax(-1) == logits.argmax(-1))
-    print(json.dumps({
-        "measure": "kl_llama_cpp",
-        "mean_kl": float(numpy.concatenate(rows).mean()),
-        "top1_agreement": float(numpy.concatenate(same).mean()),
-    }))
+            rows.append(kl(exact, theirs))
+            same.append(exact.argmax(-1) == theirs.argmax(-1))
+    return float(numpy.concatenate(rows).mean()), float(numpy.concatenate(same).mean())
+
+
+def main(arguments):
+    sys.path.insert(0, str(TESTS))
+    from logits import Reference, prompts
+
+    reference = Reference(arguments.model)
+    for what, batch in (("prompts", prompts(reference)), ("text", reference.text_chunks())):
+        mean, agreement = measure(reference, batch, arguments)
+        print(json.dumps({
+            "measure": "kl_llama_cpp", "tokens": what, "mean_kl": mean, "top1_agreement": agreement,
+        }), flush=True)
 
 
 if __name__ == "__main__":

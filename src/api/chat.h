@@ -85,6 +85,7 @@ struct ChatRequest {
   bool echo = false;  // completions: prompt text comes first in the output
   Sampling sampling;
   SteadyTime deadline = SteadyTime::max();  // of the whole request, all attempts together
+  bool last_resort = false;  // nobody else is left to answer: a starting endpoint is waited for
   std::shared_ptr<const ChatInput> input = std::make_shared<ChatInput>();
 };
 

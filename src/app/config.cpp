@@ -166,6 +166,7 @@ Result<EndpointConfig> read_endpoint(const OptionMap& map,
         fmt::format("{}: endpoint '{}': give both price.input and price.output", where, out.name));
   }
   out.budgets = read_budgets(map, prefix, base);
+  out.always_stream = text_of(map, prefix + "always_stream") != "false";
   return out;
 }
 

@@ -34,6 +34,7 @@ struct EndpointConfig {
   std::string price_output;
   std::string price_per_hour;
   endpoint::Budgets budgets;
+  bool always_stream = true;
 };
 
 struct EngineConfig {

@@ -52,6 +52,7 @@ provider::OpenAiOptions EndpointChain::provider_options(std::string api_key) con
       .api_key = std::move(api_key),
       .model = config_.model,
       .token_ids = supervisor_ != nullptr,
+      .always_stream = config_.always_stream,
       .served = {.endpoint = config_.name, .model = config_.model, .tier = config_.tier}};
   if (supervisor_) {
     options.base.address.unix_path = supervisor_->launch().socket.string();
@@ -64,7 +65,8 @@ provider::OpenAiOptions EndpointChain::provider_options(std::string api_key) con
 endpoint::GuardedChat::Options EndpointChain::guard_options() {
   endpoint::GuardedChat::Options options{
       .identity = {.name = config_.name, .model = config_.model, .tier = config_.tier},
-      .budgets = config_.budgets};
+      .budgets = config_.budgets,
+      .always_streams = config_.always_stream};
   if (supervisor_) {
     options.life_cycle = [engine = supervisor_.get()] { return engine->why_not(); };
   }

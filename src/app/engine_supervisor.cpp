@@ -20,9 +20,17 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kStartPoll{20};
-constexpr milliseconds kHealthPoll{500};
-// Four silent polls: not-ready within 2 s, as the readiness contract asks.
-constexpr int kMissedPolls = 4;
+constexpr milliseconds kHealthPoll{250};
+// One poll waits no longer than this for its answer.
+constexpr milliseconds kPollLimit{500};
+// Silent for so long: no new work is sent there. With one poll on its way this stays below 2 s, as
+// the readiness contract asks.
+constexpr milliseconds kSilentAfter{1'000};
+// Silent for so long: the process is replaced. A busy machine must not cost a healthy engine.
+constexpr milliseconds kDeadAfter{5'000};
+// Its HTTP thread answers, but the engine has not stepped for so long: replaced, too. Longer than
+// one step of any model that is usable on the machine.
+constexpr milliseconds kStuckAfter{120'000};
 // Loading a model may take long; a process that never becomes ready is given up after this.
 constexpr milliseconds kStartLimit{600'000};
 // A process that dies so soon after its start counts towards giving up.
@@ -36,6 +44,15 @@ constexpr std::size_t kMaxReport = 1024 * 1024;
 struct EngineSupervisor::Current {
   std::unique_ptr<ChildProcess> child;
   bool gone = false;
+  SteadyTime last_answer;  // of any kind
+  SteadyTime last_ready;
+};
+
+struct EngineSupervisor::Reply {
+  int status = 0;
+  std::string body;
+
+  bool ok() const { return status == 200; }
 };
 
 EngineSupervisor::EngineSupervisor(Executor executor,
@@ -143,71 +160,98 @@ Task<void> EngineSupervisor::run_once() {
 Task<void> EngineSupervisor::watch_health() {
   const auto current = current_;
   const SteadyTime started = std::chrono::steady_clock::now();
-  int missed = 0;
   while (!current->gone) {
-    const bool ready = (co_await get("/ready")).has_value();
-    if (ready && state_ == EngineState::kReady) {
-      if (const auto metrics = co_await get("/metrics")) {
-        on_metrics_(*metrics);
-      }
-    }
-    if (current->gone) {
-      break;
-    }
-    const SteadyTime now = std::chrono::steady_clock::now();
     if (state_ == EngineState::kStarting) {
-      if (ready) {
-        info_json_ = (co_await get("/info")).value_or("");
-        was_ready_ = true;
-        set_state(EngineState::kReady);
-        idle_since_ = now;
-      } else if (now - started > kStartLimit) {
-        current->child->send_signal(SIGKILL);
-      }
-      co_await sleep(ready ? kHealthPoll : kStartPoll);
-      continue;
+      co_await look_until_ready(*current, started);
+    } else {
+      co_await look_after_ready(*current);
     }
-    missed = ready ? 0 : missed + 1;
-    if (missed >= kMissedPolls) {
-      log(LogLevel::kError,
-          "engine does not answer, restarting it",
-          {{"engine", launch_.name}, {"pid", pid_}});
-      current->child->send_signal(SIGKILL);
+    if (!current->gone) {
+      co_await sleep(state_ == EngineState::kStarting ? kStartPoll : kHealthPoll);
     }
-    const bool idle = in_flight_ == 0 && launch_.engine.idle_stop.count() > 0 &&
-                      now - idle_since_ > launch_.engine.idle_stop;
-    if (idle && state_ == EngineState::kReady) {
-      log(LogLevel::kInfo, "engine idle, stopping it", {{"engine", launch_.name}});
-      set_state(EngineState::kStopped);
-      current->child->send_signal(SIGTERM);
-    }
-    co_await sleep(kHealthPoll);
   }
 }
 
-Task<std::optional<std::string>> EngineSupervisor::get(std::string target) {
+Task<void> EngineSupervisor::look_until_ready(Current& current, SteadyTime started) {
+  const auto ready = co_await get("/ready");
+  const SteadyTime now = std::chrono::steady_clock::now();
+  if (current.gone) {
+    co_return;
+  }
+  if (ready && ready->ok()) {
+    auto info = co_await get("/info");
+    if (current.gone) {
+      co_return;
+    }
+    info_json_ = info && info->ok() ? std::move(info->body) : "";
+    was_ready_ = true;
+    idle_since_ = current.last_answer = current.last_ready = now;
+    set_state(EngineState::kReady);
+  } else if (now - started > kStartLimit) {
+    current.child->send_signal(SIGKILL);
+  }
+}
+
+Task<void> EngineSupervisor::look_after_ready(Current& current) {
+  const auto ready = co_await get("/ready");
+  const auto metrics = ready ? co_await get("/metrics") : std::nullopt;
+  if (current.gone || (state_ != EngineState::kReady && state_ != EngineState::kSilent)) {
+    co_return;
+  }
+  const SteadyTime now = std::chrono::steady_clock::now();
+  if (metrics && metrics->ok()) {
+    on_metrics_(metrics->body);
+  }
+  if (ready) {
+    current.last_answer = now;
+  }
+  if (ready && ready->ok()) {
+    current.last_ready = now;
+    if (state_ == EngineState::kSilent) {
+      log(LogLevel::kInfo, "engine answers again", {{"engine", launch_.name}, {"pid", pid_}});
+      set_state(EngineState::kReady);
+    }
+  } else if (now - current.last_answer > kDeadAfter || now - current.last_ready > kStuckAfter) {
+    log(LogLevel::kError,
+        "engine does not answer, restarting it",
+        {{"engine", launch_.name}, {"pid", pid_}});
+    current.child->send_signal(SIGKILL);
+  } else if (state_ == EngineState::kReady && (ready || now - current.last_answer > kSilentAfter)) {
+    log(LogLevel::kWarn, "engine does not answer", {{"engine", launch_.name}, {"pid", pid_}});
+    set_state(EngineState::kSilent);
+  }
+  const bool idle = in_flight_ == 0 && launch_.engine.idle_stop.count() > 0 &&
+                    now - idle_since_ > launch_.engine.idle_stop;
+  if (idle && state_ == EngineState::kReady) {
+    log(LogLevel::kInfo, "engine idle, stopping it", {{"engine", launch_.name}});
+    set_state(EngineState::kStopped);
+    current.child->send_signal(SIGTERM);
+  }
+}
+
+Task<std::optional<EngineSupervisor::Reply>> EngineSupervisor::get(std::string target) {
   net::ClientRequest request;
   request.method = "GET";
   request.base.address.unix_path = launch_.socket.string();
   request.base.host_header = "localhost";
   request.target = std::move(target);
   CancelSource give_up;
-  boost::asio::steady_timer timer(executor_, kHealthPoll);
+  boost::asio::steady_timer timer(executor_, kPollLimit);
   timer.async_wait([give_up](const boost::system::error_code& error) mutable {
     if (!error) {
       give_up.cancel();
     }
   });
   const auto response = co_await client_.send(std::move(request), give_up.token());
-  std::optional<std::string> body;
+  std::optional<Reply> reply;
   if (response) {
     auto text = co_await net::read_body(**response, kMaxReport);
-    if (text && (*response)->status() == 200) {
-      body = std::move(*text);
+    if (text) {
+      reply = Reply{.status = (*response)->status(), .body = std::move(*text)};
     }
   }
   timer.cancel();
-  co_return body;
+  co_return reply;
 }
 
 Task<Result<void>> EngineSupervisor::wait_ready(SteadyTime deadline, CancelToken cancel) {
@@ -261,6 +305,8 @@ std::string EngineSupervisor::why_not() const {
       return stopping_ ? "stopping" : "";
     case EngineState::kStarting:
       return "the engine is starting";
+    case EngineState::kSilent:
+      return "the engine does not answer";
     case EngineState::kCrashed:
       return fmt::format("the engine crashed ({}) and is being restarted", last_exit_);
     case EngineState::kBroken:

@@ -31,7 +31,7 @@ struct EngineLaunch {
 // Gets the engine's Prometheus text at every health poll.
 using OnEngineMetrics = std::function<void(std::string_view)>;
 
-enum class EngineState : std::uint8_t { kStopped, kStarting, kReady, kCrashed, kBroken };
+enum class EngineState : std::uint8_t { kStopped, kStarting, kReady, kSilent, kCrashed, kBroken };
 
 // Lives on the io thread; outlives every request that uses it.
 class EngineSupervisor {
@@ -66,11 +66,16 @@ class EngineSupervisor {
   void request_ends();
 
  private:
+  struct Current;
+  struct Reply;
+
   Task<void> supervise();
   Task<void> run_once();
   Task<void> watch_health();
-  // The body of a 200 answer to GET `target`; nullopt for anything else.
-  Task<std::optional<std::string>> get(std::string target);
+  Task<void> look_until_ready(Current& current, SteadyTime started);
+  Task<void> look_after_ready(Current& current);
+  // What the process answered to GET `target`; nullopt when it did not within the poll's time.
+  Task<std::optional<Reply>> get(std::string target);
   Task<void> sleep(std::chrono::milliseconds time);
   void set_state(EngineState state);
 
@@ -89,7 +94,6 @@ class EngineSupervisor {
   std::string last_exit_;
   std::string info_json_;
   CancelSource changed_;  // cancelled and replaced at every change of state: wakes the waiters
-  struct Current;
   std::shared_ptr<Current> current_;
 };
 

@@ -69,8 +69,9 @@ class GraphImpl final : public Graph {
   GraphImpl(boost::asio::io_context& io, const Config& config, const Home& home)
       : io_(io), config_(config), home_(home), catalog_(config, clock_.unix_ms() / 1000) {}
 
-  Result<void> build(const OnProgress& progress);
+  Result<void> open();
 
+  Result<void> build(const OnProgress& progress) override;
   void start() override;
   Task<void> stop(milliseconds grace) override;
 
@@ -92,7 +93,6 @@ class GraphImpl final : public Graph {
   std::vector<EngineSupervisor*> engines() override;
 
  private:
-  Result<void> open_ledger();
   Result<void> add_endpoint(const EndpointConfig& endpoint, const OnProgress& progress);
   Result<EngineLaunch> engine_launch(const EndpointConfig& endpoint, const OnProgress& progress);
   Task<void> pay_for(EndpointChain& chain, NanoUsd per_hour);
@@ -117,7 +117,7 @@ class GraphImpl final : public Graph {
   int payers_ = 0;
 };
 
-Result<void> GraphImpl::open_ledger() {
+Result<void> GraphImpl::open() {
   GENESIS_TRY(prices_, load_prices(config_));
   GENESIS_TRY(database_,
               store::Database::open({.path = config_.ledger_path,
@@ -166,7 +166,6 @@ Result<void> GraphImpl::add_endpoint(const EndpointConfig& endpoint, const OnPro
 }
 
 Result<void> GraphImpl::build(const OnProgress& progress) {
-  GENESIS_TRY_VOID(open_ledger());
   for (const EndpointConfig& endpoint : config_.endpoints) {
     GENESIS_TRY_VOID(add_endpoint(endpoint, progress));
   }
@@ -338,12 +337,11 @@ std::vector<server::AdminRoute> GraphImpl::admin_routes() {
 
 }  // namespace
 
-Result<std::unique_ptr<Graph>> Graph::build(boost::asio::io_context& io,
-                                            const Config& config,
-                                            const Home& home,
-                                            const OnProgress& progress) {
+Result<std::unique_ptr<Graph>> Graph::open(boost::asio::io_context& io,
+                                           const Config& config,
+                                           const Home& home) {
   auto graph = std::make_unique<GraphImpl>(io, config, home);
-  GENESIS_TRY_VOID(graph->build(progress));
+  GENESIS_TRY_VOID(graph->open());
   return graph;
 }
 

@@ -26,13 +26,15 @@ namespace genesis::app {
 // destruction.
 class Graph {
  public:
-  // Opens the ledger, pulls the default model if a local endpoint needs it, reads secrets and
-  // prices. Nothing is started and nothing listens yet.
-  static Result<std::unique_ptr<Graph>> build(boost::asio::io_context& io,
-                                              const Config& config,
-                                              const Home& home,
-                                              const OnProgress& progress);
+  // Opens the ledger and the keys; only keys() and clock() can be used before build().
+  static Result<std::unique_ptr<Graph>> open(boost::asio::io_context& io,
+                                             const Config& config,
+                                             const Home& home);
   virtual ~Graph() = default;
+
+  // Once: pulls the default model if a local endpoint needs it and reads secrets. Nothing is
+  // started and nothing listens yet.
+  virtual Result<void> build(const OnProgress& progress) = 0;
 
   // Starts the engines and the machine clock.
   virtual void start() = 0;

@@ -6,7 +6,7 @@ namespace genesis::app {
 
 namespace {
 
-// A restart takes well under a second for a small model; longer waits belong to the next tier.
+// Waiting is for a request that nobody else can answer; then a large model may take its time.
 constexpr std::chrono::seconds kLongestWait{30};
 
 // Brackets a request so that idleness is known on every way out.
@@ -29,6 +29,10 @@ class InFlight {
 
 Task<Result<Usage>> LocalEndpoint::chat(const ChatRequest& request, ChatSink& sink) {
   const InFlight in_flight(supervisor_);
+  const std::string why_not = supervisor_.why_not();
+  if (!why_not.empty() && !request.last_resort) {
+    co_return fail(ErrorCode::kUnavailable, why_not, "try again");
+  }
   const SteadyTime deadline =
       std::min(request.deadline, std::chrono::steady_clock::now() + kLongestWait);
   GENESIS_CO_TRY_VOID(co_await supervisor_.wait_ready(deadline, sink.cancel_token()));

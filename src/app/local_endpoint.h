@@ -1,5 +1,6 @@
-// LocalEndpoint: a supervised engine as a ChatModel. Waits for a starting engine, then speaks the
-// same HTTP to it as to any other endpoint.
+// LocalEndpoint: a supervised engine as a ChatModel. Wakes a stopped engine, waits for a starting
+// one only when the request has nowhere else to go, then speaks the same HTTP to it as to any other
+// endpoint.
 #pragma once
 
 #include "api/chat.h"

@@ -42,12 +42,29 @@ std::string_view state_name(EngineState state) {
       return "starting";
     case EngineState::kReady:
       return "ready";
+    case EngineState::kSilent:
+      return "silent";
     case EngineState::kCrashed:
       return "crashed";
     case EngineState::kBroken:
       return "broken";
   }
   return "stopped";
+}
+
+// Beyond loopback nobody may come in without a key, and the first key is made at home.
+Result<void> refuse_without_keys(const Config& config, Graph& graph) {
+  if (config.listen.is_loopback()) {
+    return {};
+  }
+  GENESIS_TRY(const auto keys, graph.keys().list());
+  if (!keys.empty()) {
+    return {};
+  }
+  return fail_param("server.listen",
+                    fmt::format("{} is reachable from other machines and there is no API key yet",
+                                config.listen.to_string()),
+                    ErrorCode::kConfig);
 }
 
 // One serving process, in order of construction.
@@ -88,13 +105,6 @@ class GatewayProcess {
     GENESIS_TRY(const auto keys, graph_.keys().list());
     if (!keys.empty()) {
       return std::string();
-    }
-    if (!config_.listen.is_loopback()) {
-      return fail_param(
-          "server.listen",
-          fmt::format("{} is reachable from other machines and there is no API key yet",
-                      config_.listen.to_string()),
-          ErrorCode::kConfig);
     }
     GENESIS_TRY(auto created,
                 graph_.keys().create({.name = "first admin", .tenant = "default", .admin = true}));
@@ -235,7 +245,9 @@ class GatewayProcess {
 
 Result<int> serve(const Config& config, const Home& home, const OnProgress& progress) {
   boost::asio::io_context io(1);
-  GENESIS_TRY(const auto graph, Graph::build(io, config, home, progress));
+  GENESIS_TRY(const auto graph, Graph::open(io, config, home));
+  GENESIS_TRY_VOID(refuse_without_keys(config, *graph));
+  GENESIS_TRY_VOID(graph->build(progress));
   GatewayProcess process(io, config, home, *graph);
   return process.run();
 }

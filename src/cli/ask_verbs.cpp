@@ -125,7 +125,7 @@ int run(const CommonOptions& common, const AskOptions& options) {
       opened->session->ask(make_request(options, opened->config.default_route, std::move(messages)),
                            [&](std::string_view text) {
                              if (stream) {
-                               print_out(text);
+                               print_answer(text);
                              }
                            });
   if (!answer) {
@@ -160,7 +160,7 @@ int chat(const CommonOptions& common, const AskOptions& options) {
     }
     messages.push_back({.role = "user", .content = std::exchange(line, "")});
     const auto answer = opened->session->ask(
-        make_request(options, opened->config.default_route, messages), print_out);
+        make_request(options, opened->config.default_route, messages), print_answer);
     print_out("\n");
     if (!answer) {
       return report(answer.error());

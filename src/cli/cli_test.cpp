@@ -14,6 +14,13 @@ TEST(Terminal, TablesAlign) {
             "A      LONG\nvalue  x\nv      y\n");
 }
 
+TEST(Terminal, ControlCharactersAreShownNotObeyed) {
+  EXPECT_EQ(without_controls("a\x1b[2Jb\a\x7f\r\n\tc"), "a?[2Jb???\n\tc");
+  EXPECT_EQ(without_controls("\xc2\x9b"
+                             "31m\xc2\xa0\xc3\xa9"),
+            "?31m\xc2\xa0\xc3\xa9");
+}
+
 TEST(Terminal, SizesAndAges) {
   EXPECT_EQ(format_bytes(98'362'432), "93.8 MiB");
   EXPECT_EQ(format_bytes(12), "12 B");

@@ -33,13 +33,24 @@ std::string printable(std::string_view text) {
   std::string quoted;
   append_json_string(quoted, text);  // replaces what is not UTF-8
   const auto clean = parse_json(quoted);
-  std::string out(clean ? std::string_view(clean->as_string()) : std::string_view());
-  std::ranges::replace_if(
-      out, [](unsigned char c) { return (c < 0x20 && c != '\n') || c == 0x7f; }, '?');
-  return out;
+  return without_controls(clean ? std::string_view(clean->as_string()) : std::string_view());
 }
 
 }  // namespace
+
+std::string without_controls(std::string_view utf8) {
+  std::string out;
+  out.reserve(utf8.size());
+  for (std::size_t i = 0; i < utf8.size(); ++i) {
+    const auto c = static_cast<unsigned char>(utf8[i]);
+    const bool c1 = c == 0xC2 && i + 1 < utf8.size() &&
+                    static_cast<unsigned char>(utf8[i + 1]) < 0xA0;  // U+0080 to U+009F
+    const bool c0 = (c < 0x20 && c != '\n' && c != '\t') || c == 0x7F;
+    out.push_back(c0 || c1 ? '?' : utf8[i]);
+    i += c1 ? 1 : 0;
+  }
+  return out;
+}
 
 int report(const Error& error) {
   const bool colour = use_colour(STDERR_FILENO);
@@ -132,6 +143,10 @@ Result<std::int64_t> parse_since(std::string_view text, std::int64_t now_ms) {
 void print_out(std::string_view text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
   std::fflush(stdout);
+}
+
+void print_answer(std::string_view text) {
+  print_out(::isatty(STDOUT_FILENO) != 0 ? without_controls(text) : std::string(text));
 }
 
 void print_note(std::string_view text) {

@@ -25,8 +25,13 @@ std::string format_age(std::int64_t unix_ms, std::int64_t now_ms);
 // "7d", "24h", "30m", "90s", or an RFC 3339 date "2026-11-01": unix milliseconds of that moment.
 Result<std::int64_t> parse_since(std::string_view text, std::int64_t now_ms);
 
-void print_out(std::string_view text);   // standard output, as it is
-void print_note(std::string_view text);  // standard error, one line
+// Valid UTF-8 with every control character but newline and tab shown as '?': what a model or a file
+// says must not command the terminal.
+std::string without_controls(std::string_view utf8);
+
+void print_out(std::string_view text);     // standard output, as it is
+void print_answer(std::string_view text);  // the same, without controls where it is a terminal
+void print_note(std::string_view text);    // standard error, one line
 
 // Progress of a download on standard error: a moving line on a terminal, else a line per tenth.
 class ProgressPrinter {

@@ -8,31 +8,76 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <deque>
 #include <optional>
+#include <utility>
 
 namespace genesis::endpoint {
 
 namespace {
 
-// Remembers whether the commit point was passed.
+// More than this of one answer is not kept for a client that does not stream.
+constexpr std::size_t kMaxHeldBytes = 64 * 1024 * 1024;
+
+// Owns the commit point. A streamed answer is committed by its first byte; one that is not streamed
+// is held back until it is whole, so that an attempt which breaks off costs the client nothing.
 class CommitSink final : public ChatSink {
  public:
-  explicit CommitSink(ChatSink& inner) : inner_(inner) {}
+  CommitSink(ChatSink& inner, bool stream) : inner_(inner), stream_(stream) {}
 
   Task<Result<void>> begin(const ServedBy& served) override {
-    committed_ = true;
-    return inner_.begin(served);
+    if (stream_) {
+      committed_ = true;
+      co_return co_await inner_.begin(served);
+    }
+    served_ = served;
+    co_return Result<void>{};
   }
 
-  Task<Result<void>> write(const ChatDelta& delta) override { return inner_.write(delta); }
+  Task<Result<void>> write(const ChatDelta& delta) override {
+    if (stream_) {
+      co_return co_await inner_.write(delta);
+    }
+    held_bytes_ += sizeof(ChatDelta) + delta.text.size() + delta.reasoning.size() +
+                   delta.tool_calls_json.size() + sizeof(TokenInfo) * delta.tokens.size();
+    if (held_bytes_ > kMaxHeldBytes) {
+      co_return fail(ErrorCode::kUpstream, "the answer is larger than the gateway keeps");
+    }
+    held_.push_back(delta);
+    co_return Result<void>{};
+  }
 
   CancelToken cancel_token() const override { return inner_.cancel_token(); }
 
   bool committed() const { return committed_; }
 
+  // Forgets what a failed attempt had said.
+  void start_over() {
+    served_.reset();
+    held_.clear();
+    held_bytes_ = 0;
+  }
+
+  // Hands over an answer that was held back.
+  Task<Result<void>> release() {
+    if (stream_ || !served_) {
+      co_return Result<void>{};
+    }
+    committed_ = true;
+    GENESIS_CO_TRY_VOID(co_await inner_.begin(*served_));
+    for (const ChatDelta& delta : held_) {
+      GENESIS_CO_TRY_VOID(co_await inner_.write(delta));
+    }
+    co_return Result<void>{};
+  }
+
  private:
   ChatSink& inner_;
+  const bool stream_;
   bool committed_ = false;
+  std::optional<ServedBy> served_;
+  std::vector<ChatDelta> held_;
+  std::size_t held_bytes_ = 0;
 };
 
 std::size_t prompt_bytes(const ChatInput& input) {
@@ -56,6 +101,16 @@ bool next_may_help(const Error& error) {
 // Worth asking the very same endpoint again: it answered, or broke, rather than staying silent.
 bool same_may_help(const Error& error) {
   return error.retryable() && error.code != ErrorCode::kTimeout;
+}
+
+std::deque<const DispatchTarget*> usable_first(const std::deque<const DispatchTarget*>& targets) {
+  std::deque<const DispatchTarget*> usable;
+  std::deque<const DispatchTarget*> unusable;
+  for (const DispatchTarget* each : targets) {
+    (each->snapshot().usable ? usable : unusable).push_back(each);
+  }
+  usable.insert(usable.end(), unusable.begin(), unusable.end());
+  return usable;
 }
 
 void log_failure(const ChatRequest& request, const DispatchTarget& to, const Error& error) {
@@ -136,17 +191,26 @@ Task<Result<Usage>> Dispatcher::chat(const ChatRequest& request, ChatSink& sink)
 
   ChatRequest current = request;
   Attempts attempts;
-  CommitSink commit(sink);
-  std::size_t step = 0;
-  int tries_here = 0;
-  while (step < plan.steps.size() && static_cast<int>(current.attempt) < options_.max_attempts) {
-    const DispatchTarget* to = target(plan.steps[step].endpoint);
+  CommitSink commit(sink, request.stream);
+  // What is left of the plan; its front is next.
+  std::deque<const DispatchTarget*> left;
+  for (const PlanStep& step : plan.steps) {
+    left.push_back(target(step.endpoint));
+  }
+  const DispatchTarget* previous = nullptr;
+  while (!left.empty() && static_cast<int>(current.attempt) < options_.max_attempts) {
+    const DispatchTarget* to = left.front();
+    const bool first_try_here = std::exchange(previous, to) != to;
     ++current.attempt;
-    ++tries_here;
     current.model = to->model;
+    current.last_resort = left.size() == 1 || !to->snapshot().usable;
+    commit.start_over();
     Result<Usage> result = co_await attempt(current, *to, commit);
-    if (result || commit.committed() || sink.cancel_token().cancelled() ||
-        !next_may_help(result.error())) {
+    if (result) {
+      GENESIS_CO_TRY_VOID(co_await commit.release());
+      co_return result;
+    }
+    if (commit.committed() || sink.cancel_token().cancelled() || !next_may_help(result.error())) {
       co_return result;
     }
     const Error& error = result.error();
@@ -154,10 +218,9 @@ Task<Result<Usage>> Dispatcher::chat(const ChatRequest& request, ChatSink& sink)
     attempts.failed.emplace_back(to->name, error);
     // A lone 500 anywhere, or a reset at the last endpoint left, deserves one more try there
     // (failoverbench S03 and S05); everything else moves on at once.
-    const bool last_step = step + 1 == plan.steps.size();
     const bool again =
-        tries_here == 1 && same_may_help(error) &&
-        (last_step || error.upstream_status == 500 || error.type == kStaleConnection) &&
+        first_try_here && same_may_help(error) &&
+        (left.size() == 1 || error.upstream_status == 500 || error.type == kStaleConnection) &&
         co_await pause_before_retry(error, request);
     if (sink.cancel_token().cancelled()) {
       co_return fail(ErrorCode::kCancelled, "the client is gone");
@@ -166,9 +229,11 @@ Task<Result<Usage>> Dispatcher::chat(const ChatRequest& request, ChatSink& sink)
       break;
     }
     if (!again) {
-      ++step;
-      tries_here = 0;
+      left.pop_front();
     }
+    // The attempt may have shown what the plan could not know, a crash for one: endpoints that
+    // cannot take work now go behind those that can.
+    left = usable_first(left);
   }
   co_return std::unexpected(attempts.summary());
 }

@@ -129,8 +129,7 @@ Task<Result<Usage>> GuardedChat::chat(const ChatRequest& request, ChatSink& sink
   WatchedSink watched(sink, watch);
   breaker_.on_dispatch(clock_.steady());
   ++in_flight_;
-  // A body that is not streamed has no tokens to wait for: only the total budget applies to it.
-  if (request.stream) {
+  if (request.stream || options_.always_streams) {
     arm(watch, options_.budgets.first_token, Expired::kFirstToken);
   } else {
     arm(watch, options_.budgets.total, Expired::kTotal);
@@ -142,8 +141,9 @@ Task<Result<Usage>> GuardedChat::chat(const ChatRequest& request, ChatSink& sink
   const bool timed_out =
       !result && watch->expired != Expired::kNone && !sink.cancel_token().cancelled();
   if (timed_out) {
-    result =
-        std::unexpected(timeout_error(watch->expired, options_.budgets, options_.identity.name));
+    Error error = timeout_error(watch->expired, options_.budgets, options_.identity.name);
+    error.upstream_status = result.error().upstream_status;
+    result = std::unexpected(std::move(error));
   }
   if (const auto first = watched.first_token_at()) {
     const double took = std::chrono::duration<double, std::milli>(*first - start).count();

@@ -40,6 +40,9 @@ class GuardedChat final : public ChatModel {
     Budgets budgets;
     BreakerOptions breaker;
     LifeCycle life_cycle;
+    // The endpoint is asked to stream whatever the client wants, so that there is a first token to
+    // wait for; else only the total budget applies to an answer that is not streamed.
+    bool always_streams = false;
   };
 
   // `inner` and `clock` outlive this object.

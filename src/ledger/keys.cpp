@@ -259,11 +259,12 @@ Result<void> KeyStore::refresh() const {
   return {};
 }
 
-Result<std::shared_ptr<const KeyStore::Snapshot>> KeyStore::current() const {
+// The snapshot, read anew when it is old or does not know `id`: a key made a moment ago.
+Result<std::shared_ptr<const KeyStore::Snapshot>> KeyStore::current(std::string_view id) const {
   bool due = false;
   {
     const std::lock_guard lock(mutex_);
-    due = clock_.steady() - checked_ >= kRefresh;
+    due = clock_.steady() - checked_ >= kRefresh || !snapshot_->keys.contains(std::string(id));
   }
   if (due) {
     if (const auto outcome = refresh(); !outcome) {
@@ -285,7 +286,7 @@ Result<std::shared_ptr<const ApiKey>> KeyStore::authenticate(std::string_view to
   if (!parts) {
     return refused();
   }
-  GENESIS_TRY(const auto snapshot, current());
+  GENESIS_TRY(const auto snapshot, current(parts->id));
   const auto found = snapshot->keys.find(std::string(parts->id));
   // An unknown id costs the same work as a wrong secret.
   const Digest expected = found != snapshot->keys.end() ? found->second.mac : Digest{};

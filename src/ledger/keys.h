@@ -46,8 +46,9 @@ struct CreatedKey {
 bool well_formed_key(std::string_view token);
 
 // Creation and revocation write to `database` (an owner or a guest of it) and wait for the commit,
-// so they are for commands and admin routes. authenticate() works on a snapshot in memory; a change
-// by any process is seen within kRefresh. Safe from any thread. `database` and `clock` outlive it.
+// so they are for commands and admin routes. authenticate() works on a snapshot in memory: a new
+// key is valid at once, a revoked one at most kRefresh longer, whichever process changed it. Safe
+// from any thread. `database` and `clock` outlive it.
 class KeyStore {
  public:
   static constexpr std::chrono::milliseconds kRefresh{500};
@@ -81,7 +82,7 @@ class KeyStore {
 
   KeyStore(store::Database& database, const Clock& clock, std::string pepper);
   Result<void> refresh() const;
-  Result<std::shared_ptr<const Snapshot>> current() const;
+  Result<std::shared_ptr<const Snapshot>> current(std::string_view id) const;
   Digest mac_of(std::string_view id, std::string_view secret) const;
 
   store::Database& database_;

@@ -17,6 +17,10 @@ namespace {
 // Rows computed together at most; longer batches are cut, which changes no bit. Bounds the memory
 // of activations (about 15 KiB a row at hidden size 576).
 constexpr std::int32_t kMaxRows = 512;
+// The first tokens of a sequence carry the largest activations, and every later token attends to
+// them: their inputs are kept finer than int8. Mean KL against fp32 on the parity prompts with the
+// first 0, 1, 2 and 4 tokens finer: 0.0050, 0.0039, 0.0034, 0.0029 (SmolLM2-135M, Q4_1).
+constexpr std::int32_t kFinerTokens = 4;
 // Rows of one work item: with the widest input of small models they stay in a 512 KiB L2.
 constexpr int kRowBlock = 64;
 // Up to here norms are done by the calling thread: cheaper than waking the others.
@@ -178,9 +182,15 @@ void CpuExecutor::add_rows(const engine::SequenceStep& step,
 void CpuExecutor::forward(float* logits) {
   const int rows = static_cast<int>(rows_.size());
   residual_.resize(size(rows) * size(spec_.hidden));
-  normed_.reset(rows, spec_.hidden, fp32_);
-  attended_.reset(rows, spec_.query_size(), fp32_);
-  mlp_.reset(rows, spec_.mlp, fp32_);
+  finer_rows_.clear();
+  for (int row = 0; row < rows; ++row) {
+    if (rows_[size(row)].position < kFinerTokens) {
+      finer_rows_.push_back(row);
+    }
+  }
+  normed_.reset(rows, spec_.hidden, fp32_, finer_rows_);
+  attended_.reset(rows, spec_.query_size(), fp32_, finer_rows_);
+  mlp_.reset(rows, spec_.mlp, fp32_, finer_rows_);
   attention_.plan(runs_, rows);
   embed();
   for (std::int32_t i = 0; i < spec_.layers; ++i) {
@@ -249,13 +259,12 @@ void CpuExecutor::project_head_block(
   const int panels = spec_.head_dim / kernel::kPanelOutputs;
   kernel::LinearCall call;
   call.weights = is_query ? layer.q : is_key ? layer.k : layer.v;
-  call.x = normed_.from_row(first);
   call.rows = std::min(kRowBlock, static_cast<int>(rows_.size()) - first);
   call.panel_begin = head * panels;
   call.panel_end = call.panel_begin + panels;
   call.out = scratch_[size(thread)].first.data();
   call.out_stride = size(spec_.head_dim);
-  kernels_.linear(call);
+  normed_.run(kernels_, call, first);
   for (int r = 0; r < call.rows; ++r) {
     const Row& row = rows_[size(first + r)];
     float* y = call.out + size(r) * call.out_stride;
@@ -284,7 +293,6 @@ void CpuExecutor::add_linear(const kernel::Panels& weights, const ActivationBuff
     const int first = item % blocks * kRowBlock;
     kernel::LinearCall call;
     call.weights = weights;
-    call.x = input.from_row(first);
     call.rows = std::min(kRowBlock, static_cast<int>(rows_.size()) - first);
     call.panel_begin = item / blocks * per_item;
     call.panel_end = std::min(call.panel_begin + per_item, weights.panels());
@@ -292,7 +300,7 @@ void CpuExecutor::add_linear(const kernel::Panels& weights, const ActivationBuff
                size(call.panel_begin * kernel::kPanelOutputs);
     call.out_stride = size(spec_.hidden);
     call.add = true;
-    kernels_.linear(call);
+    input.run(kernels_, call, first);
   });
 }
 
@@ -304,17 +312,16 @@ void CpuExecutor::gate_up(const LayerWeights& layer) {
     const int first = item % blocks * kRowBlock;
     const int unit = item / blocks;
     kernel::LinearCall call;
-    call.x = normed_.from_row(first);
     call.rows = std::min(kRowBlock, static_cast<int>(rows_.size()) - first);
     call.panel_begin = unit * kernel::kGroup / kernel::kPanelOutputs;
     call.panel_end = call.panel_begin + kernel::kGroup / kernel::kPanelOutputs;
     call.out_stride = kernel::kGroup;
     call.weights = layer.gate;
     call.out = scratch.first.data();
-    kernels_.linear(call);
+    normed_.run(kernels_, call, first);
     call.weights = layer.up;
     call.out = scratch.second.data();
-    kernels_.linear(call);
+    normed_.run(kernels_, call, first);
     for (int r = 0; r < call.rows; ++r) {
       float* gate = scratch.first.data() + size(r) * kernel::kGroup;
       kernels_.silu_mul(
@@ -345,13 +352,12 @@ void CpuExecutor::output_head(float* logits) {
   pool_.run(units, [&](int unit, int) {
     kernel::LinearCall call;
     call.weights = head;
-    call.x = normed_.from_row(0);
     call.rows = rows;
     call.panel_begin = unit * per_item;
     call.panel_end = std::min(call.panel_begin + per_item, head.panels());
     call.out = logits + size(call.panel_begin * kernel::kPanelOutputs);
     call.out_stride = size(spec_.vocab);
-    kernels_.linear(call);
+    normed_.run(kernels_, call, 0);
   });
 }
 

@@ -87,6 +87,7 @@ class CpuExecutor final : public engine::Runner {
   std::vector<Row> rows_;
   std::vector<RowRun> runs_;
   std::vector<std::int32_t> logit_rows_;
+  std::vector<int> finer_rows_;  // kept finer than int8: see activation_buffer.h
   std::vector<float> residual_;  // [rows][hidden]
   ActivationBuffer normed_;      // [rows][hidden]
   ActivationBuffer attended_;    // [rows][query_size]

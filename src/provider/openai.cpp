@@ -289,8 +289,9 @@ net::ClientRequest make_http(const OpenAiOptions& options,
 Task<Result<Usage>> dispatch(net::Client& client,
                              const Clock& clock,
                              const OpenAiOptions& options,
-                             const ChatRequest& request,
+                             ChatRequest request,
                              ChatSink& sink) {
+  request.stream = request.stream || options.always_stream;
   const std::string& model = options.model.empty() ? request.model : options.model;
   GENESIS_CO_TRY(std::string body, openai_request_body(request, model, options.token_ids));
   CancelSource stop;

@@ -18,6 +18,9 @@ struct OpenAiOptions {
   std::string api_key;     // sent as a bearer token; empty = none. Never logged, never in an error
   std::string model;       // the upstream's name for the model; empty = ChatRequest::model
   bool token_ids = false;  // the peer understands `return_token_ids` (our engine, vLLM)
+  // Ask for a stream also when the client wants a whole answer: only a stream shows whether the
+  // upstream is at work, and how far it came when it breaks off.
+  bool always_stream = false;
   ServedBy served;
   std::size_t max_event_bytes = 8 * 1024 * 1024;  // one SSE event
   std::size_t max_body_bytes = 64 * 1024 * 1024;  // a whole answer that is not streamed

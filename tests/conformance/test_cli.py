@@ -230,16 +230,12 @@ def test_missing_named_config(home):
     assert "/nonexistent/genesis.toml" in done.stderr
 
 
-# A gateway without a local model, so that a refused start cannot begin with a download.
-REMOTE_ONLY = '[[endpoint]]\nname = "far"\nurl = "http://127.0.0.1:9/v1"\nmodel = "m"\n'
-
-
 def test_binding_beyond_loopback_without_keys_is_refused(home):
-    home.mkdir(parents=True)
-    (home / "genesis.toml").write_text(REMOTE_ONLY)
+    """Before the default model, which this home lacks, is downloaded."""
     done = run_cli(home, "serve", "--listen", "0.0.0.0:0", timeout=60)
     assert done.returncode == 78
     assert "key" in done.stderr
+    assert not list(home.rglob("*.gguf*"))
 
 
 def test_doctor(local_home):
@@ -271,6 +267,10 @@ def test_second_gateway_on_one_home_is_refused(local_gateway):
     done = run_cli(local_gateway.home, "serve", timeout=60)
     assert done.returncode != 0
     assert "running" in done.stderr or "lock" in done.stderr or "use" in done.stderr
+
+
+# A gateway without a local model: nothing to download before the port is tried.
+REMOTE_ONLY = '[[endpoint]]\nname = "far"\nurl = "http://127.0.0.1:9/v1"\nmodel = "m"\n'
 
 
 def test_taken_port_is_explained(local_gateway, home):

@@ -15,6 +15,8 @@ from harness.wire import Wire, sse_events
 
 CHAT = "/v1/chat/completions"
 MESSAGES = [{"role": "user", "content": "What is the capital of France? Answer in one sentence."}]
+# Enough for a busy machine's engine, less than what it takes to replace a silent one.
+FIRST_TOKEN_MS = 3000
 # The promise for a machine that has a core to spare; it is stretched by the load there is.
 BACK_SECONDS = 5
 # Beyond this something hangs, however busy the machine.
@@ -26,7 +28,8 @@ def pair(local_home, make_mock, serve):
     """The local engine, and a managed endpoint behind it."""
     mock = make_mock("managed")
     config = make_config(
-        [local(budgets=BUDGETS | {"first_token_ms": 10_000}), paid(mock, tier="managed")], engine={"threads": 1}
+        [local(budgets=BUDGETS | {"first_token_ms": FIRST_TOKEN_MS}), paid(mock, tier="managed")],
+        engine={"threads": 1},
     )
     gateway = serve(config, home=local_home)
     gateway.wait_engine()
@@ -56,8 +59,8 @@ def test_the_next_request_is_answered_by_tier_two(pair):
     os.kill(pid, signal.SIGKILL)
     begin = time.monotonic()
     endpoint, text = ask(gateway)
-    assert time.monotonic() - begin < BUDGETS["first_token_ms"] / 1000 + 2
-    assert endpoint == "local" or (endpoint, text) == ("managed", answer(40))
+    assert time.monotonic() - begin < FIRST_TOKEN_MS / 1000 + 2
+    assert (endpoint, text) == ("managed", answer(40))
 
     wait_local(gateway)
     back_after = time.monotonic() - begin
@@ -93,7 +96,7 @@ def test_a_stopped_engine_is_noticed(local_home, serve):
     try:
         begin = time.monotonic()
         wait_until(lambda: gateway.http("GET", "/ready")[0] == 503, 20, "not ready")
-        print(f"not ready after {time.monotonic() - begin:.2f} s")
+        print(f"not ready after {time.monotonic() - begin:.2f} s (the promise is 2 s)")
         assert gateway.http("GET", "/health")[0] == 200, "the gateway itself is well"
     finally:
         if alive(pid):
@@ -103,14 +106,14 @@ def test_a_stopped_engine_is_noticed(local_home, serve):
 
 
 def test_a_stopped_engine_is_answered_for(pair):
-    """By tier 2, or by the engine's successor if the supervisor was quicker than the budget."""
+    """By tier 2: the first request after its budget, the next ones at once."""
     gateway, _ = pair
     pid = gateway.engine_pid()
     os.kill(pid, signal.SIGSTOP)
     try:
         begin = time.monotonic()
-        assert ask(gateway)[0] in ("managed", "local")
-        assert time.monotonic() - begin < 10 + 2
+        assert ask(gateway)[0] == "managed"
+        assert time.monotonic() - begin < FIRST_TOKEN_MS / 1000 + 2
     finally:
         if alive(pid):
             os.kill(pid, signal.SIGCONT)

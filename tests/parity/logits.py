@@ -12,6 +12,49 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 DATA = pathlib.Path(__file__).resolve().parent.parent / "data"
 CHUNKS, CHUNK_TOKENS = 8, 512
 
+QUESTIONS = [
+    "What is the capital of France?",
+    "Write a haiku about the sea.",
+    "Explain what a hash table is in two sentences.",
+    "def fibonacci(n):\n    ",
+    "SELECT name, price FROM products WHERE",
+    "Once upon a time, in a small village by the sea,",
+    "The three primary colours are",
+    "List five fruits:\n1.",
+    "Translate to German: Good morning, my friend.",
+    "2 + 2 = 4. 3 + 5 = 8. 7 + 6 =",
+    "Dear Sir or Madam,\n\nI am writing to",
+    "The mitochondria is the",
+    "import numpy as np\n\nx = np.",
+    "Q: How many legs does a spider have?\nA:",
+    "Water boils at a temperature of",
+    "{\"name\": \"Anna\", \"age\":",
+    "The quick brown fox",
+    "To make a cup of tea, first",
+    "In 1969, the first human",
+    "A triangle has three",
+]
+
+
+def chat(reference, question):
+    return reference.ids(
+        "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
+        f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def prompts(reference):
+    """64 prompts of 1 to about 100 tokens: bare beginnings, chat turns, slices of prose, odd strings."""
+    text = (reference.text_chunks()[7])[::-1]
+    found = [reference.ids(q) for q in QUESTIONS]
+    found += [chat(reference, q) for q in QUESTIONS[:14]]
+    found += [reference.text_chunks()[7][10 * i : 10 * i + length] for i, length in
+              enumerate((1, 2, 3, 5, 7, 8, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65, 80, 95, 96, 97))]
+    found += [text[:40], [0], [2, 2, 2, 2], [1] * 33, [17] * 64]
+    found += [reference.ids(s) for s in ("\n\n\n", "    \t x", "日本語のテキスト", "Привет, мир!", "🙂🙃")]
+    assert len(found) == 64
+    return found
+
 
 class Reference:
     """The GGUF file as transformers runs it: weights expanded to fp32, one sequence at a time."""

@@ -9,57 +9,14 @@ import os
 import numpy
 import pytest
 
-from logits import Reference, kl, our_logits, probe
+from logits import QUESTIONS, Reference, chat, kl, our_logits, probe, prompts
 
 GGUF = os.environ.get("GENESIS_TEST_GGUF", "")
 
-# Mean KL of llama.cpp on the same file and text, measured by
+# Mean KL of llama.cpp on the same file and tokens, measured by
 #   bench/kl_llama_cpp.py --model smollm2.gguf --llama-python <python with llama-cpp-python 0.3.36>
 # on an AVX2 machine (EPYC, Zen 3).
-LLAMA_CPP_KL = 0.002973
-
-QUESTIONS = [
-    "What is the capital of France?",
-    "Write a haiku about the sea.",
-    "Explain what a hash table is in two sentences.",
-    "def fibonacci(n):\n    ",
-    "SELECT name, price FROM products WHERE",
-    "Once upon a time, in a small village by the sea,",
-    "The three primary colours are",
-    "List five fruits:\n1.",
-    "Translate to German: Good morning, my friend.",
-    "2 + 2 = 4. 3 + 5 = 8. 7 + 6 =",
-    "Dear Sir or Madam,\n\nI am writing to",
-    "The mitochondria is the",
-    "import numpy as np\n\nx = np.",
-    "Q: How many legs does a spider have?\nA:",
-    "Water boils at a temperature of",
-    "{\"name\": \"Anna\", \"age\":",
-    "The quick brown fox",
-    "To make a cup of tea, first",
-    "In 1969, the first human",
-    "A triangle has three",
-]
-
-
-def chat(reference, question):
-    return reference.ids(
-        "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
-        f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
-    )
-
-
-def prompts(reference):
-    """64 prompts of 1 to about 100 tokens: bare beginnings, chat turns, slices of prose, odd strings."""
-    text = (reference.text_chunks()[7])[::-1]
-    found = [reference.ids(q) for q in QUESTIONS]
-    found += [chat(reference, q) for q in QUESTIONS[:14]]
-    found += [reference.text_chunks()[7][10 * i : 10 * i + length] for i, length in
-              enumerate((1, 2, 3, 5, 7, 8, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65, 80, 95, 96, 97))]
-    found += [text[:40], [0], [2, 2, 2, 2], [1] * 33, [17] * 64]
-    found += [reference.ids(s) for s in ("\n\n\n", "    \t x", "日本語のテキスト", "Привет, мир!", "🙂🙃")]
-    assert len(found) == 64
-    return found
+LLAMA_CPP_KL = {"prompts": 0.004426, "text": 0.002973}
 
 
 @pytest.fixture(scope="module")
@@ -94,18 +51,19 @@ def test_fp32_logits_of_text(reference, tmp_path):
 
 
 @pytest.mark.limit(900)
-def test_quantized_logits_of_text(reference, tmp_path):
-    chunks = reference.text_chunks()
+@pytest.mark.parametrize("what", ["prompts", "text"])
+def test_quantized_logits(reference, tmp_path, what):
+    batch = prompts(reference) if what == "prompts" else reference.text_chunks()
     divergence, same_top = [], []
-    for ids, ours in zip(chunks, our_logits(GGUF, tmp_path, chunks), strict=True):
+    for ids, ours in zip(batch, our_logits(GGUF, tmp_path, batch), strict=True):
         theirs = reference.logits(ids)
         divergence.append(kl(theirs, ours))
         same_top.append(theirs.argmax(-1) == ours.argmax(-1))
     mean = float(numpy.concatenate(divergence).mean())
     agreement = float(numpy.concatenate(same_top).mean())
-    print(f"quantized, 8 x 512 tokens: mean KL {mean:.5f}, llama.cpp {LLAMA_CPP_KL}, top-1 {agreement:.3f}")
+    print(f"quantized, {what}: mean KL {mean:.5f}, llama.cpp {LLAMA_CPP_KL[what]}, top-1 {agreement:.3f}")
     assert mean <= 5e-3
-    assert mean <= LLAMA_CPP_KL
+    assert mean <= LLAMA_CPP_KL[what]
 
 
 @pytest.mark.limit(900)
