@@ -53,9 +53,17 @@ Result<server::Principal> KeyAccess::authenticate(std::optional<std::string_view
                              .admin = false,
                              .models = {}};
   }
-  GENESIS_TRY(const auto key, keys_.authenticate(*token));
-  return server::Principal{
-      .key_id = key->id, .tenant = key->tenant, .admin = key->admin, .models = key->models};
+  auto key = keys_.authenticate(*token);
+  if (!key) {
+    if (!require_key_) {
+      key.error().hint = "on this machine no key is needed: send none, or \"unused\"";
+    }
+    return std::unexpected(std::move(key.error()));
+  }
+  return server::Principal{.key_id = (*key)->id,
+                           .tenant = (*key)->tenant,
+                           .admin = (*key)->admin,
+                           .models = (*key)->models};
 }
 
 Result<void> KeyAccess::may_use(const ChatRequest& request,

@@ -112,7 +112,7 @@ int run(const CommonOptions& common, const AskOptions& options) {
   if (prompt.find_first_not_of(" \t\r\n") == std::string::npos) {
     return report(Error{.code = ErrorCode::kInvalidArgument,
                         .message = "there is no question",
-                        .hint = "genesis run \"What is the capital of France?\""});
+                        .hint = "genesis run \"Why is the sky blue?\""});
   }
   auto opened = open_session(common);
   if (!opened) {

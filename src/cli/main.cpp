@@ -49,7 +49,7 @@ class CommandLine {
                      "Configuration file (default: genesis.toml in the config folder)");
     root_.fallthrough();
     root_.footer(
-        "Start with:\n  genesis run \"What is the capital of France?\"\n  genesis serve\n"
+        "Start with:\n  genesis run \"Why is the sky blue?\"\n  genesis serve\n"
         "More: genesis VERB --help, genesis help exit-codes");
     add_serving();
     add_models();
@@ -92,7 +92,7 @@ class CommandLine {
     CLI::App& run_verb = verb(root_,
                               "run",
                               "Answer one question and exit; pulls the default model if needed",
-                              "  genesis run \"What is the capital of France?\"\n"
+                              "  genesis run \"Why is the sky blue?\"\n"
                               "  git diff | genesis run --system \"Write a commit message\"");
     add_asking(run_verb);
     on(run_verb, [this] { return cli::run(common_, ask_); });

@@ -108,7 +108,7 @@ def test_empty_input(hub_model):
 
 
 def test_chat_completion(hub):
-    messages = [{"role": "user", "content": "What is the capital of France?"}]
+    messages = [{"role": "user", "content": "What is the capital of France? Answer in one sentence."}]
     whole = hub.chat_completion(messages, max_tokens=40, temperature=0)
     assert "Paris" in whole.choices[0].message.content
     assert whole.usage.completion_tokens > 0
