@@ -65,6 +65,9 @@ struct ChatInput {
   std::string prompt;                       // the other dialects, when prompt_tokens is empty
   std::vector<std::int32_t> prompt_tokens;  // a prompt given as token ids
   std::string tools_json;                   // raw JSON array of OpenAI `tools`, empty if none
+  // Fields that force the form of the answer ("response_format", "tool_choice"): whoever cannot
+  // honour one must refuse with kUnsupported, so that another endpoint is asked.
+  std::vector<std::string> demands;
   std::string
       body;  // the client's own JSON when it is OpenAI-shaped, so unknown fields pass unchanged
 };

@@ -206,7 +206,10 @@ Result<void> read_endpoints(const OptionMap& map, Config& config) {
     for (const EndpointConfig& other : config.endpoints) {
       if (other.name == endpoint.name) {
         return config_error("endpoint.name",
-                            fmt::format("two endpoints are called '{}'", endpoint.name));
+                            fmt::format("{}: two endpoints are called '{}'",
+                                        find(map, fmt::format("endpoint[{}].", i))->origin,
+                                        endpoint.name),
+                            "give one of them another name");
       }
     }
     config.endpoints.push_back(std::move(endpoint));
@@ -221,10 +224,38 @@ Result<void> read_endpoints(const OptionMap& map, Config& config) {
   return {};
 }
 
+// A name must lead to one place: no second route, alias or endpoint may have it.
+Result<void> check_names(const router::RouteRule& rule,
+                         const Config& config,
+                         const std::string& where) {
+  std::vector<std::string> taken;
+  for (const EndpointConfig& endpoint : config.endpoints) {
+    taken.push_back(endpoint.name);
+  }
+  for (const router::RouteRule& other : config.routes) {
+    taken.push_back(other.name);
+    taken.insert(taken.end(), other.aliases.begin(), other.aliases.end());
+  }
+  std::vector<std::string> wanted = rule.aliases;
+  wanted.insert(wanted.begin(), rule.name);
+  for (const std::string& name : wanted) {
+    if (std::ranges::find(taken, name) != taken.end()) {
+      return config_error(
+          "route.name",
+          fmt::format(
+              "{}: '{}' is already the name of an endpoint, a route or an alias", where, name),
+          "give the route or the alias another name");
+    }
+    taken.push_back(name);
+  }
+  return {};
+}
+
 Result<void> read_routes(const OptionMap& map, Config& config) {
   for (int i = 0; map.contains(fmt::format("route[{}].", i)); ++i) {
     GENESIS_TRY(router::RouteRule rule,
                 read_route(map, fmt::format("route[{}].", i), config.endpoints));
+    GENESIS_TRY_VOID(check_names(rule, config, find(map, fmt::format("route[{}].", i))->origin));
     config.routes.push_back(std::move(rule));
   }
   const auto is_default = [&](const router::RouteRule& rule) {
@@ -286,6 +317,26 @@ Result<Config> load_config(const Home& home, const std::vector<OptionOverride>& 
   GENESIS_TRY_VOID(read_endpoints(map, config));
   GENESIS_TRY_VOID(read_routes(map, config));
   return config;
+}
+
+void serve_only(Config& config, const std::string& model) {
+  config.endpoints = {{.name = "local",
+                       .kind = EndpointKind::kLocal,
+                       .tier = Tier::kSelfHosted,
+                       .model = model,
+                       .budgets = config.budgets}};
+  config.routes = {{.name = config.default_route, .endpoints = {"local"}, .aliases = {}}};
+}
+
+bool knows_name(const Config& config, std::string_view name) {
+  const auto is_route = [&](const router::RouteRule& rule) {
+    return rule.name == name || std::ranges::find(rule.aliases, name) != rule.aliases.end();
+  };
+  const auto is_endpoint = [&](const EndpointConfig& endpoint) {
+    return endpoint.name == name || endpoint.model == name;
+  };
+  return std::ranges::any_of(config.routes, is_route) ||
+         std::ranges::any_of(config.endpoints, is_endpoint);
 }
 
 Result<std::string> read_secret(const std::string& source) {

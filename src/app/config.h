@@ -14,6 +14,7 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace genesis::app {
@@ -80,6 +81,12 @@ struct OptionOverride {
 // Reads the file of `home` (if any), the environment and the flags. kConfig errors name file and
 // line.
 Result<Config> load_config(const Home& home, const std::vector<OptionOverride>& flags);
+
+// Replaces the configured endpoints by one local engine for a pulled model.
+void serve_only(Config& config, const std::string& model);
+
+// True if `name` is a route, an alias, an endpoint or an endpoint's model.
+bool knows_name(const Config& config, std::string_view name);
 
 // The bearer token an endpoint's `api_key` points to; empty when none is configured.
 Result<std::string> read_secret(const std::string& source);

@@ -126,6 +126,18 @@ TEST_F(ConfigTest, ErrorsNameLineAndSuggestion) {
       "quotes");
 }
 
+TEST_F(ConfigTest, ANameLeadsToOnePlace) {
+  const std::string endpoint = "[[endpoint]]\nname=\"a\"\nkind=\"local\"\n";
+  expect_error(endpoint + endpoint, "4", "another name");
+  const auto route = [](const std::string& name, const std::string& aliases) {
+    return "[[route]]\nname=\"" + name + "\"\nendpoints=[\"a\"]\naliases=[" + aliases + "]\n";
+  };
+  expect_error(endpoint + route("a", ""), "4", "another name");
+  expect_error(endpoint + route("r", "") + route("r", ""), "8", "another name");
+  expect_error(endpoint + route("r", "\"x\"") + route("s", "\"x\""), "8", "another name");
+  expect_error(endpoint + route("r", "\"r\""), "4", "another name");
+}
+
 TEST_F(ConfigTest, FlagBeatsEnvironmentBeatsFile) {
   ::setenv("GENESIS_HOST", "127.0.0.1:7000", 1);
   auto config = load(kThreeTiers);

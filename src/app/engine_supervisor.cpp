@@ -27,7 +27,7 @@ constexpr milliseconds kPollLimit{500};
 // the readiness contract asks.
 constexpr milliseconds kSilentAfter{1'000};
 // Silent for so long: the process is replaced. A busy machine must not cost a healthy engine.
-constexpr milliseconds kDeadAfter{5'000};
+constexpr milliseconds kDeadAfter{3'000};
 // Its HTTP thread answers, but the engine has not stepped for so long: replaced, too. Longer than
 // one step of any model that is usable on the machine.
 constexpr milliseconds kStuckAfter{120'000};
@@ -68,6 +68,11 @@ EngineSupervisor::~EngineSupervisor() = default;
 
 void EngineSupervisor::set_state(EngineState state) {
   state_ = state;
+  if (state == EngineState::kReady) {
+    silent_ = CancelSource();
+  } else if (state == EngineState::kSilent) {
+    silent_.cancel();
+  }
   CancelSource old = std::exchange(changed_, CancelSource());
   old.cancel();
 }

@@ -61,6 +61,10 @@ class EngineSupervisor {
 
   const EngineLaunch& launch() const { return launch_; }
 
+  // Cancelled when the engine that is ready now falls silent: work that has not begun to answer is
+  // better done elsewhere.
+  CancelToken silence() const { return silent_.token(); }
+
   // Requests bracket their work with these; idleness is measured from the last end.
   void request_begins();
   void request_ends();
@@ -93,6 +97,7 @@ class EngineSupervisor {
   SteadyTime idle_since_;
   std::string last_exit_;
   std::string info_json_;
+  CancelSource silent_;   // cancelled at kSilent, new at each kReady
   CancelSource changed_;  // cancelled and replaced at every change of state: wakes the waiters
   std::shared_ptr<Current> current_;
 };

@@ -138,6 +138,7 @@ Result<EngineLaunch> GraphImpl::engine_launch(const EndpointConfig& endpoint,
                                               const OnProgress& progress) {
   hub::ModelStore store(home_.models);
   GENESIS_TRY(const hub::InstalledModel model, ensure_model(store, endpoint.model, progress));
+  GENESIS_TRY(const std::filesystem::path weights, store.weights_path(model));
   std::error_code error;
   const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
   if (error) {
@@ -146,7 +147,7 @@ Result<EngineLaunch> GraphImpl::engine_launch(const EndpointConfig& endpoint,
   }
   return EngineLaunch{.name = endpoint.name,
                       .program = program.string(),
-                      .model_path = model.weights().path,
+                      .model_path = weights,
                       .model_name = endpoint.model,
                       .socket = home_.run / fmt::format("e{}-{}.sock", ::getpid(), chains_.size()),
                       .engine = config_.engine};

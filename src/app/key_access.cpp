@@ -23,10 +23,28 @@ bool is_placeholder(std::string_view token) {
   return std::ranges::find(kWords, token) != kWords.end();
 }
 
-Result<std::string> read_or_make_pepper(const std::filesystem::path& path) {
+Result<bool> has_keys(const store::Database& database) {
+  bool any = false;
+  GENESIS_TRY_VOID(database.read([&](store::Transaction& tx) -> Result<void> {
+    GENESIS_TRY(store::Statement select, tx.prepare("SELECT 1 FROM api_keys LIMIT 1"));
+    GENESIS_TRY(any, select.step());
+    return {};
+  }));
+  return any;
+}
+
+Result<std::string> read_or_make_pepper(const std::filesystem::path& path,
+                                        const store::Database& database) {
   auto text = read_file(path, kMaxPepper);
   if (text || text.error().code != ErrorCode::kNotFound) {
     return text;
+  }
+  // A new pepper would turn every key that was handed out into a wrong one, without a word.
+  GENESIS_TRY(const bool any, has_keys(database));
+  if (any) {
+    return fail_param(path.string(),
+                      fmt::format("{} is gone: the API keys cannot be checked", path.string()),
+                      ErrorCode::kDataLoss);
   }
   std::array<std::uint8_t, 32> bytes{};
   secure_random_bytes(bytes);
@@ -39,7 +57,7 @@ Result<std::string> read_or_make_pepper(const std::filesystem::path& path) {
 Result<std::unique_ptr<ledger::KeyStore>> open_keys(store::Database& database,
                                                     const Clock& clock,
                                                     const Home& home) {
-  GENESIS_TRY(std::string pepper, read_or_make_pepper(home.data / "key-pepper"));
+  GENESIS_TRY(std::string pepper, read_or_make_pepper(home.data / "key-pepper", database));
   return ledger::KeyStore::open(database, clock, std::move(pepper));
 }
 

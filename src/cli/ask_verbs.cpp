@@ -1,10 +1,12 @@
 // run and chat: verbs that ask a model.
 #include "app/chat_session.h"
+#include "app/running.h"
 #include "base/json.h"
 #include "base/random.h"
 #include "cli/exit_codes.h"
 #include "cli/terminal.h"
 #include "cli/verbs.h"
+#include "hub/model_store.h"
 
 #include <fmt/format.h>
 
@@ -38,7 +40,7 @@ ChatRequest make_request(const AskOptions& options,
                          std::vector<ChatMessage> messages) {
   ChatRequest request;
   request.id = new_id("req-");
-  request.route = options.model.empty() ? route : options.model;
+  request.route = route;
   request.tenant = "default";
   request.key_id = "cli";
   request.dialect = Dialect::kOpenAiChat;
@@ -55,20 +57,27 @@ ChatRequest make_request(const AskOptions& options,
 struct Opened {
   app::Config config;
   std::unique_ptr<app::ChatSession> session;
+  std::string route;  // what to ask for
 };
 
-Result<Opened> open_session(const CommonOptions& common) {
+Result<Opened> open_session(const CommonOptions& common, const std::string& model) {
   CommonOptions quiet = common;
   const auto is_level = [](const app::OptionOverride& o) { return o.key == "log.level"; };
   // The answer is the output here; the engine's log lines would only stand in it.
-  if (std::ranges::none_of(quiet.overrides, is_level) &&
-      ::getenv("GENESIS_LOG") == nullptr) {  // NOLINT(concurrency-mt-unsafe)
-    ::setenv("GENESIS_LOG",
-             "warn",
-             0);  // NOLINT(concurrency-mt-unsafe): before any thread, and for the child
+  if (std::ranges::none_of(quiet.overrides, is_level)) {
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): before any thread, and for the child; keeps the user's
+    ::setenv("GENESIS_LOG", "warn", 0);
   }
   GENESIS_TRY(const app::Home home, open_home(quiet));
   GENESIS_TRY(app::Config config, open_config(quiet, home));
+  std::string route = model.empty() ? config.default_route : model;
+  // A pulled model can be asked without an endpoint of its own.
+  if (!model.empty() && !app::knows_name(config, model) && !app::read_running(home)) {
+    if (const auto pulled = hub::ModelStore(home.models).find(model)) {
+      app::serve_only(config, pulled->name);
+      route = config.default_route;
+    }
+  }
   ProgressPrinter progress;
   auto session = app::ChatSession::open(
       config, home, [&](std::string_view phase, std::int64_t done, std::int64_t total) {
@@ -78,7 +87,8 @@ Result<Opened> open_session(const CommonOptions& common) {
   if (!session) {
     return std::unexpected(session.error());
   }
-  return Opened{.config = std::move(config), .session = std::move(*session)};
+  return Opened{
+      .config = std::move(config), .session = std::move(*session), .route = std::move(route)};
 }
 
 std::string answer_json(const app::Answer& answer) {
@@ -114,22 +124,23 @@ int run(const CommonOptions& common, const AskOptions& options) {
                         .message = "there is no question",
                         .hint = "genesis run \"Why is the sky blue?\""});
   }
-  auto opened = open_session(common);
+  auto opened = open_session(common, options.model);
   if (!opened) {
     return report(opened.error());
   }
   std::vector<ChatMessage> messages = opening(options);
   messages.push_back({.role = "user", .content = prompt});
   const bool stream = !common.json;
-  const auto answer =
-      opened->session->ask(make_request(options, opened->config.default_route, std::move(messages)),
-                           [&](std::string_view text) {
-                             if (stream) {
-                               print_answer(text);
-                             }
-                           });
+  bool begun = false;
+  const auto answer = opened->session->ask(
+      make_request(options, opened->route, std::move(messages)), [&](std::string_view text) {
+        if (stream) {
+          begun = true;
+          print_answer(text);
+        }
+      });
   if (!answer) {
-    if (stream) {
+    if (begun) {
       print_out("\n");
     }
     return report(answer.error());
@@ -139,7 +150,7 @@ int run(const CommonOptions& common, const AskOptions& options) {
 }
 
 int chat(const CommonOptions& common, const AskOptions& options) {
-  auto opened = open_session(common);
+  auto opened = open_session(common, options.model);
   if (!opened) {
     return report(opened.error());
   }
@@ -159,8 +170,8 @@ int chat(const CommonOptions& common, const AskOptions& options) {
       }
     }
     messages.push_back({.role = "user", .content = std::exchange(line, "")});
-    const auto answer = opened->session->ask(
-        make_request(options, opened->config.default_route, messages), print_answer);
+    const auto answer =
+        opened->session->ask(make_request(options, opened->route, messages), print_answer);
     print_out("\n");
     if (!answer) {
       return report(answer.error());

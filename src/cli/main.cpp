@@ -1,10 +1,13 @@
 // Command line of the one binary: declares verbs and flags, then calls the verb.
 #include "cli/exit_codes.h"
+#include "cli/terminal.h"
 #include "cli/verbs.h"
 
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <csignal>
+#include <cstdio>
 
 namespace genesis::cli {
 
@@ -58,16 +61,42 @@ class CommandLine {
   }
 
   int run(int argc, char** argv) {
+    if (argc > 1 && argv[1][0] != '-' && !knows_verb(argv[1])) {
+      return unknown_verb(argv[1]);
+    }
     try {
       root_.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
       const int code = root_.exit(error);
       return code == 0 ? kExitOk : kExitUsage;
     }
-    return action_();
+    const int code = action_();
+    if (code == kExitOk && std::ferror(stdout) != 0) {
+      return report(Error{.code = ErrorCode::kIo,
+                          .message = "the output could not be written",
+                          .hint = "is the disk full, or the reader gone?"});
+    }
+    return code;
   }
 
  private:
+  bool knows_verb(const std::string& word) const {
+    const auto all = root_.get_subcommands({});
+    return std::ranges::any_of(all, [&](const CLI::App* each) { return each->check_name(word); });
+  }
+
+  int unknown_verb(const std::string& word) const {
+    std::vector<std::string> verbs;
+    for (const CLI::App* each : root_.get_subcommands({})) {
+      verbs.push_back(each->get_name());
+    }
+    const std::string near = app::nearest(word, verbs);
+    report(Error{.code = ErrorCode::kInvalidArgument,
+                 .message = "there is no verb '" + word + "'",
+                 .hint = near.empty() ? "genesis --help" : "did you mean 'genesis " + near + "'?"});
+    return kExitUsage;
+  }
+
   void on(CLI::App& app, std::function<int()> action) {
     app.callback([this, action = std::move(action)] { action_ = action; });
   }
@@ -240,8 +269,11 @@ class CommandLine {
     create.add_option("name", key_.name, "What the key is for")->required();
     create.add_option("--tenant", key_.tenant, "Whose money and cache");
     create.add_flag("--admin", key_.admin, "May use the admin routes");
-    create.add_option(
-        "--models", key_.models, "Routes, endpoints or models it may use (default: all)");
+    create
+        .add_option("--models",
+                    key_.models,
+                    "Routes, endpoints or models it may use, separated by commas (default: all)")
+        ->delimiter(',');
     add_json(create, common_);
     on(create, [this] { return key_create(common_, key_); });
     CLI::App& ls = verb(key, "ls", "List keys", "  genesis key ls\n  genesis key ls --json");
@@ -299,10 +331,15 @@ class CommandLine {
 
     CLI::App& help = verb(
         root_, "help", "Explain a topic", "  genesis help exit-codes\n  genesis help environment");
-    help.add_option("topic", name_, "exit-codes or environment")
-        ->required()
+    help.add_option("topic", name_, "exit-codes or environment (default: all verbs)")
         ->check(CLI::IsMember({"exit-codes", "environment"}));
-    on(help, [this] { return help_topic(name_); });
+    on(help, [this] {
+      if (name_.empty()) {
+        print_out(root_.help());
+        return kExitOk;
+      }
+      return help_topic(name_);
+    });
   }
 
   CLI::App root_{

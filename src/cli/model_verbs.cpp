@@ -10,6 +10,8 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
+
 namespace genesis::cli {
 
 namespace {
@@ -57,8 +59,16 @@ std::string model_text(const hub::InstalledModel& model) {
   return text;
 }
 
+// "folder/model.gguf" could be a repository of the Hub, too: what is there on this machine wins.
+std::string named_source(const std::string& text) {
+  std::error_code ignored;
+  const bool plain = text.contains('/') && !text.starts_with("hf:") && !text.starts_with("pypi:") &&
+                     !text.starts_with('/') && !text.starts_with('.');
+  return plain && std::filesystem::exists(text, ignored) ? "./" + text : text;
+}
+
 int dry_run(const PullOptions& options) {
-  const auto parsed = hub::parse_reference(options.source);
+  const auto parsed = hub::parse_reference(named_source(options.source));
   if (!parsed) {
     return report(parsed.error());
   }
@@ -82,7 +92,7 @@ int pull(const CommonOptions& common, const PullOptions& options) {
   ProgressPrinter progress;
   const auto model =
       app::pull_model(store,
-                      options.source,
+                      named_source(options.source),
                       options.name,
                       [&](std::string_view phase, std::int64_t done, std::int64_t total) {
                         progress.update(phase, done, total);

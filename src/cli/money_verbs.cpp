@@ -10,6 +10,7 @@
 #include "ledger/schema.h"
 #include "ledger/verify.h"
 #include "store/database.h"
+#include "store/file_check.h"
 
 #include <fmt/format.h>
 
@@ -27,6 +28,7 @@ struct Books {
 };
 
 Result<void> check_exists(const std::filesystem::path& ledger) {
+  GENESIS_TRY_VOID(store::refuse_emptied(ledger));
   std::error_code ignored;
   if (!std::filesystem::exists(ledger, ignored)) {
     return fail(ErrorCode::kNotFound,

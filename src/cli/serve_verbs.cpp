@@ -15,16 +15,6 @@ namespace genesis::cli {
 
 namespace {
 
-// --model replaces the configured endpoints by one local engine.
-void serve_only(app::Config& config, const std::string& model) {
-  config.endpoints = {{.name = "local",
-                       .kind = app::EndpointKind::kLocal,
-                       .tier = Tier::kSelfHosted,
-                       .model = model,
-                       .budgets = config.budgets}};
-  config.routes = {{.name = config.default_route, .endpoints = {"local"}, .aliases = {}}};
-}
-
 struct ModelFile {
   std::filesystem::path path;
   std::string name;
@@ -38,8 +28,10 @@ Result<ModelFile> find_model(const CommonOptions& common, const std::string& mod
                      .name = hub::make_model_name(std::filesystem::path(model).stem().string())};
   }
   GENESIS_TRY(const app::Home home, open_home(common));
-  GENESIS_TRY(const hub::InstalledModel installed, hub::ModelStore(home.models).find(model));
-  return ModelFile{.path = installed.weights().path, .name = installed.name};
+  const hub::ModelStore store(home.models);
+  GENESIS_TRY(const hub::InstalledModel installed, store.find(model));
+  GENESIS_TRY(std::filesystem::path weights, store.weights_path(installed));
+  return ModelFile{.path = std::move(weights), .name = installed.name};
 }
 
 Result<app::EngineAppOptions> engine_options(const CommonOptions& common,
@@ -76,7 +68,7 @@ int serve(const CommonOptions& common, const ServeOptions& options) {
     return report(config.error());
   }
   if (!options.model.empty()) {
-    serve_only(*config, options.model);
+    app::serve_only(*config, options.model);
   }
   ProgressPrinter progress;
   const auto code = app::serve(

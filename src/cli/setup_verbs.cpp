@@ -1,4 +1,5 @@
 // config, doctor, completion, version, help: verbs that look at the installation only.
+#include "app/diagnosis.h"
 #include "base/json.h"
 #include "cli/exit_codes.h"
 #include "cli/terminal.h"
@@ -8,7 +9,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <sys/utsname.h>
 #include <thread>
 #include <unistd.h>
@@ -45,14 +48,8 @@ std::string config_json(const app::OptionMap& map) {
   return writer.take() + "\n";
 }
 
-struct Finding {
-  std::string name;
-  bool ok;
-  std::string detail;
-};
-
-std::vector<Finding> examine(const app::Home& home, const Result<app::Config>& config) {
-  std::vector<Finding> findings;
+std::vector<app::Finding> examine(const app::Home& home, const Result<app::Config>& config) {
+  std::vector<app::Finding> findings;
   utsname system{};
   ::uname(&system);
   findings.push_back(
@@ -84,7 +81,9 @@ std::vector<Finding> examine(const app::Home& home, const Result<app::Config>& c
       {"models",
        count > 0,
        count > 0 ? fmt::format("{} pulled", count) : "none pulled; next: genesis pull smollm2"});
-  findings.push_back({"data folder", ::access(home.data.c_str(), W_OK) == 0, home.data.string()});
+  if (config) {
+    std::ranges::move(app::diagnose(home, *config), std::back_inserter(findings));
+  }
   return findings;
 }
 
@@ -211,8 +210,18 @@ int config_check(const CommonOptions& common) {
     return report(home.error());
   }
   const auto config = open_config(common, *home);
-  if (!config) {
-    return report(config.error());
+  const auto checked = config ? app::check_settings(*config) : std::unexpected(config.error());
+  if (!checked) {
+    if (common.json) {
+      JsonWriter writer;
+      writer.begin_object();
+      writer.field_bool("ok", false);
+      writer.field("key", checked.error().param);
+      writer.field("message", checked.error().message);
+      writer.end_object();
+      print_out(writer.take() + "\n");
+    }
+    return report(checked.error());
   }
   if (common.json) {
     print_out("{\"ok\":true}\n");
@@ -230,12 +239,12 @@ int doctor(const CommonOptions& common) {
   if (!home) {
     return report(home.error());
   }
-  const std::vector<Finding> findings = examine(*home, open_config(common, *home));
+  const std::vector<app::Finding> findings = examine(*home, open_config(common, *home));
   bool all_ok = true;
   JsonWriter writer;
   writer.begin_array();
   std::vector<std::vector<std::string>> rows;
-  for (const Finding& finding : findings) {
+  for (const app::Finding& finding : findings) {
     all_ok = all_ok && finding.ok;
     rows.push_back({finding.ok ? "ok" : "look", finding.name, finding.detail});
     writer.begin_object();

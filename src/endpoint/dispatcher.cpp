@@ -93,9 +93,10 @@ std::size_t prompt_bytes(const ChatInput& input) {
 constexpr std::string_view kStaleConnection = "stale_connection";
 
 // Another endpoint may have what this one lacks: a model it does not know, a key it does not
-// accept.
+// accept, a feature it does not have.
 bool next_may_help(const Error& error) {
-  return error.retryable() || error.code == ErrorCode::kInternal;
+  return error.retryable() || error.code == ErrorCode::kInternal ||
+         error.code == ErrorCode::kUnsupported;
 }
 
 // Worth asking the very same endpoint again: it answered, or broke, rather than staying silent.

@@ -119,7 +119,10 @@ Error error_of(ErrorCode code, int status = 0) {
 
 class EndpointTest : public ::testing::Test {
  protected:
-  GuardedChat& add(const std::string& name, std::deque<Act> acts, Budgets budgets = {}) {
+  GuardedChat& add(const std::string& name,
+                   std::deque<Act> acts,
+                   Budgets budgets = {},
+                   LifeCycle life_cycle = {}) {
     scripts_.push_back(std::make_unique<ScriptedChat>(io_.get_executor(), std::move(acts)));
     guards_.push_back(std::make_unique<GuardedChat>(
         io_.get_executor(),
@@ -128,7 +131,7 @@ class EndpointTest : public ::testing::Test {
         GuardedChat::Options{.identity = {.name = name, .model = name + "-model"},
                              .budgets = budgets,
                              .breaker = {},
-                             .life_cycle = {}}));
+                             .life_cycle = std::move(life_cycle)}));
     return *guards_.back();
   }
 
@@ -206,6 +209,40 @@ TEST_F(EndpointTest, TheCallersOwnErrorIsNotRoutedAround) {
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, ErrorCode::kInvalidArgument);
   EXPECT_TRUE(scripts_[1]->attempts.empty());
+}
+
+TEST_F(EndpointTest, WhatOneEndpointCannotDoAnotherIsAskedFor) {
+  GuardedChat& a = add("a", {{.before = error_of(ErrorCode::kUnsupported, 400)}});
+  add("b", {});
+  CollectingSink sink;
+  ASSERT_TRUE(dispatch(sink));
+  EXPECT_EQ(sink.served.model, "b-model");
+  EXPECT_TRUE(a.snapshot().usable);
+}
+
+TEST_F(EndpointTest, AnAnswerThatIsNotStreamedFailsOverToItsEnd) {
+  add("a", {{.deltas = 2, .after = error_of(ErrorCode::kUnavailable)}});
+  add("b", {{.deltas = 3}});
+  CollectingSink sink;
+  ASSERT_TRUE(dispatch(sink, /*stream=*/false));
+  EXPECT_EQ(sink.text, "xxx") << "nothing of the broken answer";
+  EXPECT_EQ(sink.begins, 1);
+}
+
+TEST_F(EndpointTest, AnEndpointThatWentDownIsPutBehindTheOthers) {
+  bool down = false;
+  add("a", {{.before = error_of(ErrorCode::kUnavailable, 500)}, {}}, {}, [&] {
+    return down ? std::string("crashed") : std::string();
+  });
+  add("b", {});
+  permission_ = [&](const ChatRequest&, const DispatchTarget&) -> Result<void> {
+    down = true;  // as soon as the first attempt is on its way
+    return {};
+  };
+  CollectingSink sink;
+  ASSERT_TRUE(dispatch(sink));
+  EXPECT_EQ(sink.served.model, "b-model") << "no second try where nobody is";
+  EXPECT_EQ(scripts_[0]->attempts.size(), 1U);
 }
 
 TEST_F(EndpointTest, TotalFailureListsTheAttemptsAndSaysWhenToRetry) {

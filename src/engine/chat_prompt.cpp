@@ -49,11 +49,15 @@ Result<ChatPrompt> from_messages(const ChatInput& input, const TextAssets& asset
   if (input.messages.empty()) {
     return fail_param("messages", "'messages' is empty; at least one message is needed");
   }
-  GENESIS_TRY(const text::RenderedPrompt rendered,
-              assets.chat_template->render(messages_json(input.messages),
-                                           input.tools_json,
-                                           template_variables(assets),
-                                           /*add_generation_prompt=*/true));
+  auto result = assets.chat_template->render(messages_json(input.messages),
+                                             input.tools_json,
+                                             template_variables(assets),
+                                             /*add_generation_prompt=*/true);
+  if (!result && result.error().code == ErrorCode::kResourceExhausted) {
+    // The template's fuel and room are far beyond any context: the messages are too long.
+    return fail_param("messages", result.error().message, ErrorCode::kContextLength);
+  }
+  GENESIS_TRY(const text::RenderedPrompt rendered, std::move(result));
   ChatPrompt prompt;
   prompt.tokens = assets.tokenizer->encode(
       rendered.text,

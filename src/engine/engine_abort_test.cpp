@@ -59,7 +59,7 @@ TEST(EngineAbort, AThousandRandomAbortsLeakNothing) {
   // Every place is free again: the door takes as many as at the beginning.
   std::vector<SequenceId> again;
   while (const auto id = engine.submit({.prompt = {1}, .sampling = {.max_tokens = 100}},
-                                       [](GenerateEvent&&) {})) {
+                                       [](const GenerateEvent&) {})) {
     again.push_back(*id);
     ASSERT_LE(again.size(), 100'000U);
   }

@@ -189,6 +189,14 @@ Task<Result<Usage>> LocalChat::chat(const ChatRequest& request, ChatSink& sink) 
   if (request.n < 1) {
     co_return fail_param("n", "'n' must be at least 1");
   }
+  if (!request.input->demands.empty()) {
+    const std::string& field = request.input->demands.front();
+    co_return fail_param(field,
+                         fmt::format("'{}' is not supported by this engine: it cannot force the "
+                                     "form of an answer",
+                                     field),
+                         ErrorCode::kUnsupported);
+  }
   const CancelToken cancel = sink.cancel_token();
   if (cancel.cancelled()) {
     co_return client_gone();

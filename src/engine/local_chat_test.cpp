@@ -278,6 +278,19 @@ TEST_F(LocalChatTest, WithoutATemplateChatIsRefusedWithAHint) {
   EXPECT_EQ(sink.begins, 0);
 }
 
+TEST_F(LocalChatTest, WhatItCannotForceIsRefusedByName) {
+  make({2}, 1);
+  ChatRequest request = completion("x");
+  auto input = std::make_shared<ChatInput>(*request.input);
+  input->demands = {"response_format"};
+  request.input = input;
+  const auto usage = run(request);
+  ASSERT_FALSE(usage);
+  EXPECT_EQ(usage.error().code, ErrorCode::kUnsupported);
+  EXPECT_EQ(usage.error().param, "response_format");
+  EXPECT_EQ(sink.begins, 0);
+}
+
 TEST_F(LocalChatTest, CharactersSplitOverTokensArriveWhole) {
   make({4, 2, 7, 8, 9, 10, 11, 12}, 1);
   ASSERT_TRUE(run(completion("x")));

@@ -172,11 +172,15 @@ Result<void> rename_file(const std::filesystem::path& from, const std::filesyste
 Result<void> link_or_copy(const std::filesystem::path& from, const std::filesystem::path& to) {
   std::error_code code;
   std::filesystem::create_hard_link(from, to, code);
-  if (!code) {
-    return {};
-  }
+  return code ? copy_durably(from, to) : Result<void>{};
+}
+
+Result<void> copy_durably(const std::filesystem::path& from, const std::filesystem::path& to) {
+  std::error_code code;
   std::filesystem::copy_file(from, to, code);
   if (code) {
+    std::error_code ignored;
+    std::filesystem::remove(to, ignored);  // half a file only keeps a full disk full
     return io_error("copy to", to, code);
   }
   GENESIS_TRY(auto copy, OutputFile::open(to, false));

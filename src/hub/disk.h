@@ -63,8 +63,12 @@ Result<void> make_folders(const std::filesystem::path& path);
 Result<void> sync_folder(const std::filesystem::path& folder);
 Result<void> rename_file(const std::filesystem::path& from, const std::filesystem::path& to);
 
-// A hard link where the file system allows it, else a copy. `to` must not exist.
+// A hard link where the file system allows it, else a copy: for files that nobody changes. `to`
+// must not exist.
 Result<void> link_or_copy(const std::filesystem::path& from, const std::filesystem::path& to);
+// A copy, which shares nothing with the original that its owner may go on writing to (file systems
+// that can make it a clone). `to` must not exist; nothing stays of a copy that fails.
+Result<void> copy_durably(const std::filesystem::path& from, const std::filesystem::path& to);
 
 struct HashedFile {
   std::string sha256;

@@ -101,7 +101,7 @@ Result<InstalledModel> parse_manifest(std::string_view text) {
   return model;
 }
 
-// Our own copies become read-only; a hard link shares its mode with somebody else's file.
+// Files of the store become read-only; a hard link shares its mode with somebody else's file.
 void make_read_only(const std::filesystem::path& path) {
   std::error_code ignored;  // a mode is a protection against accidents, not a promise
   if (std::filesystem::hard_link_count(path, ignored) == 1) {
@@ -293,6 +293,29 @@ Result<InstalledModel> ModelStore::add(const NewModel& model) {
   return installed;
 }
 
+Result<std::filesystem::path> ModelStore::weights_path(const InstalledModel& model) const {
+  if (model.format == "gguf") {
+    return model.weights().path;
+  }
+  const std::filesystem::path folder = root_ / "folders" / model.name;
+  GENESIS_TRY_VOID(make_folders(root_ / "folders"));
+  GENESIS_TRY(const auto lock, FileLock::wait(root_ / ".lock"));
+  std::error_code code;
+  std::filesystem::remove_all(folder, code);
+  GENESIS_TRY_VOID(make_folders(folder));
+  for (const StoredFile& file : model.files) {
+    // The last part only: a published name is not trusted to stay inside the folder.
+    const std::filesystem::path link = folder / std::filesystem::path(file.name).filename();
+    std::filesystem::create_symlink(std::filesystem::absolute(file.path), link, code);
+    if (code) {
+      return fail_param(link.string(),
+                        fmt::format("cannot make {}: {}", link.string(), code.message()),
+                        ErrorCode::kIo);
+    }
+  }
+  return folder / std::filesystem::path(model.weights().name).filename();
+}
+
 Result<void> ModelStore::remove(std::string_view name) {
   std::error_code code;
   const bool there = is_model_name(name) && std::filesystem::exists(manifest_path(name), code);
@@ -310,6 +333,7 @@ Result<void> ModelStore::remove(std::string_view name) {
                       ErrorCode::kIo);
   }
   GENESIS_TRY_VOID(sync_folder(root_ / "manifests"));
+  std::filesystem::remove_all(root_ / "folders" / name, code);
   return remove_unused_blobs();
 }
 

@@ -2,6 +2,7 @@
 //
 //   <root>/blobs/sha256-<hex>      immutable, mode 0444
 //   <root>/manifests/<name>.json   what the name stands for
+//   <root>/folders/<name>/         links to blobs under their published names; made when needed
 //   <root>/partial/                downloads under way; safe to delete when no pull runs
 //
 // Files appear by fsync and rename, so a crash leaves the old state or the new. Changes take a lock
@@ -71,6 +72,9 @@ class ModelStore {
   Result<InstalledModel> find(std::string_view name) const;
   // Moves the staged files in and writes the manifest; a model of that name is replaced.
   Result<InstalledModel> add(const NewModel& model);
+  // Where an engine finds the weights: the blob itself, or for formats whose weights need other
+  // files beside them a link in <root>/folders/<name>/, which is made anew here and holds them all.
+  Result<std::filesystem::path> weights_path(const InstalledModel& model) const;
   // Exact name only. A blob that another manifest uses is kept.
   Result<void> remove(std::string_view name);
   // Hashes every file again; kDataLoss names the first that differs or is missing.

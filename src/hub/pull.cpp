@@ -119,6 +119,9 @@ Result<InstalledModel> Puller::from_local(const ModelSource& source) {
                       ErrorCode::kNotFound);
   }
   const bool is_folder = std::filesystem::is_directory(path, code);
+  if (!is_folder && !std::filesystem::is_regular_file(path, code)) {
+    return fail_param("model", fmt::format("{} is neither a file nor a folder", path.string()));
+  }
   const std::filesystem::path folder = is_folder ? path : path.parent_path();
   const std::string file_name = is_folder ? std::string() : path.filename().string();
   if (!is_folder) {
@@ -142,19 +145,20 @@ Result<InstalledModel> Puller::from_local(const ModelSource& source) {
   for (const HubFile& file : chosen) {
     const auto target =
         partial / fmt::format("{}.{}.staged", source_key(plan.source), staged.size());
-    GENESIS_TRY(auto one, stage_link(folder / file.name, target, file.name));
+    GENESIS_TRY(auto one, stage(copy_durably, folder / file.name, target, file.name));
     staged.push_back(std::move(one));
   }
   return admit(plan, std::move(staged));
 }
 
-Result<StagedFile> Puller::stage_link(const std::filesystem::path& from,
-                                      const std::filesystem::path& target,
-                                      const std::string& name) {
+Result<StagedFile> Puller::stage(Place place,
+                                 const std::filesystem::path& from,
+                                 const std::filesystem::path& target,
+                                 const std::string& name) {
   report(fmt::format("importing {}", name), 0, 0);
   std::error_code ignored;  // a leftover of a pull that was killed
   std::filesystem::remove(target, ignored);
-  GENESIS_TRY_VOID(link_or_copy(from, target));
+  GENESIS_TRY_VOID(place(from, target));
   GENESIS_TRY(auto hashed, hash_file(target));
   return StagedFile{
       .name = name, .path = target, .sha256 = std::move(hashed.sha256), .bytes = hashed.bytes};
@@ -186,7 +190,7 @@ Result<std::optional<InstalledModel>> Puller::already_there(const Plan& plan) {
   for (const StoredFile& file : same->files) {
     const auto target =
         partial / fmt::format("{}.{}.staged", source_key(plan.source), staged.size());
-    GENESIS_TRY(auto one, stage_link(file.path, target, file.name));
+    GENESIS_TRY(auto one, stage(link_or_copy, file.path, target, file.name));
     if (one.sha256 != file.sha256) {
       return std::nullopt;
     }

@@ -90,7 +90,7 @@ Task<Result<StagedFile>> Puller::stage_hub_file(const ModelSource& source,
   const std::string name = std::filesystem::path(file.name).filename().string();
   const HubSettings& settings = request_.settings;
   if (const auto cached = cached_file(settings, source.repository, source.revision, file.name)) {
-    GENESIS_CO_TRY(auto linked, stage_link(*cached, folder / (key + ".staged"), name));
+    GENESIS_CO_TRY(auto linked, stage(link_or_copy, *cached, folder / (key + ".staged"), name));
     if (file.sha256.empty() || linked.sha256 == file.sha256) {
       co_return linked;
     }

@@ -10,6 +10,8 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
+#include <sys/stat.h>
 
 namespace genesis::hub {
 namespace {
@@ -313,7 +315,10 @@ TEST_F(PullTest, ImportsLocalFiles) {
   ASSERT_TRUE(model) << model.error().message;
   EXPECT_EQ(model->name, "my-model");
   EXPECT_EQ(model->source, path.string());
-  EXPECT_TRUE(std::filesystem::exists(path)) << "linked, not moved";
+  EXPECT_TRUE(std::filesystem::exists(path)) << "copied, not moved";
+  std::ofstream(path, std::ios::app) << "more";
+  EXPECT_TRUE(store_.verify("my-model")) << "what its owner writes later is not ours";
+  ASSERT_TRUE(write_file_atomic(path, tiny_gguf()));
   ASSERT_TRUE(fetch(path.string())) << "again";
   EXPECT_EQ(leftovers(), 0U);
   EXPECT_TRUE(fetcher_.seen.empty());
@@ -335,6 +340,9 @@ TEST_F(PullTest, ImportsALocalFolder) {
 }
 
 TEST_F(PullTest, BadLocalFilesAreRefused) {
+  const auto pipe = folder_.path() / "pipe.gguf";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_EQ(fetch(pipe.string()).error().code, ErrorCode::kInvalidArgument);
   EXPECT_EQ(fetch("./does-not-exist.gguf").error().code, ErrorCode::kNotFound);
   const auto path = folder_.path() / "model.bin";
   ASSERT_TRUE(write_file_atomic(path, "\x80\x02 pickle"));

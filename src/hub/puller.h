@@ -62,9 +62,13 @@ class Puller {
 
   // pull.cpp
   Result<InstalledModel> from_local(const ModelSource& source);
-  Result<StagedFile> stage_link(const std::filesystem::path& from,
-                                const std::filesystem::path& target,
-                                const std::string& name);
+  // How a file that is on this machine gets into the store: link_or_copy for what nobody changes,
+  // copy_durably for what its owner may go on writing to.
+  using Place = Result<void> (*)(const std::filesystem::path&, const std::filesystem::path&);
+  Result<StagedFile> stage(Place place,
+                           const std::filesystem::path& from,
+                           const std::filesystem::path& target,
+                           const std::string& name);
   // An installed model of exactly this source whose files are whole, best the one of the wanted
   // name.
   Result<std::optional<InstalledModel>> find_present(const ModelSource& source) const;

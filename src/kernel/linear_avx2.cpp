@@ -67,6 +67,7 @@ inline void add_group(
 // Unsigned 4-bit codes times signed activations: a pair is at most 2 * 15 * 128 = 3840 in
 // magnitude, so the eight quads of a group sum up in int16 (30720) without saturation.
 template <int R, int H>
+// NOLINTNEXTLINE(readability-function-cognitive-complexity): unrolled loops over registers
 void block_q4(const Block& b, __m256 (&acc)[R][H]) {
   const __m256i low_mask = _mm256_set1_epi8(15);
   const __m256i ones = _mm256_set1_epi16(1);

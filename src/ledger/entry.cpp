@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <span>
@@ -150,6 +151,18 @@ Result<Entry> read_entry(const store::Statement& row) {
   return entry;
 }
 
+namespace {
+
+// How many rows were ever appended, as the ledger itself counts.
+Result<std::int64_t> rows_written(store::Transaction& tx) {
+  GENESIS_TRY(store::Statement count,
+              tx.prepare("SELECT value FROM ledger_state WHERE name = 'rows'"));
+  GENESIS_TRY(const bool row, count.step());
+  return row ? count.integer(0) : 0;
+}
+
+}  // namespace
+
 Result<void> append_entry(store::Transaction& tx, Entry& entry) {
   entry.set_accounts();
   // One amount, two different accounts: the sum over all accounts stays zero.
@@ -160,7 +173,9 @@ Result<void> append_entry(store::Transaction& tx, Entry& entry) {
     GENESIS_TRY(store::Statement head,
                 tx.prepare("SELECT seq, hash FROM entries ORDER BY seq DESC LIMIT 1"));
     GENESIS_TRY(const bool row, head.step());
-    entry.seq = row ? head.integer(0) + 1 : 1;
+    GENESIS_TRY(const std::int64_t written, rows_written(tx));
+    // Rows that were taken away leave a hole for ever, which verification finds.
+    entry.seq = std::max(written, row ? head.integer(0) : 0) + 1;
     entry.prev_hash = genesis_hash();
     if (row) {
       const auto hash = head.blob(1);

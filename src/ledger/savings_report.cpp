@@ -82,12 +82,11 @@ std::vector<std::string> savings_method(const Savings& s) {
           s.baseline_models.empty() ? "the baseline model" : joined(s.baseline_models)),
       "posted: every attempt at its price of that day, retries and cut answers included; only a"
       " delivered answer earns a baseline",
-      "machine time: started minutes of own and managed machines at the configured hourly rate, "
-      "idle"
-      " minutes included",
+      "machine time: started minutes of own and managed machines at the configured hourly rate,"
+      " idle minutes included",
       "unconfirmed and in flight: attempts whose end is not known, at their upper bound",
-      "each kind of token is rounded up to 0.000000001 USD; token counts are the serving model's "
-      "own",
+      "each kind of token is rounded up to 0.000000001 USD; token counts are the serving model's"
+      " own",
       "quality is not compared here: the same tokens are assumed to be worth the same"};
   if (s.quarantined > 0) {
     lines.push_back(

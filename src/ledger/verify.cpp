@@ -220,6 +220,7 @@ Result<VerifyReport> verify_rows(const store::Database& database) {
 }
 
 Result<VerifyReport> verify(const std::filesystem::path& path) {
+  GENESIS_TRY_VOID(store::refuse_emptied(path));
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored)) {
     return fail_param(path.string(),

@@ -207,6 +207,21 @@ TEST(Verify, FindsMissingRowsAndChangedPrices) {
   EXPECT_EQ(verify_rows(*database).error().param, "row 7");
 }
 
+TEST(Verify, RowsThatWereTakenAwayStayMissing) {
+  const TestFolder folder;
+  fill(folder / "l.db");
+  {
+    const auto database = open_database(folder / "l.db");
+    ASSERT_TRUE(database->write_blocking([&](store::Transaction& tx) -> Result<void> {
+      GENESIS_TRY(store::Statement statement, tx.prepare("DELETE FROM entries WHERE seq > 3"));
+      return statement.run();
+    }));
+  }
+  fill(folder / "l.db");
+  const auto database = open_database(folder / "l.db");
+  EXPECT_EQ(verify_rows(*database).error().param, "row 4");
+}
+
 void flip(const std::filesystem::path& path, std::uint64_t bit) {
   std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
   file.seekg(static_cast<std::streamoff>(bit / 8));

@@ -75,6 +75,9 @@ Result<std::string> serialise(const ClientRequest& request) {
   return out;
 }
 
+// Gets a connection that can be used again.
+using GiveBack = std::function<void(std::shared_ptr<Transport>)>;
+
 }  // namespace
 
 // The pool. Owned by the Client; responses hold it weakly.
@@ -84,6 +87,8 @@ struct Client::Impl : std::enable_shared_from_this<Client::Impl> {
 
   std::shared_ptr<Transport> take_idle(const std::string& origin);
   void give_back(const std::string& origin, std::shared_ptr<Transport> transport);
+  // Puts a connection into the pool, if that still exists by then.
+  GiveBack give_back_later(std::string origin);
   void schedule_sweep();
   void sweep();
   Result<std::shared_ptr<boost::asio::ssl::context>> tls_context();
@@ -101,8 +106,6 @@ namespace {
 // Reads one response from one connection.
 class Exchange final : public ClientResponse {
  public:
-  using GiveBack = std::function<void(std::shared_ptr<Transport>)>;
-
   Exchange(std::shared_ptr<Transport> transport,
            CancelToken cancel,
            std::size_t header_bytes,
@@ -290,6 +293,16 @@ Client::~Client() {
   impl_->idle.clear();
 }
 
+GiveBack Client::Impl::give_back_later(std::string origin) {
+  return [weak = weak_from_this(), origin = std::move(origin)](std::shared_ptr<Transport> idle) {
+    if (const auto pool = weak.lock()) {
+      pool->give_back(origin, std::move(idle));
+    } else {
+      idle->close();
+    }
+  };
+}
+
 Task<Result<std::unique_ptr<ClientResponse>>> Client::send(ClientRequest request,
                                                            CancelToken cancel) {
   const auto impl = impl_;
@@ -318,13 +331,7 @@ Task<Result<std::unique_ptr<ClientResponse>>> Client::send(ClientRequest request
       done = done || read || read.error().code == ErrorCode::kCancelled ? read : done;
     }
     if (done) {
-      exchange->on_end([weak = std::weak_ptr(impl), origin](std::shared_ptr<Transport> idle) {
-        if (const auto pool = weak.lock()) {
-          pool->give_back(origin, std::move(idle));
-        } else {
-          idle->close();
-        }
-      });
+      exchange->on_end(impl->give_back_later(origin));
       co_return std::unique_ptr<ClientResponse>(std::move(exchange));
     }
     const bool stale =

@@ -25,7 +25,7 @@ constexpr int kMaxInterim = 8;
 struct StringSink {
   using value_type = std::string;
 
-  class reader {
+  class reader {  // NOLINT(readability-identifier-naming): the name Beast looks for
    public:
     template <bool is_request, typename Fields>
     reader(http::header<is_request, Fields>&, value_type& body) : body_(body) {}

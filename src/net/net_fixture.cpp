@@ -42,7 +42,7 @@ void NetTest::spin(const std::function<bool()>& done) {
 
 void NetTest::run(Task<void> task) {
   bool done = false;
-  asio::co_spawn(io_, std::move(task), [&](std::exception_ptr failure) {
+  asio::co_spawn(io_, std::move(task), [&](const std::exception_ptr& failure) {
     if (failure) {
       std::rethrow_exception(failure);
     }

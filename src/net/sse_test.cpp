@@ -14,7 +14,7 @@ std::vector<std::string> read_all(SseReader& reader, const std::vector<std::stri
   for (const std::string_view piece : pieces) {
     const auto events = reader.push(piece);
     if (!events) {
-      out.push_back("error");
+      out.emplace_back("error");
       return out;
     }
     for (const SseEvent& event : *events) {

@@ -50,17 +50,19 @@ std::string said(const UpstreamError& told) {
   return told.message.empty() ? std::string("it gave no reason") : told.message;
 }
 
-// 400, 413, 422 and a 404 with a reason: another endpoint would say the same.
-Error refusal(const UpstreamError& told, std::string_view endpoint) {
+// 400, 413 and 422: another endpoint would say the same, but for what only this one cannot do.
+Error refusal(int status, const UpstreamError& told, std::string_view endpoint) {
   Error error;
-  if (told.code == "model_not_found") {
-    // The client asked for a route of ours; the wrong name stands in our configuration.
+  if (status == 404 || told.code == "model_not_found") {
+    // The client asked for a route of ours; the wrong name or address stands in our configuration.
     error.code = ErrorCode::kUpstream;
     error.message = fmt::format("endpoint '{}' does not know its model: {}", endpoint, said(told));
-    error.hint = "check the endpoint's `model` in genesis.toml";
+    error.hint = "check the endpoint's `model` and `url` in genesis.toml";
     return error;
   }
-  error.code = is_context_length(told) ? ErrorCode::kContextLength : ErrorCode::kInvalidArgument;
+  error.code = is_context_length(told)      ? ErrorCode::kContextLength
+               : told.code == "unsupported" ? ErrorCode::kUnsupported
+                                            : ErrorCode::kInvalidArgument;
   error.message = said(told);
   error.param = told.param;
   error.type = is_content_policy(told) && !told.code.empty() ? told.code : told.type;
@@ -89,7 +91,7 @@ Error error_for_status(int status,
   };
   const bool refused = status == 400 || status == 413 || status == 422 || status == 404;
   if (refused && found) {
-    return refusal(told, endpoint);
+    return refusal(status, told, endpoint);
   }
   if (refused && status != 404) {
     return of_code(ErrorCode::kInvalidArgument, sentence("refused the request"), told);
@@ -218,7 +220,7 @@ Error error_in_stream(const UpstreamError& told, std::string_view endpoint) {
     return error;
   }
   if (is_context_length(told) || is_content_policy(told) || told.type == "invalid_request_error") {
-    return refusal(told, endpoint);
+    return refusal(0, told, endpoint);
   }
   const bool limited =
       contains_any(told.type, {"rate_limit"}) || contains_any(told.code, {"rate_limit"});

@@ -25,7 +25,7 @@ TEST(OpenAiErrors, MapsEveryStatus) {
       {400, ErrorCode::kInvalidArgument, false},
       {401, ErrorCode::kUpstream, true},
       {403, ErrorCode::kUpstream, true},
-      {404, ErrorCode::kInvalidArgument, false},
+      {404, ErrorCode::kUpstream, true},
       {408, ErrorCode::kTimeout, true},
       {413, ErrorCode::kInvalidArgument, false},
       {418, ErrorCode::kUpstream, true},
@@ -52,6 +52,9 @@ TEST(OpenAiErrors, MapsEveryStatus) {
   EXPECT_EQ(mapped(404, "<html>").code, ErrorCode::kUpstream)
       << "a wrong url, not the client's fault";
   EXPECT_EQ(mapped(400, "").code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(mapped(400, R"({"error":{"message":"no","param":"p","code":"unsupported"}})").code,
+            ErrorCode::kUnsupported)
+      << "another endpoint may have it";
 }
 
 TEST(OpenAiErrors, KeepsTheReasonsThatMatter) {

@@ -98,13 +98,14 @@ net::Headers ProviderTest::json_headers() {
 Result<Usage> ProviderTest::chat(const ChatRequest& request) {
   OpenAiProvider provider(*client_, clock, options);
   std::optional<Result<Usage>> result;
-  asio::co_spawn(
-      io, provider.chat(request, sink), [&](std::exception_ptr failure, Result<Usage> value) {
-        if (failure) {
-          std::rethrow_exception(failure);
-        }
-        result = std::move(value);
-      });
+  asio::co_spawn(io,
+                 provider.chat(request, sink),
+                 [&](const std::exception_ptr& failure, Result<Usage> value) {
+                   if (failure) {
+                     std::rethrow_exception(failure);
+                   }
+                   result = std::move(value);
+                 });
   spin([&] { return result.has_value(); });
   return *result;
 }

@@ -208,5 +208,24 @@ TEST(ParseCompletion, NamesTheWrongField) {
   }
 }
 
+TEST(ParseChat, NamesWhatForcesTheFormOfTheAnswer) {
+  const auto with = [](const std::string& fields) {
+    return parse_chat_request(R"({"model":"m","messages":[{"role":"user","content":"x"}],)" +
+                              fields + "}");
+  };
+  const auto demands = [&](const std::string& fields) {
+    return with(fields).value().request.input->demands;
+  };
+  EXPECT_TRUE(demands(R"("response_format":{"type":"text"},"tool_choice":"auto")").empty());
+  EXPECT_EQ(demands(R"("response_format":{"type":"json_object"},"tool_choice":"required")"),
+            (std::vector<std::string>{"response_format", "tool_choice"}));
+  EXPECT_EQ(demands(R"("tool_choice":{"type":"function","function":{"name":"f"}})"),
+            (std::vector<std::string>{"tool_choice"}));
+  EXPECT_EQ(with(R"("response_format":5)").error().param, "response_format");
+  EXPECT_EQ(with(R"("response_format":{"type":5})").error().param, "response_format.type");
+  EXPECT_EQ(with(R"("tool_choice":"sometimes")").error().param, "tool_choice");
+  EXPECT_EQ(with(R"("user":[null])").error().param, "user");
+}
+
 }  // namespace
 }  // namespace genesis::server

@@ -96,14 +96,18 @@ Result<void> Database::Impl::take_ownership() {
   return {};
 }
 
-// A look at what the last owner left. Damage is told, not repaired and not sealed over; starting
-// anyway keeps a bit flip in an unused byte from stopping the gateway.
+// A look at what the last owner left. Damage is told, and noted for ever when no crash explains it;
+// starting anyway keeps a bit flip in an unused byte from stopping the gateway.
 Result<void> Database::Impl::check_before_use(Connection& connection) {
   GENESIS_TRY(const PageCheck check, check_pages(options.path, connection));
   if (!check.damage.empty()) {
     log(LogLevel::kError,
         "the database differs from what was left; run genesis ledger verify",
         {{"file", options.path.string()}, {"what", check.damage}});
+    GENESIS_TRY(const std::string noted, noted_damage(options.path));
+    if (check.by_another_hand && noted.empty()) {
+      return note_damage(options.path, check.damage);
+    }
   } else if (check.seal == SealState::kStale) {
     log(LogLevel::kWarn,
         "another program changed the database file; sealing it as it is now",
@@ -145,6 +149,7 @@ Result<void> Database::Impl::open_writer() {
 
 Result<void> Database::Impl::open() {
   GENESIS_TRY_VOID(take_ownership());
+  GENESIS_TRY_VOID(refuse_emptied(options.path));
   std::error_code error;
   if (!owner && !std::filesystem::exists(options.path, error)) {
     return fail_param(options.path.string(),

@@ -8,7 +8,7 @@
 // before 3.51.3 can lose data when a checkpoint and another connection's write meet at the log's
 // reset.
 //
-// Files beside <path>: -wal and -shm (SQLite's), .lock, .guest, .seal (file_check.h), and
+// Files beside <path>: -wal and -shm (SQLite's), .lock, .guest, .seal and .damage (seal.h), and
 // .v<N>.bak, the backup made before a migration.
 #pragma once
 
@@ -73,7 +73,8 @@ class Database {
   using Work = std::function<Result<void>(Transaction&)>;
   using Done = std::function<void(Result<void>)>;
 
-  // kConflict: another owner; kUnsupported: written by a newer version; kDataLoss: damaged.
+  // kConflict: another owner; kUnsupported: written by a newer version; kDataLoss: damaged, or gone
+  // although its seal is there.
   static Result<std::unique_ptr<Database>> open(DatabaseOptions options);
 
   Database(const Database&) = delete;

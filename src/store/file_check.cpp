@@ -4,6 +4,7 @@
 #include "store/connection.h"
 #include "store/log_scan.h"
 #include "store/page_check.h"
+#include "store/seal.h"
 
 #include <fmt/format.h>
 
@@ -60,7 +61,27 @@ Result<void> integrity(const std::filesystem::path& path, Connection& connection
 
 }  // namespace
 
+Result<void> refuse_emptied(const std::filesystem::path& database) {
+  const auto seal = load_seal(database);
+  std::error_code code;
+  const auto size = std::filesystem::file_size(database, code);
+  if ((seal && !*seal) || (!code && size > 0)) {
+    return {};
+  }
+  auto error = damaged(database,
+                       fmt::format("it is {}, but {} is there",
+                                   code ? "gone" : "empty",
+                                   seal_path(database).filename().string()));
+  error.error().hint = "bring the database back, or move the seal away to start anew";
+  return error;
+}
+
 Result<FileReport> check_file(const std::filesystem::path& path, const std::string& vfs) {
+  GENESIS_TRY_VOID(refuse_emptied(path));
+  GENESIS_TRY(const std::string noted, noted_damage(path));
+  if (!noted.empty()) {
+    return damaged(path, "found at a start on " + noted);
+  }
   GENESIS_TRY(const auto connection,
               Connection::open({.path = path, .vfs = vfs, .read_only = true}));
   GENESIS_TRY(const PageCheck pages, steady_look(path, *connection));

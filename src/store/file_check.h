@@ -24,8 +24,12 @@ struct FileReport {
   std::int64_t log_frames = 0;  // pages in the log
 };
 
-// kDataLoss names the first page or log frame that is wrong. After a power cut start the owner once
-// before checking: it drops the log's unfinished tail, which looks like damage until then.
+// kDataLoss when a database that was sealed is gone or empty: it must not start anew in silence.
+Result<void> refuse_emptied(const std::filesystem::path& database);
+
+// Damage that a start found counts for ever (seal.h). kDataLoss names the first page or log frame
+// that is wrong. After a power cut start the owner once before checking: it drops the log's
+// unfinished tail, which looks like damage until then.
 Result<FileReport> check_file(const std::filesystem::path& path, const std::string& vfs = {});
 
 }  // namespace genesis::store

@@ -66,6 +66,35 @@ TEST(FileCheck, FindsEachOfAThousandFlippedBits) {
   EXPECT_TRUE(check_file(options.path));
 }
 
+TEST(FileCheck, DamageThatAStartFoundIsNotForgotten) {
+  const TestFolder folder;
+  const auto options = numbers_options(folder / "a.db");
+  fill(options, 1, 500);
+  // Another hand changes a byte while nobody looks, then an owner works on and seals again.
+  flip(options.path, (std::filesystem::file_size(options.path) - 100) * 8);
+  fill(options, 501, 500);
+  const auto report = check_file(options.path);
+  ASSERT_FALSE(report);
+  EXPECT_EQ(report.error().code, ErrorCode::kDataLoss);
+  EXPECT_NE(report.error().message.find("found at a start"), std::string::npos);
+  fill(options, 1001, 1);
+  EXPECT_EQ(finding(options.path), ErrorCode::kDataLoss);
+}
+
+TEST(FileCheck, AnEmptiedDatabaseDoesNotStartAnew) {
+  const TestFolder folder;
+  const auto options = numbers_options(folder / "a.db");
+  fill(options, 1, 10);
+  std::filesystem::resize_file(options.path, 0);
+  EXPECT_EQ(finding(options.path), ErrorCode::kDataLoss);
+  EXPECT_EQ(Database::open(options).error().code, ErrorCode::kDataLoss);
+  std::filesystem::remove(options.path);
+  EXPECT_EQ(finding(options.path), ErrorCode::kDataLoss);
+  EXPECT_EQ(Database::open(options).error().code, ErrorCode::kDataLoss);
+  std::filesystem::remove(seal_path(options.path));
+  EXPECT_TRUE(Database::open(options)) << "without its seal it is a new one";
+}
+
 // The state a killed owner leaves: file, log and seal copied from under it.
 void copy_live(const TestFolder& folder, const DatabaseOptions& options, std::string_view to) {
   for (const std::string suffix : {"", "-wal", ".seal"}) {

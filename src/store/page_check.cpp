@@ -30,6 +30,8 @@ class LogPages {
     }
   }
 
+  bool has_page(std::uint32_t page) const { return offsets_.contains(page); }
+
   bool holds(std::uint32_t page, const Digest& digest) const {
     const auto found = offsets_.find(page);
     if (found == offsets_.end()) {
@@ -55,6 +57,7 @@ class LogPages {
 
 struct Difference {
   std::int64_t count = 0;
+  std::int64_t outside_log = 0;
   std::uint32_t first = 0;
 };
 
@@ -75,6 +78,7 @@ Result<Difference> compare(const Seal& seal,
     if (!same) {
       difference.first = difference.count == 0 ? number : difference.first;
       difference.count += 1;
+      difference.outside_log += log.has_page(number) ? 0 : 1;
     }
   }
   return difference;
@@ -125,6 +129,7 @@ Result<PageCheck> check_pages(const std::filesystem::path& path, const Connectio
                              difference.first,
                              difference.count,
                              check.pages);
+  check.by_another_hand = difference.outside_log > 0;
   return check;
 }
 

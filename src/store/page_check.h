@@ -19,6 +19,8 @@ struct PageCheck {
   std::int64_t log_frames = 0;
   std::uint64_t generation = 0;  // of the seal
   std::string damage;            // empty: all is well
+  // The damage is in a page that the log does not hold, so no crash of an owner can have done it.
+  bool by_another_hand = false;
 };
 
 // `raw` reads the file's bytes; no statement is run on it.

@@ -4,12 +4,14 @@
 #include "base/file.h"
 #include "store/connection.h"
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <fcntl.h>
 #include <string>
@@ -86,6 +88,16 @@ std::filesystem::path seal_path(const std::filesystem::path& database) {
   return database.string() + ".seal";
 }
 
+namespace {
+
+constexpr std::size_t kMaxDamageBytes = std::size_t{1} << 20;
+
+std::filesystem::path damage_path(const std::filesystem::path& database) {
+  return database.string() + ".damage";
+}
+
+}  // namespace
+
 Result<std::optional<Seal>> load_seal(const std::filesystem::path& database) {
   const std::filesystem::path path = seal_path(database);
   auto bytes = genesis::read_file(path, kMaxSealBytes);
@@ -149,6 +161,35 @@ Result<Digest> hash_page(const Connection& connection,
   Sha256 hash;
   hash.update(std::span<const std::uint8_t>(page));
   return hash.finish();
+}
+
+Result<void> note_damage(const std::filesystem::path& database, std::string_view what) {
+  const std::filesystem::path path = damage_path(database);
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+  const std::string line =
+      fmt::format("{:%FT%TZ} {}\n", fmt::gmtime(std::chrono::system_clock::to_time_t(now)), what);
+  const bool done =
+      fd >= 0 && ::write(fd, line.data(), line.size()) == std::ssize(line) && ::fsync(fd) == 0;
+  const int error = errno;
+  if (fd >= 0) {
+    ::close(fd);
+  }
+  if (!done) {
+    return fail_param(path.string(),
+                      fmt::format("cannot write {}: {}", path.string(), std::strerror(error)),
+                      ErrorCode::kIo);
+  }
+  return {};
+}
+
+Result<std::string> noted_damage(const std::filesystem::path& database) {
+  auto text = read_file(damage_path(database), kMaxDamageBytes);
+  if (!text && text.error().code == ErrorCode::kNotFound) {
+    return std::string();
+  }
+  GENESIS_TRY(const std::string found, std::move(text));
+  return found.substr(0, found.find('\n'));
 }
 
 }  // namespace genesis::store

@@ -11,6 +11,8 @@
 #include <filesystem>
 #include <optional>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 namespace genesis::store {
@@ -33,6 +35,12 @@ Result<std::optional<Seal>> load_seal(const std::filesystem::path& database);
 Result<void> save_seal(const std::filesystem::path& database,
                        const Seal& seal,
                        std::span<const std::uint32_t> changed);
+
+// What an owner found wrong at its start, in words; empty: nothing, or nobody looked. It is kept in
+// <database>.damage and stays until somebody removes that file: the next checkpoint writes and
+// seals pages anew, and what was changed behind the owner's back could not be told any more.
+Result<void> note_damage(const std::filesystem::path& database, std::string_view what);
+Result<std::string> noted_damage(const std::filesystem::path& database);
 
 // Hash of page `number` (from 1) of the database file.
 Result<Digest> hash_page(const Connection& connection,

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -250,6 +251,87 @@ def test_run_answers_from_a_cold_start(local_home):
     assert "Paris" in done.stdout
     document = json.loads(run_cli(local_home, "run", "Say hi.", "--max-tokens", "8", "--json", check=True).stdout)
     assert document
+
+
+def test_run_takes_any_pulled_model(local_home):
+    """Without an endpoint of its own in the configuration, and without fetching anything else."""
+    path = json.loads(run_cli(local_home, "show", MODEL, "--json", check=True).stdout)["files"][0]["path"]
+    run_cli(local_home, "pull", path, "--name", "mine", check=True)
+    try:
+        done = run_cli(local_home, "run", "--model", "mine", QUESTION, "--max-tokens", "20")
+    finally:
+        run_cli(local_home, "rm", "mine", check=True)
+    assert done.returncode == 0, done.stderr
+    assert "Paris" in done.stdout
+
+
+def tiny_safetensors_model(folder):
+    """A Llama of two small layers with random weights, in the files that the Hub publishes."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(1)
+    config = LlamaConfig(
+        vocab_size=256, hidden_size=64, intermediate_size=128, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=128, tie_word_embeddings=True,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder, safe_serialization=True)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    template = "{% for message in messages %}{{ message.content }}{% endfor %}"
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": template}))
+
+
+def test_a_pulled_safetensors_model_is_served(local_home, tmp_path):
+    folder = tmp_path / "tiny"
+    tiny_safetensors_model(folder)
+    run_cli(local_home, "pull", folder, "--name", "tiny", check=True)
+    try:
+        done = run_cli(local_home, "run", "--model", "tiny", "Hello", "--max-tokens", "5", "--json")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["output_tokens"] == 5
+    finally:
+        run_cli(local_home, "rm", "tiny", check=True)
+
+
+def test_an_unknown_verb_is_named(home):
+    done = run_cli(home, "serv")
+    assert done.returncode == 2
+    assert "'serv'" in done.stderr
+    assert "'genesis serve'" in done.stderr
+
+
+def test_lost_output_is_an_error(home):
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run([BIN, "ls"], env=base_environment(home), stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert "output" in done.stderr
+
+
+def test_config_check_reads_secrets(home):
+    home.mkdir(parents=True)
+    (home / "genesis.toml").write_text(REMOTE_ONLY + 'api_key = { env = "NOT_SET_HERE" }\n')
+    done = run_cli(home, "config", "check", "--json")
+    assert done.returncode == 78
+    assert "NOT_SET_HERE" in json.loads(done.stdout)["message"]
+    doctor = {f["check"]: f for f in json.loads(run_cli(home, "doctor", "--json").stdout)}
+    assert not doctor["settings"]["ok"]
+
+
+def test_doctor_sees_a_damaged_ledger(local_home, tmp_path):
+    home = tmp_path / "copy"
+    shutil.copytree(local_home, home, symlinks=True, ignore=shutil.ignore_patterns("models", "run"))
+    run_cli(home, "key", "create", "x", check=True)
+    (database,) = home.rglob("genesis.db")
+    database.write_bytes(b"")
+    assert run_cli(home, "ledger", "verify").returncode == 7
+    findings = {f["check"]: f for f in json.loads(run_cli(home, "doctor", "--json").stdout)}
+    assert not findings["ledger"]["ok"]
+    assert run_cli(home, "key", "create", "y").returncode == 7, "no new ledger in silence"
 
 
 def test_run_reads_a_pipe(local_home):

@@ -15,8 +15,8 @@ from harness.wire import Wire, sse_events
 
 CHAT = "/v1/chat/completions"
 MESSAGES = [{"role": "user", "content": "What is the capital of France? Answer in one sentence."}]
-# Enough for a busy machine's engine, less than what it takes to replace a silent one.
-FIRST_TOKEN_MS = 3000
+# Long, so that a quick answer of tier 2 comes from noticing the silence and not from the budget.
+FIRST_TOKEN_MS = 20_000
 # The promise for a machine that has a core to spare; it is stretched by the load there is.
 BACK_SECONDS = 5
 # Beyond this something hangs, however busy the machine.
@@ -106,14 +106,16 @@ def test_a_stopped_engine_is_noticed(local_home, serve):
 
 
 def test_a_stopped_engine_is_answered_for(pair):
-    """By tier 2: the first request after its budget, the next ones at once."""
+    """By tier 2, well before the budget: the supervisor notices the silence."""
     gateway, _ = pair
     pid = gateway.engine_pid()
     os.kill(pid, signal.SIGSTOP)
     try:
         begin = time.monotonic()
         assert ask(gateway)[0] == "managed"
-        assert time.monotonic() - begin < FIRST_TOKEN_MS / 1000 + 2
+        took = time.monotonic() - begin
+        print(f"answered by tier 2 after {took:.2f} s")
+        assert took < FIRST_TOKEN_MS / 1000
     finally:
         if alive(pid):
             os.kill(pid, signal.SIGCONT)

@@ -51,7 +51,7 @@ Connection::~Connection() {
 }
 
 bool Connection::fill() {
-  std::array<char, 16 * 1024> chunk;
+  std::array<char, 16 * 1024> chunk{};
   const auto got = ::recv(fd_, chunk.data(), chunk.size(), 0);
   if (got <= 0) {
     return false;
