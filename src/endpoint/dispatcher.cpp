@@ -218,11 +218,14 @@ Task<Result<Usage>> Dispatcher::chat(const ChatRequest& request, ChatSink& sink)
     log_failure(current, *to, error);
     attempts.failed.emplace_back(to->name, error);
     // A lone 500 anywhere, or a reset at the last endpoint left, deserves one more try there
-    // (failoverbench S03 and S05); everything else moves on at once.
-    const bool again =
-        first_try_here && same_may_help(error) &&
-        (left.size() == 1 || error.upstream_status == 500 || error.type == kStaleConnection) &&
-        co_await pause_before_retry(error, request);
+    // (failoverbench S03 and S05); everything else moves on at once, and so does what has shown
+    // that nobody is there.
+    const bool alone = left.size() == 1;
+    const bool stale = error.type == kStaleConnection;
+    const bool worth_it =
+        alone || (to->snapshot().usable && (error.upstream_status == 500 || stale));
+    const bool again = first_try_here && same_may_help(error) && worth_it &&
+                       (stale || co_await pause_before_retry(error, request));
     if (sink.cancel_token().cancelled()) {
       co_return fail(ErrorCode::kCancelled, "the client is gone");
     }
