@@ -54,7 +54,7 @@ Result<Answer> run_request(boost::asio::io_context& io,
                            const ChatRequest& request,
                            const OnText& on_text) {
   CancelSource interrupted;
-  boost::asio::signal_set signals(io, SIGINT);
+  boost::asio::signal_set signals(io, SIGINT, SIGTERM);
   signals.async_wait([&](const boost::system::error_code& error, int) {
     if (!error) {
       interrupted.cancel();
@@ -92,7 +92,14 @@ class RemoteSession final : public ChatSession {
 
   Result<Answer> ask(ChatRequest request, const OnText& on_text) override {
     request.model = request.route;
-    return run_request(io_, provider_, request, on_text);
+    auto answer = run_request(io_, provider_, request, on_text);
+    const int status = answer ? 200 : answer.error().upstream_status;
+    if (status == 401 || status == 403) {
+      return fail(ErrorCode::kUnauthenticated,
+                  "the running gateway wants an API key",
+                  "set GENESIS_API_KEY to one that `genesis key create` made");
+    }
+    return answer;
   }
 
  private:

@@ -68,6 +68,10 @@ class TableReader {
     auto error = fail_param(
         key, fmt::format("{}:{}: unknown key '{}'", file_, line, key), ErrorCode::kConfig);
     const std::string near = nearest(key, known);
+    if (near == key) {
+      error.error().hint = fmt::format("'{}' is a table: write [{}] above its keys", key, key);
+      return error;
+    }
     error.error().hint = near.empty() ? "genesis config show lists all keys"
                                       : fmt::format("did you mean '{}'?", near);
     return error;

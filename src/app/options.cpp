@@ -242,7 +242,12 @@ Result<OptionValue> read_option(const OptionSpec& spec, std::string_view text, s
       break;
     case kChoice:
       if (!is_choice(spec.choices, text)) {
-        return bad_value(spec, origin, fmt::format("must be one of {}", spec.choices));
+        // A bar at the end allows an empty text, which is not worth telling.
+        const std::string_view choices = spec.choices;
+        return bad_value(
+            spec,
+            origin,
+            fmt::format("must be one of {}", choices.substr(0, choices.find_last_not_of('|') + 1)));
       }
       break;
     case kUsd:

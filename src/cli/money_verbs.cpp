@@ -89,6 +89,13 @@ Result<ledger::CreatedKey> create_key(const CommonOptions& common,
                        .models = options.models});
 }
 
+// A listing of what is not there yet is an empty one.
+template <typename T>
+Result<std::vector<T>> none_if_missing(Result<std::vector<T>> rows) {
+  const bool missing = !rows && rows.error().code == ErrorCode::kNotFound;
+  return missing ? Result<std::vector<T>>(std::vector<T>{}) : std::move(rows);
+}
+
 Result<std::vector<ledger::ApiKey>> read_keys(const CommonOptions& common) {
   GENESIS_TRY(const Books books, open_books(common, store::OpenMode::kReadOnly));
   const SystemClock clock;
@@ -146,7 +153,7 @@ int key_create(const CommonOptions& common, const KeyCreateOptions& options) {
 }
 
 int key_list(const CommonOptions& common) {
-  const auto keys = read_keys(common);
+  const auto keys = none_if_missing(read_keys(common));
   if (!keys) {
     return report(keys.error());
   }
@@ -209,7 +216,7 @@ int ledger_verify(const CommonOptions& common) {
 }
 
 int ledger_list(const CommonOptions& common, const std::string& since, int limit) {
-  const auto rows = read_rows(common, since, limit);
+  const auto rows = none_if_missing(read_rows(common, since, limit));
   if (!rows) {
     return report(rows.error());
   }

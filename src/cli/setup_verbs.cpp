@@ -132,12 +132,14 @@ _genesis() {{
     *) compadd -- --help --json ;;
   esac
 }}
-compdef _genesis genesis
+# Found by name in fpath, the file is the function's first call; sourced, it only declares it.
+if [[ "$funcstack[1]" == "_genesis" ]]; then _genesis "$@"; else compdef _genesis genesis; fi
 )sh",
                        kVerbs);
   }
   return fmt::format(R"sh(# fish completion for genesis
 complete -c genesis -f
+complete -c genesis -n "__fish_seen_subcommand_from pull engine" -F
 complete -c genesis -n __fish_use_subcommand -a "{}"
 complete -c genesis -n "__fish_seen_subcommand_from show rm" -a "(genesis ls -q 2>/dev/null)"
 complete -c genesis -n "__fish_seen_subcommand_from key" -a "create ls rm"

@@ -66,7 +66,13 @@ int report(const Error& error) {
 }
 
 std::string format_table(const std::vector<std::string>& header,
-                         const std::vector<std::vector<std::string>>& rows) {
+                         std::vector<std::vector<std::string>> rows) {
+  for (std::vector<std::string>& row : rows) {
+    for (std::string& cell : row) {
+      cell = without_controls(cell);
+      std::ranges::replace(cell, '\n', '?');
+    }
+  }
   std::vector<std::size_t> widths(header.size());
   const auto measure = [&](const std::vector<std::string>& row) {
     for (std::size_t i = 0; i < widths.size(); ++i) {

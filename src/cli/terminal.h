@@ -13,9 +13,10 @@ namespace genesis::cli {
 // Prints "error: what" and the hint on standard error; returns the exit code.
 int report(const Error& error);
 
-// Columns padded to their widest cell; the last column is not padded.
+// Columns padded to their widest cell, control characters shown as '?'; the last column is not
+// padded.
 std::string format_table(const std::vector<std::string>& header,
-                         const std::vector<std::vector<std::string>>& rows);
+                         std::vector<std::vector<std::string>> rows);
 
 // "93.8 MiB"
 std::string format_bytes(std::int64_t bytes);

@@ -131,7 +131,7 @@ TEST(Engine, PromptsAreCutIntoChunks) {
 }
 
 ErrorCode code_of(Rig& rig, const GenerateRequest& request) {
-  const auto id = rig.engine->submit(request, [](GenerateEvent&&) { ADD_FAILURE(); });
+  const auto id = rig.engine->submit(request, [](const GenerateEvent&) { ADD_FAILURE(); });
   EXPECT_FALSE(id);
   return id ? ErrorCode::kInternal : id.error().code;
 }
@@ -152,7 +152,7 @@ TEST(Engine, BadRequestsAreRefusedBeforeAnyWork) {
 
 TEST(Engine, WhatExceedsTheContextIsRefusedWithBothCounts) {
   Rig rig({.max_context = 20});
-  const auto with_output = rig.engine->submit(greedy({1, 2, 3}, 18), [](GenerateEvent&&) {});
+  const auto with_output = rig.engine->submit(greedy({1, 2, 3}, 18), [](const GenerateEvent&) {});
   ASSERT_FALSE(with_output);
   EXPECT_EQ(with_output.error().code, ErrorCode::kContextLength);
   EXPECT_THAT(with_output.error().message, HasSubstr("20 tokens"));
@@ -167,7 +167,7 @@ TEST(Engine, WhatExceedsTheContextIsRefusedWithBothCounts) {
 
 TEST(Engine, WhatExceedsThePoolAloneIsRefusedWithWhatWouldFit) {
   Rig rig({.max_context = 200, .page_tokens = 4, .num_pages = 5});
-  const auto id = rig.engine->submit(greedy({1, 2, 3}, 18), [](GenerateEvent&&) {});
+  const auto id = rig.engine->submit(greedy({1, 2, 3}, 18), [](const GenerateEvent&) {});
   ASSERT_FALSE(id);
   EXPECT_EQ(id.error().code, ErrorCode::kResourceExhausted);
   EXPECT_THAT(id.error().message, HasSubstr("holds 20 tokens"));
@@ -182,7 +182,8 @@ TEST(Engine, AFullQueueRefusesWithRetryAfterAndRecovers) {
     collectors.push_back(rig.start(greedy({1, i}, 3)));
   }
   rig.control->wait_until_at_gate();
-  const auto refused = rig.engine->submit(greedy({1}, 3), [](GenerateEvent&&) { ADD_FAILURE(); });
+  const auto refused =
+      rig.engine->submit(greedy({1}, 3), [](const GenerateEvent&) { ADD_FAILURE(); });
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::kOverloaded);
   ASSERT_TRUE(refused.error().retry_after);
@@ -267,7 +268,7 @@ TEST(Engine, AListenerMaySubmitAndAbort) {
   Rig rig({}, {.max_batch = 1, .max_queue = 0});
   auto second = std::make_shared<Collector>();
   std::atomic<bool> accepted{false};
-  const auto id = rig.engine->submit(greedy({1}, 1), [&](GenerateEvent&& event) {
+  const auto id = rig.engine->submit(greedy({1}, 1), [&](const GenerateEvent& event) {
     if (event.finish) {
       accepted = rig.engine->submit(greedy({2}, 4), second->listener()).has_value();
     }

@@ -131,7 +131,7 @@ class Transfer {
 
   // Syncs and compares; the hash of the file if it is right.
   Result<std::string> finish() {
-    const std::string actual = to_hex(hash_.finish());
+    std::string actual = to_hex(hash_.finish());
     const std::string& wanted = request_.sha256.empty() ? linked_ : request_.sha256;
     if (!wanted.empty() && actual != wanted) {
       return fail(

@@ -264,6 +264,7 @@ TEST(Silu, AgreesWithDoubleAndTiersAreBitEqual) {
   }
 }
 
+// NOLINTNEXTLINE(readability-function-cognitive-complexity): nested loops over shapes
 TEST(Mix, AgreesWithDoubleAndRowsStandAlone) {
   Random random(kSeed);
   for (const bool half : {false, true}) {

@@ -61,7 +61,7 @@ Task<void> MachineMeter::run(CancelToken cancel) {
     timer->expires_after(wait);
     try {
       co_await timer->async_wait(boost::asio::use_awaitable);
-    } catch (const boost::system::system_error&) {
+    } catch (const boost::system::system_error&) {  // NOLINT(bugprone-empty-catch)
       // Cancelled: the loop's condition tells.
     }
   }

@@ -172,8 +172,6 @@ std::string_view seal_meaning(store::SealState state) {
   return "";
 }
 
-}  // namespace
-
 // The newest row must be the one that was written last.
 Result<void> check_end(store::Transaction& tx, std::int64_t next_row) {
   GENESIS_TRY(store::Statement count,
@@ -185,6 +183,8 @@ Result<void> check_end(store::Transaction& tx, std::int64_t next_row) {
   }
   return {};
 }
+
+}  // namespace
 
 Result<VerifyReport> verify_rows(store::Transaction& tx) {
   const std::string sql = fmt::format("SELECT {} FROM entries ORDER BY seq", entry_columns());

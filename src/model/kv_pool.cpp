@@ -55,7 +55,7 @@ void KvPool::write_key(std::int32_t page,
     }
     return;
   }
-  std::array<std::uint16_t, kMaxHeadDim> halves;
+  std::array<std::uint16_t, kMaxHeadDim> halves{};
   kernels.narrow(key, head_dim_, halves.data());
   for (std::size_t d = 0; d < dims; ++d) {
     std::memcpy(to + (d * kPageTokens + static_cast<std::size_t>(slot)) * 2, &halves[d], 2);

@@ -29,7 +29,7 @@ Result<std::filesystem::path> weights_file(const std::filesystem::path& path) {
   if (!std::filesystem::is_directory(path, error)) {
     return path;
   }
-  if (const auto single = path / "model.safetensors"; std::filesystem::exists(single, error)) {
+  if (auto single = path / "model.safetensors"; std::filesystem::exists(single, error)) {
     return single;
   }
   if (std::filesystem::exists(path / "model.safetensors.index.json", error)) {

@@ -25,9 +25,7 @@ std::unexpected<Error> unsupported(const ModelSpec& spec, std::string_view field
                     ErrorCode::kUnsupported);
 }
 
-}  // namespace
-
-Result<void> check_spec(const ModelSpec& spec) {
+Result<void> check_ranges(const ModelSpec& spec) {
   // Far above the largest published open models, far below any overflow in 32-bit products of two.
   const std::array ranges{
       Range{"layers", spec.layers, 1, 1024},
@@ -52,6 +50,13 @@ Result<void> check_spec(const ModelSpec& spec) {
                         ErrorCode::kDataLoss);
     }
   }
+  return {};
+}
+
+}  // namespace
+
+Result<void> check_spec(const ModelSpec& spec) {
+  GENESIS_TRY_VOID(check_ranges(spec));
   if (spec.heads % spec.kv_heads != 0) {
     return fail_param("key/value heads",
                       fmt::format("model '{}': {} attention heads cannot share {} key/value heads",

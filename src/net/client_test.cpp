@@ -94,7 +94,7 @@ TEST_F(ClientTest, SendsTheHeadersItPromises) {
   start([](const ServerRequest& request, ResponseWriter& response) -> Task<void> {
     std::string text;
     for (const auto& [name, value] : request.headers.all()) {
-      text += name + "=" + value + ";";
+      text.append(name).append("=").append(value).append(";");
     }
     co_await response.send(200, {}, text);
   });

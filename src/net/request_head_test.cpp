@@ -125,7 +125,7 @@ TEST(RequestDecoder, RefusesSmuggling) {
        }) {
     EXPECT_EQ(status_of(with(lines)), 400) << lines;
   }
-  EXPECT_EQ(status_of(std::string("GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n", 34)), 400);
+  EXPECT_EQ(status_of(std::string("GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n", 33)), 400);
   EXPECT_EQ(status_of("GET / HTTP/1.1\nHost: a\n\n"), 400) << "bare LF is refused before any end";
   EXPECT_EQ(status_of("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"), 400);
 }

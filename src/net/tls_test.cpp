@@ -54,7 +54,7 @@ Certificate make_certificate(const std::string& names, long valid_seconds) {
   return made;
 }
 
-class TlsTest : public NetTest {
+class TlsTest : public NetTest {  // NOLINT(cppcoreguidelines-virtual-class-destructor)
  protected:
   TlsTest() : ca_file_("/tmp/genesis_tls_test_" + std::to_string(::getpid()) + ".pem") {}
 

@@ -167,7 +167,7 @@ TEST_F(OpenAiFault, GarbageInTheStreamIsACleanError) {
   for (const std::string& text : garbage) {
     for (const std::string& before : {std::string(), chunk(R"({"content":"Hel"})")}) {
       sink = RecordingSink();
-      stream(before + text + kHello);
+      stream(std::string(before).append(text).append(kHello));
       EXPECT_EQ(ask(), "upstream") << text;
       EXPECT_EQ(sink.lines.empty(), before.empty());
     }

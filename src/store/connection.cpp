@@ -213,7 +213,7 @@ Result<void> configure_writer(Connection& connection) {
 
 Result<std::int64_t> Connection::file_size() const {
   sqlite3_file* file = nullptr;
-  sqlite3_file_control(handle_, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+  sqlite3_file_control(handle_, "main", SQLITE_FCNTL_FILE_POINTER, static_cast<void*>(&file));
   sqlite3_int64 size = 0;
   if (file == nullptr || file->pMethods == nullptr ||
       file->pMethods->xFileSize(file, &size) != SQLITE_OK) {
@@ -224,7 +224,7 @@ Result<std::int64_t> Connection::file_size() const {
 
 Result<void> Connection::read_file(std::int64_t offset, std::span<std::uint8_t> out) const {
   sqlite3_file* file = nullptr;
-  sqlite3_file_control(handle_, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+  sqlite3_file_control(handle_, "main", SQLITE_FCNTL_FILE_POINTER, static_cast<void*>(&file));
   if (file == nullptr || file->pMethods == nullptr ||
       file->pMethods->xRead(file, out.data(), static_cast<int>(out.size()), offset) != SQLITE_OK) {
     return fail(ErrorCode::kIo,

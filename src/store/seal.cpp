@@ -176,9 +176,10 @@ Result<void> note_damage(const std::filesystem::path& database, std::string_view
     ::close(fd);
   }
   if (!done) {
-    return fail_param(path.string(),
-                      fmt::format("cannot write {}: {}", path.string(), std::strerror(error)),
-                      ErrorCode::kIo);
+    return fail_param(
+        path.string(),
+        fmt::format("cannot write {}: {}", path.string(), std::generic_category().message(error)),
+        ErrorCode::kIo);
   }
   return {};
 }

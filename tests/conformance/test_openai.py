@@ -294,6 +294,31 @@ def test_too_long_prompt(plain):
     assert "Paris" in ask(plain).choices[0].message.content, "and the engine goes on"
 
 
+def test_a_prompt_beyond_every_limit_is_the_callers_error(plain):
+    """Too long even for the chat template: still a 400, and not a failure of the endpoint."""
+    for _ in range(4):
+        with pytest.raises(openai.BadRequestError) as error:
+            ask(plain, messages=[{"role": "user", "content": "a" * 9_000_000}])
+        assert error.value.code == "context_length_exceeded"
+        assert error.value.param == "messages"
+    assert "Paris" in ask(plain).choices[0].message.content, "the endpoint was not ejected"
+
+
+@pytest.mark.parametrize(
+    "demand",
+    [
+        {"response_format": {"type": "json_object"}},
+        {"tool_choice": "required", "tools": [{"type": "function", "function": {"name": "f"}}]},
+    ],
+    ids=["response_format", "tool_choice"],
+)
+def test_what_the_engine_cannot_do_is_refused_by_name(plain, demand):
+    with pytest.raises(openai.BadRequestError) as error:
+        ask(plain, extra_body=demand)
+    assert error.value.code == "unsupported"
+    assert error.value.param == next(iter(demand))
+
+
 def test_a_wrong_key_is_refused_on_loopback_too(stranger):
     with pytest.raises(openai.AuthenticationError) as error:
         stranger.models.list()

@@ -35,7 +35,7 @@ struct Arguments {
 
 template <typename T>
 bool read_number(std::string_view text, T& out) {
-  const auto end = text.data() + text.size();
+  const char* const end = text.data() + text.size();  // NOLINT: sized by `end`
   const auto read = std::from_chars(text.data(), end, out);
   return read.ec == std::errc() && read.ptr == end;
 }

@@ -255,7 +255,7 @@ Result<Interpreter::Flow> Interpreter::loop(const Statement& statement, TextBuil
   if (!ended) {
     return close(std::move(ended));
   }
-  close(Flow::kNext);
+  static_cast<void>(close(Flow::kNext));
   if (loop->items.empty()) {
     const InScope inner(*this, outer);
     return execute(statement.otherwise, out);

@@ -28,10 +28,10 @@ int digit_value(char c) {
 std::size_t digit_run(std::string_view text, int base) {
   std::size_t at = 0;
   while (at < text.size()) {
-    if (digit_value(text[at]) < base) {
-      ++at;
-    } else if (text[at] == '_' && at > 0 && text[at - 1] != '_' && at + 1 < text.size() &&
-               digit_value(text[at + 1]) < base) {
+    const bool digit = digit_value(text[at]) < base;
+    const bool between = text[at] == '_' && at > 0 && text[at - 1] != '_' && at + 1 < text.size() &&
+                         digit_value(text[at + 1]) < base;
+    if (digit || between) {
       ++at;
     } else {
       break;
