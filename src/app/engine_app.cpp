@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/sha256.h"
 #include "net/server.h"
+#include "server/errors.h"
 #include "server/gateway.h"
 
 #include <boost/asio/co_spawn.hpp>
@@ -78,7 +79,8 @@ class EngineApp {
             [this](const net::ServerRequest& request, net::ResponseWriter& response) {
               return gateway_.handle(request, response);
             },
-            net::ServerLimits{}) {}
+            net::ServerLimits{},
+            server::refusal_body) {}
 
   Result<void> run() {
     GENESIS_TRY(const net::Address bound, server_.listen(options_.listen));

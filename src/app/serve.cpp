@@ -82,9 +82,7 @@ class GatewayProcess {
               return gateway_.handle(request, response);
             },
             net::ServerLimits{.body_bytes = config.max_body_bytes},
-            [](int status, std::string_view message) {
-              return server::refusal_body(status, message);
-            }) {}
+            server::refusal_body) {}
 
   Result<int> run() {
     GENESIS_TRY(const std::string admin_key, first_admin_key());

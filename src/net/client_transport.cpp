@@ -95,6 +95,13 @@ Task<Result<std::vector<Endpoint>>> resolve(Executor executor,
     endpoints.emplace_back(tcp::endpoint(ip, address.port));
     co_return endpoints;
   }
+  if (equal_names(address.host, "localhost")) {
+    // Not every system can look it up (a minimal one has no /etc/hosts), and nothing but this
+    // machine may be meant by it: RFC 6761 section 6.3.
+    endpoints.emplace_back(tcp::endpoint(asio::ip::address_v4::loopback(), address.port));
+    endpoints.emplace_back(tcp::endpoint(asio::ip::address_v6::loopback(), address.port));
+    co_return endpoints;
+  }
   const auto resolver = std::make_shared<tcp::resolver>(executor);
   const auto stop = [resolver] { resolver->cancel(); };
   const TimeLimit limit(executor, timeout, stop);
@@ -149,6 +156,7 @@ Task<Result<std::shared_ptr<Transport>>> Transport::connect(Executor executor,
     const TimeLimit limit(executor, options.timeout, stop);
     const CancelHook hook = cancel.on_cancel(stop);
     Result<void> opened = co_await transport->open(endpoint, !base.address.is_unix());
+    const bool reached = opened.has_value();
     if (opened && base.tls) {
       opened = co_await transport->start_tls(base, *options.tls);
     }
@@ -161,6 +169,8 @@ Task<Result<std::shared_ptr<Transport>>> Transport::connect(Executor executor,
       last.code = ErrorCode::kTimeout;
       last.message = fmt::format(
           "cannot connect to {}: no answer within {} ms", where, options.timeout.count());
+    } else if (reached) {
+      break;  // whoever refuses the handshake would do so at its other addresses, too
     }
   }
   if (cancel.cancelled()) {

@@ -239,7 +239,7 @@ void Connection::reset_connection() {
 
 Task<void> Connection::refuse(Refusal refusal) {
   keep_alive_ = false;
-  const std::string body = core_->refusal_body(refusal.status, refusal.message);
+  const std::string body = core_->refusal_body(refusal.status, refusal.message, refusal.path);
   Headers headers;
   headers.add("Content-Type", "application/json");
   state_ = State::kFresh;

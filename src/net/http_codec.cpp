@@ -108,7 +108,7 @@ std::string& RequestDecoder::body() {
 }
 
 RequestDecoder::Step RequestDecoder::refuse(int status, std::string message) {
-  refusal_ = {.status = status, .message = std::move(message)};
+  refusal_ = {.status = status, .message = std::move(message), .path = head_.path};
   return Step::kRefused;
 }
 
@@ -145,10 +145,10 @@ RequestDecoder::Step RequestDecoder::advance_head(std::string& in) {
   if (!head) {
     return refuse(head.error().status, head.error().message);
   }
-  if (head->content_length.value_or(0) > body_bytes_) {
+  head_ = std::move(*head);
+  if (head_.content_length.value_or(0) > body_bytes_) {
     return refuse(413, fmt::format("the request body is longer than {} bytes", body_bytes_));
   }
-  head_ = std::move(*head);
   parser_ = std::make_unique<Parser>();
   parser_->parser.header_limit(static_cast<std::uint32_t>(header_bytes_ + 1));
   parser_->parser.body_limit(body_bytes_);

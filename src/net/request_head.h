@@ -17,6 +17,7 @@ namespace genesis::net {
 struct Refusal {
   int status = 400;
   std::string message;
+  std::string path = {};  // of the request, when its head was read
 };
 
 // A head that passed every check. `path` is decoded once and holds no "..", NUL, control character

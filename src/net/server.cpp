@@ -49,7 +49,7 @@ std::unexpected<Error> listen_error(const Address& address, const error_code& er
               "choose another address or stop the process that holds it");
 }
 
-std::string default_refusal(int, std::string_view message) {
+std::string default_refusal(int, std::string_view message, std::string_view) {
   JsonWriter json;
   json.begin_object();
   json.key("error");

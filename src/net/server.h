@@ -57,7 +57,9 @@ struct ServerLimits {
 };
 
 // Makes the text of protocol-level refusals (400, 408, 413, 431) before a handler is reached.
-using RefusalBody = std::function<std::string(int status, std::string_view message)>;
+// `path` is the request's, as far as its head was read; else empty.
+using RefusalBody =
+    std::function<std::string(int status, std::string_view message, std::string_view path)>;
 
 // Lives on `executor`'s thread. stop() closes the listener; drain() waits for open requests.
 class Server {

@@ -105,18 +105,21 @@ TEST_F(ServerTest, AnswersExpectContinue) {
 }
 
 TEST_F(ServerTest, RefusesInTheCallersShapeAndCloses) {
-  server_ = std::make_unique<Server>(
-      io_.get_executor(), echo, ServerLimits{.body_bytes = 10}, [](int status, std::string_view) {
-        return "refused " + std::to_string(status);
-      });
+  server_ = std::make_unique<Server>(io_.get_executor(),
+                                     echo,
+                                     ServerLimits{.body_bytes = 10},
+                                     [](int status, std::string_view, std::string_view path) {
+                                       return "refused " + std::string(path) + " " +
+                                              std::to_string(status);
+                                     });
   address_ = *server_->listen(*parse_address("127.0.0.1:0"));
   std::string text = answer("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n12345678901");
   EXPECT_TRUE(text.starts_with("HTTP/1.1 413 ")) << text;
   EXPECT_NE(text.find("Content-Type: application/json\r\n"), std::string::npos) << text;
   EXPECT_NE(text.find("Connection: close\r\n"), std::string::npos) << text;
-  EXPECT_TRUE(text.ends_with("refused 413")) << text;
+  EXPECT_TRUE(text.ends_with("refused / 413")) << text;
   text = answer("GET / HTTP/1.1\nHost: a\n\n");
-  EXPECT_TRUE(text.ends_with("refused 400")) << text;
+  EXPECT_TRUE(text.ends_with("refused  400")) << text;
 }
 
 TEST_F(ServerTest, TellsA413EvenWhileTheClientStillSends) {

@@ -188,9 +188,15 @@ void add_error_headers(const Error& error, net::Headers& headers) {
   headers.set("retry-after-ms", fmt::format("{}", ms));
 }
 
-std::string refusal_body(int status, std::string_view message) {
+std::string refusal_body(int status, std::string_view message, std::string_view path) {
   JsonWriter w;
   w.begin_object();
+  if (path.starts_with("/generate")) {
+    w.field("error", message);
+    w.field("error_type", "validation");
+    w.end_object();
+    return w.take();
+  }
   w.key("error");
   w.begin_object();
   w.field("message", message);

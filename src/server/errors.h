@@ -30,8 +30,8 @@ std::string error_body(const Error& error, Wire wire, std::string_view request_i
 // client obeys; WWW-Authenticate for a missing or wrong key.
 void add_error_headers(const Error& error, net::Headers& headers);
 
-// Body of a protocol-level refusal (400, 408, 413, 431), made before a route is known; fits
-// net::RefusalBody.
-std::string refusal_body(int status, std::string_view message);
+// Body of a protocol-level refusal (400, 408, 413, 431), in the dialect that `path` belongs to;
+// fits net::RefusalBody.
+std::string refusal_body(int status, std::string_view message, std::string_view path);
 
 }  // namespace genesis::server

@@ -107,8 +107,10 @@ TEST(Errors, RetryHeadersRoundUpAndTellClientsWhatToDo) {
   EXPECT_EQ(key.get("WWW-Authenticate"), "Bearer");
 }
 
-TEST(Errors, RefusalBodyIsAnOpenAiError) {
-  EXPECT_EQ(refusal_body(413, "too large"),
+TEST(Errors, RefusalBodyIsInTheDialectOfThePath) {
+  EXPECT_EQ(refusal_body(413, "too large", "/generate_stream"),
+            R"({"error":"too large","error_type":"validation"})");
+  EXPECT_EQ(refusal_body(413, "too large", ""),
             R"({"error":{"message":"too large","type":"invalid_request_error","param":null,)"
             R"("code":"payload_too_large"}})");
 }

@@ -172,6 +172,7 @@ Task<void> Gateway::Impl::refuse_unrouted(Exchange& x) {
     if (matches(row, x.request.path)) {
       methods.push_back(row.method);
       x.record.route = row.path;
+      x.wire = row.wire;
     }
   }
   if (methods.empty()) {
@@ -190,7 +191,7 @@ Task<void> Gateway::Impl::refuse_unrouted(Exchange& x) {
   x.record.status = 405;
   net::Headers headers = response_headers(x, "application/json");
   headers.add("Allow", allow);
-  const std::string body = error_body(error, Wire::kOpenAi, x.record.id);
+  const std::string body = error_body(error, x.wire, x.record.id);
   (void)co_await x.response.send(405, headers, body);
 }
 

@@ -72,8 +72,8 @@ int note_log_frames(void* counter, sqlite3* /*handle*/, const char* /*name*/, in
 
 // Counting SQLite's own memory takes a global lock at each allocation, and nobody reads the count.
 void configure_library_once() {
-  static const int configured = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
-  static_cast<void>(configured);
+  static const int kConfigured = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+  static_cast<void>(kConfigured);
 }
 
 }  // namespace

@@ -35,8 +35,9 @@ struct Arguments {
 
 template <typename T>
 bool read_number(std::string_view text, T& out) {
-  const char* const end = text.data() + text.size();  // NOLINT: sized by `end`
-  const auto read = std::from_chars(text.data(), end, out);
+  const char* const begin = text.data();
+  const char* const end = begin + text.size();
+  const auto read = std::from_chars(begin, end, out);
   return read.ec == std::errc() && read.ptr == end;
 }
 
