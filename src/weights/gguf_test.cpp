@@ -22,7 +22,7 @@ using testing::raw;
 
 constexpr std::uint32_t kU32 = 4;
 constexpr std::uint32_t kF32Type = 0;
-constexpr std::uint32_t kQ4_1Type = 3;
+constexpr std::uint32_t kQ41Type = 3;
 
 Result<std::shared_ptr<const TensorFile>> read(const std::string& file) {
   return TensorFile::from_bytes(as_bytes(file));
@@ -202,7 +202,7 @@ std::vector<Lie> tensor_lies() {
       {"product wraps to small",
        [] { return with_row({1ULL << 32, 1ULL << 32, 16}, kF32Type, 0, 64); }},
       {"bytes overflow", [] { return with_row({1ULL << 62}, kF32Type, 0, 64); }},
-      {"rows not whole blocks", [] { return with_row({16, 2}, kQ4_1Type, 0, 64); }},
+      {"rows not whole blocks", [] { return with_row({16, 2}, kQ41Type, 0, 64); }},
       {"too large for the file", [] { return with_row({17}, kF32Type, 0, 64); }},
       {"offset past the end", [] { return with_row({4}, kF32Type, 64, 64); }},
       {"offset near 2^64", [] { return with_row({4}, kF32Type, ~0ULL - 31, 64); }},

@@ -223,11 +223,10 @@ Result<Interpreter::Flow> Interpreter::loop(const Statement& statement, TextBuil
     loop->items = std::move(source);
   }
   // However the loop ends, it must not keep itself or this frame alive.
-  const auto close = [&](Result<Flow> flow) {
+  const auto close = [&] {
     loop->running = false;
     loop->pull = nullptr;
     loop->changed = Value();
-    return flow;
   };
 
   ++loop_depth_;
@@ -252,10 +251,10 @@ Result<Interpreter::Flow> Interpreter::loop(const Statement& statement, TextBuil
     }
   }
   --loop_depth_;
+  close();
   if (!ended) {
-    return close(std::move(ended));
+    return ended;
   }
-  static_cast<void>(close(Flow::kNext));
   if (loop->items.empty()) {
     const InScope inner(*this, outer);
     return execute(statement.otherwise, out);
