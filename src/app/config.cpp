@@ -228,25 +228,19 @@ Result<void> read_endpoints(const OptionMap& map, Config& config) {
 Result<void> check_names(const router::RouteRule& rule,
                          const Config& config,
                          const std::string& where) {
-  std::vector<std::string> taken;
-  for (const EndpointConfig& endpoint : config.endpoints) {
-    taken.push_back(endpoint.name);
-  }
-  for (const router::RouteRule& other : config.routes) {
-    taken.push_back(other.name);
-    taken.insert(taken.end(), other.aliases.begin(), other.aliases.end());
-  }
-  std::vector<std::string> wanted = rule.aliases;
-  wanted.insert(wanted.begin(), rule.name);
-  for (const std::string& name : wanted) {
-    if (std::ranges::find(taken, name) != taken.end()) {
+  std::vector<std::string> names = rule.aliases;
+  names.push_back(rule.name);
+  for (const std::string& name : names) {
+    const auto is_route = [&](const router::RouteRule& other) { return other.answers_to(name); };
+    if (std::ranges::count(names, name) > 1 || std::ranges::any_of(config.routes, is_route) ||
+        std::ranges::find(config.endpoints, name, &EndpointConfig::name) !=
+            config.endpoints.end()) {
       return config_error(
           "route.name",
           fmt::format(
               "{}: '{}' is already the name of an endpoint, a route or an alias", where, name),
           "give the route or the alias another name");
     }
-    taken.push_back(name);
   }
   return {};
 }
@@ -329,9 +323,7 @@ void serve_only(Config& config, const std::string& model) {
 }
 
 bool knows_name(const Config& config, std::string_view name) {
-  const auto is_route = [&](const router::RouteRule& rule) {
-    return rule.name == name || std::ranges::find(rule.aliases, name) != rule.aliases.end();
-  };
+  const auto is_route = [&](const router::RouteRule& rule) { return rule.answers_to(name); };
   const auto is_endpoint = [&](const EndpointConfig& endpoint) {
     return endpoint.name == name || endpoint.model == name;
   };

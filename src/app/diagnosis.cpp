@@ -10,7 +10,6 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <fmt/format.h>
 
-#include <filesystem>
 #include <unistd.h>
 
 namespace genesis::app {
@@ -32,16 +31,14 @@ Finding look_at_model(const Home& home, const std::string& name) {
         finding.ok ? "not pulled yet; the first start fetches it" : told(model.error());
     return finding;
   }
-  std::error_code code;
   for (const hub::StoredFile& file : model->files) {
-    const auto size = std::filesystem::file_size(file.path, code);
-    if (code || size != static_cast<std::uintmax_t>(file.bytes)) {
-      return {.name = finding.name,
-              .ok = false,
-              .detail = fmt::format("{} is {}; next: genesis pull {}",
-                                    file.name,
-                                    code ? "missing" : "not of its size any more",
-                                    model->source)};
+    if (!file.is_there()) {
+      return {
+          .name = finding.name,
+          .ok = false,
+          .detail = fmt::format("{} is missing or not of its size any more; next: genesis pull {}",
+                                file.name,
+                                model->source)};
     }
   }
   finding.detail = fmt::format("{} file(s), {} bytes", model->files.size(), model->bytes());
@@ -77,17 +74,17 @@ Finding look_at_address(const Home& home, const Config& config) {
   if (config.listen.is_unix()) {
     return finding;
   }
-  namespace tcp = boost::asio::ip;
+  namespace ip = boost::asio::ip;
   boost::system::error_code error;
   boost::asio::io_context io(1);
-  const tcp::address host = tcp::make_address(config.listen.host, error);
+  const ip::address host = ip::make_address(config.listen.host, error);
   if (error) {
     return finding;  // a name: serve resolves it
   }
-  const tcp::tcp::endpoint endpoint(host, config.listen.port);
-  tcp::tcp::acceptor acceptor(io);
+  const ip::tcp::endpoint endpoint(host, config.listen.port);
+  ip::tcp::acceptor acceptor(io);
   acceptor.open(endpoint.protocol(), error);
-  acceptor.set_option(tcp::tcp::acceptor::reuse_address(true), error);
+  acceptor.set_option(ip::tcp::acceptor::reuse_address(true), error);
   acceptor.bind(endpoint, error);
   if (error) {
     finding.ok = false;

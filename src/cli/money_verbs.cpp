@@ -28,14 +28,13 @@ struct Books {
 };
 
 Result<void> check_exists(const std::filesystem::path& ledger) {
-  GENESIS_TRY_VOID(store::refuse_emptied(ledger));
-  std::error_code ignored;
-  if (!std::filesystem::exists(ledger, ignored)) {
+  auto there = store::require_database(ledger);
+  if (!there && there.error().code == ErrorCode::kNotFound) {
     return fail(ErrorCode::kNotFound,
                 fmt::format("there is no ledger at {} yet", ledger.string()),
                 "genesis serve, or genesis run \"...\", starts one");
   }
-  return {};
+  return there;
 }
 
 Result<Books> open_books(const CommonOptions& common, store::OpenMode mode) {

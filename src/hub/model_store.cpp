@@ -16,6 +16,7 @@
 #include <set>
 #include <sys/stat.h>
 #include <system_error>
+#include <utility>
 
 namespace genesis::hub {
 
@@ -123,6 +124,12 @@ std::unexpected<Error> no_such_model(std::string_view name, const std::vector<st
 }
 
 }  // namespace
+
+bool StoredFile::is_there() const {
+  std::error_code code;
+  const std::uintmax_t size = std::filesystem::file_size(path, code);
+  return !code && std::cmp_equal(size, bytes);
+}
 
 const StoredFile* InstalledModel::file(std::string_view file_name) const {
   const auto at = std::ranges::find(files, file_name, &StoredFile::name);

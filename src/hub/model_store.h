@@ -24,6 +24,9 @@ struct StoredFile {
   std::string sha256;  // lower-case hex
   std::int64_t bytes = 0;
   std::filesystem::path path;  // of the blob; absolute if the store's root is
+
+  // The blob is there and of its size; verify() reads it, too.
+  bool is_there() const;
 };
 
 struct InstalledModel {

@@ -13,6 +13,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <system_error>
 
@@ -35,14 +36,7 @@ std::string derived_name(std::string_view weights_file, std::string_view fallbac
 }
 
 bool files_are_there(const InstalledModel& model) {
-  for (const StoredFile& file : model.files) {
-    std::error_code code;
-    const std::uintmax_t size = std::filesystem::file_size(file.path, code);
-    if (code || std::cmp_not_equal(size, file.bytes)) {
-      return false;
-    }
-  }
-  return true;
+  return std::ranges::all_of(model.files, &StoredFile::is_there);
 }
 
 std::vector<HubFile> folder_files(const std::filesystem::path& folder) {

@@ -2,6 +2,7 @@
 #include "ledger/entry.h"
 
 #include "base/check.h"
+#include "ledger/schema.h"
 
 #include <fmt/format.h>
 
@@ -151,18 +152,6 @@ Result<Entry> read_entry(const store::Statement& row) {
   return entry;
 }
 
-namespace {
-
-// How many rows were ever appended, as the ledger itself counts.
-Result<std::int64_t> rows_written(store::Transaction& tx) {
-  GENESIS_TRY(store::Statement count,
-              tx.prepare("SELECT value FROM ledger_state WHERE name = 'rows'"));
-  GENESIS_TRY(const bool row, count.step());
-  return row ? count.integer(0) : 0;
-}
-
-}  // namespace
-
 Result<void> append_entry(store::Transaction& tx, Entry& entry) {
   entry.set_accounts();
   // One amount, two different accounts: the sum over all accounts stays zero.
@@ -173,9 +162,9 @@ Result<void> append_entry(store::Transaction& tx, Entry& entry) {
     GENESIS_TRY(store::Statement head,
                 tx.prepare("SELECT seq, hash FROM entries ORDER BY seq DESC LIMIT 1"));
     GENESIS_TRY(const bool row, head.step());
-    GENESIS_TRY(const std::int64_t written, rows_written(tx));
+    GENESIS_TRY(const auto written, read_state(tx, "rows"));
     // Rows that were taken away leave a hole for ever, which verification finds.
-    entry.seq = std::max(written, row ? head.integer(0) : 0) + 1;
+    entry.seq = std::max(written.value_or(0), row ? head.integer(0) : 0) + 1;
     entry.prev_hash = genesis_hash();
     if (row) {
       const auto hash = head.blob(1);

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "ledger/schema.h"
 
 #include <boost/json.hpp>
 #include <fmt/format.h>
@@ -125,13 +126,6 @@ Result<void> bump_version(store::Transaction& tx) {
   return bump.run();
 }
 
-Result<std::int64_t> read_version(store::Transaction& tx) {
-  GENESIS_TRY(store::Statement select,
-              tx.prepare("SELECT value FROM ledger_state WHERE name = 'keys_version'"));
-  GENESIS_TRY(const bool row, select.step());
-  return row ? select.integer(0) : 0;
-}
-
 }  // namespace
 
 bool well_formed_key(std::string_view token) {
@@ -232,7 +226,8 @@ Result<void> KeyStore::refresh() const {
   }
   auto fresh = std::make_shared<Snapshot>();
   GENESIS_TRY_VOID(database_.read([&](store::Transaction& tx) -> Result<void> {
-    GENESIS_TRY(fresh->version, read_version(tx));
+    GENESIS_TRY(const auto version, read_state(tx, "keys_version"));
+    fresh->version = version.value_or(0);
     if (fresh->version == known->version) {
       return {};
     }

@@ -75,4 +75,11 @@ store::Schema schema() {
   return {.component = "ledger", .migrations = kMigrations};
 }
 
+Result<std::optional<std::int64_t>> read_state(store::Transaction& tx, std::string_view name) {
+  GENESIS_TRY(store::Statement select,
+              tx.prepare("SELECT value FROM ledger_state WHERE name = ?1"));
+  GENESIS_TRY(const bool row, select.bind(1, name).step());
+  return row ? std::optional(select.integer(0)) : std::nullopt;
+}
+
 }  // namespace genesis::ledger

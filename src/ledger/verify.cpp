@@ -174,12 +174,9 @@ std::string_view seal_meaning(store::SealState state) {
 
 // The newest row must be the one that was written last.
 Result<void> check_end(store::Transaction& tx, std::int64_t next_row) {
-  GENESIS_TRY(store::Statement count,
-              tx.prepare("SELECT value FROM ledger_state WHERE name = 'rows'"));
-  GENESIS_TRY(const bool row, count.step());
-  if (!row || count.integer(0) != next_row - 1) {
-    return bad_row(next_row,
-                   fmt::format("missing; {} rows were written", row ? count.integer(0) : 0));
+  GENESIS_TRY(const auto written, read_state(tx, "rows"));
+  if (written != next_row - 1) {
+    return bad_row(next_row, fmt::format("missing; {} rows were written", written.value_or(0)));
   }
   return {};
 }
@@ -220,13 +217,6 @@ Result<VerifyReport> verify_rows(const store::Database& database) {
 }
 
 Result<VerifyReport> verify(const std::filesystem::path& path) {
-  GENESIS_TRY_VOID(store::refuse_emptied(path));
-  std::error_code ignored;
-  if (!std::filesystem::exists(path, ignored)) {
-    return fail_param(path.string(),
-                      fmt::format("there is no ledger at {}", path.string()),
-                      ErrorCode::kNotFound);
-  }
   GENESIS_TRY(const store::FileReport file, store::check_file(path));
   GENESIS_TRY(const auto database,
               store::Database::open(

@@ -52,14 +52,10 @@ class ActivationBuffer {
     }
   }
 
-  kernel::Activations from_row(int row) const {
-    const std::size_t at = static_cast<std::size_t>(row) * inputs_;
-    return fp32_ ? kernel::Activations{.values = values_.data() + at} : coarse_.at(at);
-  }
-
   // Runs `call`, whose rows start at row `first` of this buffer, both planes.
   void run(const kernel::Kernels& kernels, kernel::LinearCall call, int first) const {
-    call.x = from_row(first);
+    const std::size_t at = static_cast<std::size_t>(first) * inputs_;
+    call.x = fp32_ ? kernel::Activations{.values = values_.data() + at} : coarse_.at(at);
     kernels.linear(call);
     if (fp32_) {
       return;

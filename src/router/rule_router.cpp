@@ -11,7 +11,7 @@ namespace {
 
 const RouteRule* find_rule(const std::vector<RouteRule>& rules, const std::string& name) {
   for (const RouteRule& rule : rules) {
-    if (rule.name == name || std::ranges::find(rule.aliases, name) != rule.aliases.end()) {
+    if (rule.answers_to(name)) {
       return &rule;
     }
   }

@@ -4,7 +4,9 @@
 
 #include "api/routing.h"
 
+#include <algorithm>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace genesis::router {
@@ -13,6 +15,10 @@ struct RouteRule {
   std::string name;                    // what clients put into `model`
   std::vector<std::string> endpoints;  // in order of preference
   std::vector<std::string> aliases;    // further names for the same rule
+
+  bool answers_to(std::string_view word) const {
+    return name == word || std::ranges::find(aliases, word) != aliases.end();
+  }
 };
 
 // Immutable; safe from any thread. Beside the rules, an endpoint's name and a model's name are

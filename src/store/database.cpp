@@ -149,12 +149,10 @@ Result<void> Database::Impl::open_writer() {
 
 Result<void> Database::Impl::open() {
   GENESIS_TRY_VOID(take_ownership());
-  GENESIS_TRY_VOID(refuse_emptied(options.path));
-  std::error_code error;
-  if (!owner && !std::filesystem::exists(options.path, error)) {
-    return fail_param(options.path.string(),
-                      fmt::format("there is no database at {}", options.path.string()),
-                      ErrorCode::kNotFound);
+  const auto there = require_database(options.path);
+  const bool may_create = owner && !there && there.error().code == ErrorCode::kNotFound;
+  if (!there && !may_create) {
+    return there;
   }
   if (options.mode == OpenMode::kReadOnly) {
     GENESIS_TRY(auto reader, take_reader());

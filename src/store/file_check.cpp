@@ -61,23 +61,31 @@ Result<void> integrity(const std::filesystem::path& path, Connection& connection
 
 }  // namespace
 
-Result<void> refuse_emptied(const std::filesystem::path& database) {
-  const auto seal = load_seal(database);
+Result<void> require_database(const std::filesystem::path& path) {
   std::error_code code;
-  const auto size = std::filesystem::file_size(database, code);
-  if ((seal && !*seal) || (!code && size > 0)) {
+  const auto size = std::filesystem::file_size(path, code);
+  if (!code && size > 0) {
     return {};
   }
-  auto error = damaged(database,
-                       fmt::format("it is {}, but {} is there",
-                                   code ? "gone" : "empty",
-                                   seal_path(database).filename().string()));
-  error.error().hint = "bring the database back, or move the seal away to start anew";
-  return error;
+  const auto seal = load_seal(path);
+  if (!seal || *seal) {
+    auto error = damaged(path,
+                         fmt::format("it is {}, but {} is there",
+                                     code ? "gone" : "empty",
+                                     seal_path(path).filename().string()));
+    error.error().hint = "bring the database back, or move the seal away to start anew";
+    return error;
+  }
+  if (!std::filesystem::exists(path, code)) {
+    return fail_param(path.string(),
+                      fmt::format("there is no database at {}", path.string()),
+                      ErrorCode::kNotFound);
+  }
+  return {};
 }
 
 Result<FileReport> check_file(const std::filesystem::path& path, const std::string& vfs) {
-  GENESIS_TRY_VOID(refuse_emptied(path));
+  GENESIS_TRY_VOID(require_database(path));
   GENESIS_TRY(const std::string noted, noted_damage(path));
   if (!noted.empty()) {
     return damaged(path, "found at a start on " + noted);

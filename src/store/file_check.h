@@ -24,8 +24,9 @@ struct FileReport {
   std::int64_t log_frames = 0;  // pages in the log
 };
 
-// kDataLoss when a database that was sealed is gone or empty: it must not start anew in silence.
-Result<void> refuse_emptied(const std::filesystem::path& database);
+// kNotFound when there is no database; kDataLoss when one that was sealed is gone or empty: it must
+// not start anew in silence.
+Result<void> require_database(const std::filesystem::path& path);
 
 // Damage that a start found counts for ever (seal.h). kDataLoss names the first page or log frame
 // that is wrong. After a power cut start the owner once before checking: it drops the log's

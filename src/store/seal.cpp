@@ -1,17 +1,16 @@
 // The seal's file: a 64-byte header, then 32 bytes a page.
 #include "store/seal.h"
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "store/connection.h"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 #include <fcntl.h>
 #include <string>
@@ -164,24 +163,8 @@ Result<Digest> hash_page(const Connection& connection,
 }
 
 Result<void> note_damage(const std::filesystem::path& database, std::string_view what) {
-  const std::filesystem::path path = damage_path(database);
-  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-  const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
-  const std::string line =
-      fmt::format("{:%FT%TZ} {}\n", fmt::gmtime(std::chrono::system_clock::to_time_t(now)), what);
-  const bool done =
-      fd >= 0 && ::write(fd, line.data(), line.size()) == std::ssize(line) && ::fsync(fd) == 0;
-  const int error = errno;
-  if (fd >= 0) {
-    ::close(fd);
-  }
-  if (!done) {
-    return fail_param(
-        path.string(),
-        fmt::format("cannot write {}: {}", path.string(), std::generic_category().message(error)),
-        ErrorCode::kIo);
-  }
-  return {};
+  const std::string when = format_rfc3339(SystemClock().unix_ms());
+  return write_file_atomic(damage_path(database), fmt::format("{} {}\n", when, what), 0600);
 }
 
 Result<std::string> noted_damage(const std::filesystem::path& database) {
