@@ -2,6 +2,7 @@
 // one verb that carries it everywhere. Data only, plus two ports.
 #pragma once
 
+#include "api/embed.h"
 #include "base/cancel.h"
 #include "base/clock.h"
 #include "base/result.h"
@@ -13,6 +14,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace genesis {
@@ -24,6 +26,10 @@ struct ChatMessage {
   std::string name;
   std::string tool_call_id;
   std::string tool_calls_json;  // raw JSON array, empty if none
+  // The list of OpenAI content parts when one of them is more than text (an image by reference);
+  // else empty. Whoever cannot show such a part to its model refuses with kUnsupported.
+  std::string parts_json;
+  std::string reasoning;  // what an earlier turn of the assistant thought, when the caller sent it
 };
 
 // How the caller phrased the request. It decides which upstream route a provider uses.
@@ -31,7 +37,22 @@ enum class Dialect : std::uint8_t {
   kOpenAiChat,        // /v1/chat/completions: `messages`
   kOpenAiCompletion,  // /v1/completions: `prompt`
   kTgi,               // /generate, /generate_stream: `prompt`
+  kAnthropic,         // /v1/messages: `messages`
+  kResponses,         // /v1/responses: `messages`
+  kEmbeddings,        // /v1/embeddings: `embed`
+  kTei,               // /embed, /rerank, /predict ...: `embed`
 };
+
+// True for the dialects whose input is a conversation.
+constexpr bool is_chat(Dialect dialect) {
+  return dialect == Dialect::kOpenAiChat || dialect == Dialect::kAnthropic ||
+         dialect == Dialect::kResponses;
+}
+
+// True for the dialects that ask for numbers about texts instead of an answer.
+constexpr bool is_embed(Dialect dialect) {
+  return dialect == Dialect::kEmbeddings || dialect == Dialect::kTei;
+}
 
 // Sampling as the union of OpenAI's and TGI's words; defaults are OpenAI's. Ranges are checked by
 // validate_sampling() before anything else happens.
@@ -61,15 +82,32 @@ Result<void> validate_sampling(const Sampling& sampling);
 
 // The part of a request that is large and never changes: shared, not copied, between attempts.
 struct ChatInput {
-  std::vector<ChatMessage> messages;        // Dialect::kOpenAiChat
+  std::vector<ChatMessage> messages;        // is_chat()
   std::string prompt;                       // the other dialects, when prompt_tokens is empty
   std::vector<std::int32_t> prompt_tokens;  // a prompt given as token ids
   std::string tools_json;                   // raw JSON array of OpenAI `tools`, empty if none
   // Fields that force the form of the answer ("response_format", "tool_choice"): whoever cannot
   // honour one must refuse with kUnsupported, so that another endpoint is asked.
   std::vector<std::string> demands;
-  std::string
-      body;  // the client's own JSON when it is OpenAI-shaped, so unknown fields pass unchanged
+  // The request in OpenAI's shape: the client's own JSON where it speaks OpenAI, so that unknown
+  // fields pass unchanged; else the server's translation of it. Empty for TGI.
+  std::string body;
+  // The client's own JSON where it does not speak OpenAI: goes unchanged to an upstream of the same
+  // dialect.
+  std::string native;
+  // Header fields of the client that belong to its dialect (anthropic-version, anthropic-beta,
+  // openai-beta) and go with the body. Never credentials.
+  std::vector<std::pair<std::string, std::string>> native_headers;
+  std::optional<EmbedInput> embed;  // is_embed()
+};
+
+// Who is asking within a tenant, and what for: chosen by the caller, so good for routing, booking
+// and budgets, never for access. Empty = not told.
+struct Caller {
+  std::string team;     // of the key
+  std::string agent;    // "qa", "builder" ...: header x-genesis-agent, or the route's own agent
+  std::string task;     // "routing", "classification" ...: header x-genesis-task
+  std::string session;  // turns of one conversation share it: header x-genesis-session or the like
 };
 
 // One request, or one attempt at it. Cheap to copy.
@@ -80,6 +118,7 @@ struct ChatRequest {
   std::string model;          // what the endpoint serving this attempt calls the model
   std::string tenant;         // whose money and whose cache
   std::string key_id;         // public part of the API key, "local" on keyless loopback
+  Caller caller;
   // Routes, endpoints and models the key may use; null or empty = all. Checked again at dispatch.
   std::shared_ptr<const std::vector<std::string>> allowed_models;
   Dialect dialect = Dialect::kOpenAiChat;
@@ -125,6 +164,13 @@ struct ChatDelta {
   std::vector<TokenInfo> tokens;         // the tokens behind `text`, when asked for or known
   std::vector<TokenInfo> prompt_tokens;  // once, when prompt logprobs were asked for
   std::optional<FinishReason> finish;
+  std::string stop_sequence;  // beside kStopSequence, where the upstream tells it
+  // The upstream's own JSON of this piece when it speaks the dialect of the client: passed on in
+  // place of what would be written from the fields above, which hold the same. `raw_event` is the
+  // SSE event's name. Empty where a translation took place.
+  std::string raw;
+  std::string raw_event;
+  std::shared_ptr<const EmbedAnswer> embed;  // the whole answer, in the only delta, of is_embed()
 };
 
 // Typed token counts of one attempt. `reasoning` is a part of `output`, `cached_input` and

@@ -4,6 +4,7 @@
 #include "api/chat.h"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace genesis {
@@ -27,6 +28,8 @@ struct Reservation {
   AttemptId id;
   std::string tenant;
   std::string key_id;
+  std::string team;
+  std::string agent;
   std::string route;
   std::string endpoint;
   Tier tier = Tier::kSelfHosted;
@@ -39,6 +42,9 @@ struct AttemptOutcome {
   Usage usage;
   bool delivered = false;  // the client got the whole answer
   std::string finish;      // "stop", "length", or an error code name
+  // What the upstream said, when our own count differs from it by more than the ledger tolerates:
+  // `usage` then holds the larger of the two and the row is marked `disputed`.
+  std::optional<Usage> disputed;
   std::int64_t first_token_ms = -1;
   std::int64_t total_ms = 0;
 };
@@ -47,6 +53,8 @@ struct AttemptOutcome {
 class Ledger {
  public:
   virtual ~Ledger() = default;
+  // kBudgetExhausted, naming the budget in `param`: a budget of the key, team or agent would be
+  // overrun if the attempt used its upper bound.
   virtual Task<Result<void>> reserve(const Reservation& reservation) = 0;
   // Returns what the attempt cost.
   virtual Task<Result<NanoUsd>> post(const AttemptId& id, const AttemptOutcome& outcome) = 0;

@@ -83,7 +83,7 @@ ChatPrompt from_text(const ChatRequest& request, const TextAssets& assets) {
 }  // namespace
 
 Result<ChatPrompt> make_prompt(const ChatRequest& request, const TextAssets& assets) {
-  if (request.dialect == Dialect::kOpenAiChat) {
+  if (is_chat(request.dialect)) {
     return from_messages(*request.input, assets);
   }
   return from_text(request, assets);

@@ -143,7 +143,7 @@ GenerateRequest generate_request(const ChatRequest& request,
 // A prompt's length is about the field the client filled in.
 Error name_field(Error error, Dialect dialect) {
   if (error.param == "prompt") {
-    error.param = dialect == Dialect::kOpenAiChat ? "messages"
+    error.param = is_chat(dialect)                 ? "messages"
                   : dialect == Dialect::kTgi      ? "inputs"
                                                   : "prompt";
   }

@@ -116,6 +116,8 @@ std::unique_ptr<StreamFormat> make_format(const AnswerMeta& meta) {
       return make_completion_stream(meta);
     case Dialect::kTgi:
       return make_tgi_stream(meta);
+    default:
+      break;
   }
   return make_chat_stream(meta);
 }
@@ -207,7 +209,7 @@ std::string whole_body(InferenceRoute route,
       return chat_body(meta, *sink.served(), sink.answer(), usage);
     case Dialect::kOpenAiCompletion:
       return completion_body(meta, *sink.served(), sink.answer(), usage);
-    case Dialect::kTgi:
+    default:
       break;
   }
   std::string body = tgi_body(meta, sink.answer(), usage);
