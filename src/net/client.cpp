@@ -11,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <utility>
+#include <vector>
 
 namespace genesis::net {
 
@@ -18,6 +19,7 @@ namespace {
 
 using std::chrono::steady_clock;
 
+// Largest piece taken from a connection at once: a TLS record.
 constexpr std::size_t kReadBytes = 16 * 1024;
 constexpr std::string_view kUserAgent = "genesis";
 
@@ -98,6 +100,8 @@ struct Client::Impl : std::enable_shared_from_this<Client::Impl> {
   std::map<std::string, std::deque<IdleConnection>> idle;
   boost::asio::steady_timer sweep_timer;
   bool sweeping = false;
+  // Every read of a plain connection lands here first; responses may outlive the client.
+  std::shared_ptr<std::vector<char>> scratch = std::make_shared<std::vector<char>>(kReadBytes);
   std::shared_ptr<boost::asio::ssl::context> tls;  // made at the first https request
 };
 
@@ -108,10 +112,12 @@ class Exchange final : public ClientResponse {
  public:
   Exchange(std::shared_ptr<Transport> transport,
            CancelToken cancel,
+           std::shared_ptr<std::vector<char>> scratch,
            std::size_t header_bytes,
            bool is_head)
       : transport_(std::move(transport)),
         cancel_(std::move(cancel)),
+        scratch_(std::move(scratch)),
         decoder_(header_bytes, is_head),
         hook_(cancel_.on_cancel([held = transport_] { held->close(); })) {}
 
@@ -143,6 +149,7 @@ class Exchange final : public ClientResponse {
 
   std::shared_ptr<Transport> transport_;  // null when given back
   CancelToken cancel_;
+  std::shared_ptr<std::vector<char>> scratch_;
   ResponseDecoder decoder_;
   CancelHook hook_;
   GiveBack give_back_;
@@ -160,10 +167,7 @@ Task<Result<void>> Exchange::send(std::string_view bytes) {
 
 // Reads until the decoder has something new, or fails.
 Task<Result<void>> Exchange::read_more() {
-  const std::size_t held = in_.size();
-  in_.resize(held + kReadBytes);
-  const auto count = co_await transport_->read_some(in_.data() + held, kReadBytes);
-  in_.resize(held + count.value_or(0));
+  const auto count = co_await transport_->read_some(in_, *scratch_);
   if (cancel_.cancelled()) {
     co_return fail(ErrorCode::kCancelled, "cancelled while reading the response");
   }
@@ -322,8 +326,11 @@ Task<Result<std::unique_ptr<ClientResponse>>> Client::send(ClientRequest request
       GENESIS_CO_TRY(transport,
                      co_await Transport::connect(impl->executor, request.base, connect, cancel));
     }
-    auto exchange = std::make_unique<Exchange>(
-        std::move(transport), cancel, impl->options.header_bytes, request.method == "HEAD");
+    auto exchange = std::make_unique<Exchange>(std::move(transport),
+                                               cancel,
+                                               impl->scratch,
+                                               impl->options.header_bytes,
+                                               request.method == "HEAD");
     Result<void> done = co_await exchange->send(bytes);
     // A server that refuses early closes its reading side first; its answer may be there already.
     if (done || done.error().code != ErrorCode::kCancelled) {

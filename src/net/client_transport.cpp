@@ -132,6 +132,17 @@ std::string tls_reason(SSL* connection, const error_code& error) {
   return verified == X509_V_OK ? error.message() : X509_verify_cert_error_string(verified);
 }
 
+// What a read gave: 0 at the proper end of the stream.
+Result<std::size_t> read_outcome(const error_code& error, std::size_t count) {
+  if (error == asio::error::eof) {
+    return 0U;
+  }
+  if (error) {
+    return fail(ErrorCode::kUnavailable, fmt::format("reading failed: {}", error.message()));
+  }
+  return count;
+}
+
 }  // namespace
 
 Transport::Transport(Executor executor) : executor_(std::move(executor)), socket_(executor_) {}
@@ -192,6 +203,10 @@ Task<Result<void>> Transport::open(const Endpoint& endpoint, bool no_delay) {
   if (no_delay) {
     socket_.set_option(tcp::no_delay(true), error);
   }
+  socket_.non_blocking(true, error);
+  if (error) {
+    co_return fail(ErrorCode::kUnavailable, error.message());
+  }
   co_return Result<void>{};
 }
 
@@ -218,26 +233,37 @@ Task<Result<void>> Transport::start_tls(const BaseUrl& base, ssl::context& conte
   co_return Result<void>{};
 }
 
-Task<Result<std::size_t>> Transport::read_some(char* data, std::size_t size) {
+Task<Result<std::size_t>> Transport::read_some(std::string& out, std::span<char> scratch) {
   const auto self = shared_from_this();
-  const auto buffer = asio::buffer(data, size);
-  error_code error;
-  std::size_t count = 0;
-  if (tls_) {
-    const auto done = co_await tls_->async_read_some(buffer, kAwait);
-    error = std::get<0>(done);
-    count = std::get<1>(done);
-  } else {
-    const auto done = co_await socket_.async_read_some(buffer, kAwait);
-    error = std::get<0>(done);
-    count = std::get<1>(done);
+  co_return tls_ ? co_await read_tls(out, scratch.size()) : co_await read_plain(out, scratch);
+}
+
+Task<Result<std::size_t>> Transport::read_plain(std::string& out, std::span<char> scratch) {
+  for (;;) {
+    error_code error;
+    const std::size_t count =
+        socket_.read_some(asio::buffer(scratch.data(), scratch.size()), error);
+    if (error == asio::error::would_block) {
+      const auto waited = co_await socket_.async_wait(asio::socket_base::wait_read, kAwait);
+      error = std::get<0>(waited);
+      if (!error) {
+        continue;
+      }
+    }
+    if (error) {
+      co_return read_outcome(error, count);
+    }
+    out.append(scratch.data(), count);
+    co_return count;
   }
-  if (error == asio::error::eof) {
-    co_return 0U;
-  }
-  if (error) {
-    co_return fail(ErrorCode::kUnavailable, fmt::format("reading failed: {}", error.message()));
-  }
+}
+
+Task<Result<std::size_t>> Transport::read_tls(std::string& out, std::size_t most) {
+  const std::size_t held = out.size();
+  out.resize(held + most);
+  const auto done = co_await tls_->async_read_some(asio::buffer(out.data() + held, most), kAwait);
+  const Result<std::size_t> count = read_outcome(std::get<0>(done), std::get<1>(done));
+  out.resize(held + count.value_or(0));
   co_return count;
 }
 

@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -37,8 +38,9 @@ class Transport : public std::enable_shared_from_this<Transport> {
                                                           ConnectOptions options,
                                                           CancelToken cancel);
 
-  // Some bytes; 0 at the proper end of the stream.
-  Task<Result<std::size_t>> read_some(char* data, std::size_t size);
+  // Appends some bytes to `out`; 0 at the proper end of the stream. They pass through `scratch`,
+  // which every connection of the thread may share: one that waits for its peer owns no buffer.
+  Task<Result<std::size_t>> read_some(std::string& out, std::span<char> scratch);
   Task<Result<void>> write_all(std::string_view bytes);
   void close();
   // False when the peer has closed an idle connection, or talks without being asked.
@@ -50,6 +52,8 @@ class Transport : public std::enable_shared_from_this<Transport> {
   Task<Result<void>> open(const boost::asio::generic::stream_protocol::endpoint& endpoint,
                           bool no_delay);
   Task<Result<void>> start_tls(const BaseUrl& base, boost::asio::ssl::context& context);
+  Task<Result<std::size_t>> read_plain(std::string& out, std::span<char> scratch);
+  Task<Result<std::size_t>> read_tls(std::string& out, std::size_t most);
 
   Executor executor_;
   Socket socket_;
