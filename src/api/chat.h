@@ -119,6 +119,7 @@ struct ChatRequest {
   std::string tenant;         // whose money and whose cache
   std::string key_id;         // public part of the API key, "local" on keyless loopback
   Caller caller;
+  std::string traceparent;  // the client's W3C trace context, checked; empty = none
   // Routes, endpoints and models the key may use; null or empty = all. Checked again at dispatch.
   std::shared_ptr<const std::vector<std::string>> allowed_models;
   Dialect dialect = Dialect::kOpenAiChat;

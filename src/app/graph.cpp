@@ -6,6 +6,7 @@
 #include "app/prices.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "ledger/machine.h"
 #include "ledger/savings.h"
 #include "ledger/schema.h"
@@ -22,6 +23,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <unistd.h>
 
 namespace genesis::app {
@@ -112,6 +115,7 @@ class GraphImpl final : public Graph {
   RouteCatalog catalog_;
   std::vector<std::unique_ptr<EndpointChain>> chains_;
   std::unique_ptr<router::RuleRouter> router_;
+  std::vector<RequestObserver*> observers_;  // told of every request; filled before build() ends
   std::unique_ptr<endpoint::Dispatcher> dispatcher_;
   CancelSource stopping_;
   int payers_ = 0;
@@ -175,14 +179,20 @@ Result<void> GraphImpl::build(const OnProgress& progress) {
   for (const auto& chain : chains_) {
     targets.push_back(chain->target());
   }
+  std::array<std::uint8_t, 8> seed{};
+  secure_random_bytes(seed);
   dispatcher_ = std::make_unique<endpoint::Dispatcher>(
-      io_.get_executor(),
-      *router_,
-      std::move(targets),
-      endpoint::DispatchOptions{},
-      [this](const ChatRequest& request, const endpoint::DispatchTarget& target) {
-        return authenticator_->may_use(request, target);
-      });
+      endpoint::DispatcherParts{
+          .executor = io_.get_executor(),
+          .clock = clock_,
+          .router = *router_,
+          .targets = std::move(targets),
+          .permission =
+              [this](const ChatRequest& request, const endpoint::DispatchTarget& target) {
+                return authenticator_->may_use(request, target);
+              },
+          .observers = observers_},
+      endpoint::DispatchOptions{.seed = std::bit_cast<std::uint64_t>(seed)});
   return {};
 }
 

@@ -1,6 +1,8 @@
 #include "endpoint/dispatcher.h"
 
 #include "base/log.h"
+#include "endpoint/attempt_log.h"
+#include "endpoint/features.h"
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -26,6 +28,9 @@ class CommitSink final : public ChatSink {
   CommitSink(ChatSink& inner, bool stream) : inner_(inner), stream_(stream) {}
 
   Task<Result<void>> begin(const ServedBy& served) override {
+    if (on_first_token_) {
+      on_first_token_();
+    }
     if (stream_) {
       committed_ = true;
       co_return co_await inner_.begin(served);
@@ -51,6 +56,8 @@ class CommitSink final : public ChatSink {
 
   bool committed() const { return committed_; }
 
+  void on_first_token(std::function<void()> call) { on_first_token_ = std::move(call); }
+
   // Forgets what a failed attempt had said.
   void start_over() {
     served_.reset();
@@ -74,19 +81,12 @@ class CommitSink final : public ChatSink {
  private:
   ChatSink& inner_;
   const bool stream_;
+  std::function<void()> on_first_token_;
   bool committed_ = false;
   std::optional<ServedBy> served_;
   std::vector<ChatDelta> held_;
   std::size_t held_bytes_ = 0;
 };
-
-std::size_t prompt_bytes(const ChatInput& input) {
-  std::size_t bytes = input.prompt.size() + 4 * input.prompt_tokens.size();
-  for (const ChatMessage& message : input.messages) {
-    bytes += message.content.size();
-  }
-  return bytes;
-}
 
 // net::Client's word for a kept connection that the peer had closed: says nothing about the
 // endpoint.
@@ -126,88 +126,72 @@ void log_failure(const ChatRequest& request, const DispatchTarget& to, const Err
 
 }  // namespace
 
-// What went wrong so far, for the final error.
-struct Dispatcher::Attempts {
-  std::vector<std::pair<std::string, Error>> failed;
-
-  std::optional<std::chrono::milliseconds> shortest_retry_after() const {
-    std::optional<std::chrono::milliseconds> shortest;
-    for (const auto& [name, error] : failed) {
-      if (error.retry_after && (!shortest || *error.retry_after < *shortest)) {
-        shortest = error.retry_after;
-      }
-    }
-    return shortest;
-  }
-
-  Error summary() const {
-    if (failed.size() == 1) {
-      return failed.front().second;
-    }
-    const bool all_full = std::ranges::all_of(failed, [](const auto& attempt) {
-      return attempt.second.code == ErrorCode::kRateLimited ||
-             attempt.second.code == ErrorCode::kOverloaded;
-    });
-    Error error;
-    error.code = all_full ? ErrorCode::kOverloaded : ErrorCode::kUnavailable;
-    error.type = all_full ? "" : "all_upstreams_unavailable";
-    error.message = fmt::format("all {} attempts failed:", failed.size());
-    for (const auto& [name, cause] : failed) {
-      error.message += fmt::format(" [{}] {};", name, cause.message);
-    }
-    error.message.pop_back();
-    error.hint = "try again, or add an endpoint to the route";
-    error.retry_after = shortest_retry_after().value_or(std::chrono::milliseconds(1'000));
-    return error;
-  }
-};
-
-Dispatcher::Dispatcher(Executor executor,
-                       const Router& router,
-                       std::vector<DispatchTarget> targets,
-                       DispatchOptions options,
-                       Permission permission)
-    : executor_(std::move(executor)),
-      router_(router),
-      targets_(std::move(targets)),
-      options_(options),
-      permission_(std::move(permission)),
-      random_(targets_.size()) {}
+Dispatcher::Dispatcher(DispatcherParts parts, DispatchOptions options)
+    : parts_(std::move(parts)), options_(options), random_(options.seed) {}
 
 const DispatchTarget* Dispatcher::target(std::string_view name) const {
-  const auto at = std::ranges::find(targets_, name, &DispatchTarget::name);
-  return at == targets_.end() ? nullptr : &*at;
+  const auto at = std::ranges::find(parts_.targets, name, &DispatchTarget::name);
+  return at == parts_.targets.end() ? nullptr : &*at;
 }
 
 Task<Result<Usage>> Dispatcher::chat(const ChatRequest& request, ChatSink& sink) {
   std::vector<EndpointSnapshot> snapshots;
-  for (const DispatchTarget& each : targets_) {
+  for (const DispatchTarget& each : parts_.targets) {
     snapshots.push_back(each.snapshot());
   }
-  const RouteFeatures features{.route = request.route,
-                               .tenant = request.tenant,
-                               .dialect = request.dialect,
-                               .prompt_bytes = prompt_bytes(*request.input)};
-  GENESIS_CO_TRY(const Plan plan, router_.plan(features, snapshots));
+  RequestTrace trace{.unix_ms = parts_.clock.unix_ms(),
+                     .features = make_features(request, random_.uniform(), parts_.clock.steady()),
+                     .traceparent = request.traceparent};
+  AttemptLog attempts(trace, parts_.clock);
+  auto plan = parts_.router.plan(trace.features, snapshots);
+  Result<Usage> result = std::unexpected(plan ? Error{} : plan.error());
+  if (plan) {
+    trace.plan = std::move(*plan);
+    result = co_await walk(request, trace, attempts, sink);
+  }
+  trace.outcome = result ? "delivered" : error_code_name(result.error().code);
+  trace.total_ms = attempts.elapsed_ms();
+  for (RequestObserver* observer : parts_.observers) {
+    observer->on_finished(trace);
+  }
+  co_return result;
+}
 
+Task<Result<Usage>> Dispatcher::walk(const ChatRequest& request,
+                                     RequestTrace& trace,
+                                     AttemptLog& attempts,
+                                     ChatSink& sink) {
   ChatRequest current = request;
-  Attempts attempts;
   CommitSink commit(sink, request.stream);
   // What is left of the plan; its front is next.
   std::deque<const DispatchTarget*> left;
-  for (const PlanStep& step : plan.steps) {
+  for (const PlanStep& step : trace.plan.steps) {
     left.push_back(target(step.endpoint));
   }
   const DispatchTarget* previous = nullptr;
   while (!left.empty() && static_cast<int>(current.attempt) < options_.max_attempts) {
     const DispatchTarget* to = left.front();
     const bool first_try_here = std::exchange(previous, to) != to;
+    const AttemptKind kind = current.attempt == 0 ? AttemptKind::kFirst
+                             : first_try_here     ? AttemptKind::kFallback
+                                                  : AttemptKind::kRetry;
     ++current.attempt;
     current.model = to->model;
-    current.last_resort = left.size() == 1 || !to->snapshot().usable;
+    const EndpointSnapshot snapshot = to->snapshot();
+    current.last_resort = left.size() == 1 || !snapshot.usable;
     commit.start_over();
-    Result<Usage> result = co_await attempt(current, *to, commit);
+    if (parts_.permission) {
+      GENESIS_CO_TRY_VOID(parts_.permission(current, *to));
+    }
+    for (RequestObserver* observer : parts_.observers) {
+      observer->on_dispatch(trace.features, snapshot);
+    }
+    const std::size_t place = attempts.begin(kind, current.attempt, snapshot);
+    commit.on_first_token([&attempts, place] { attempts.first_token(place); });
+    Result<Usage> result = co_await to->chat->chat(current, commit);
+    attempts.end(place, result);
     if (result) {
+      trace.served_by = to->name;
       GENESIS_CO_TRY_VOID(co_await commit.release());
       co_return result;
     }
@@ -216,7 +200,6 @@ Task<Result<Usage>> Dispatcher::chat(const ChatRequest& request, ChatSink& sink)
     }
     const Error& error = result.error();
     log_failure(current, *to, error);
-    attempts.failed.emplace_back(to->name, error);
     // A lone 500 anywhere, or a reset at the last endpoint left, deserves one more try there
     // (failoverbench S03 and S05); everything else moves on at once, and so does what has shown
     // that nobody is there.
@@ -242,15 +225,6 @@ Task<Result<Usage>> Dispatcher::chat(const ChatRequest& request, ChatSink& sink)
   co_return std::unexpected(attempts.summary());
 }
 
-Task<Result<Usage>> Dispatcher::attempt(const ChatRequest& request,
-                                        const DispatchTarget& to,
-                                        ChatSink& sink) {
-  if (permission_) {
-    GENESIS_CO_TRY_VOID(permission_(request, to));
-  }
-  co_return co_await to.chat->chat(request, sink);
-}
-
 Task<bool> Dispatcher::pause_before_retry(const Error& error, const ChatRequest& request) {
   const double jitter = 0.5 + random_.uniform();
   auto wait = std::chrono::milliseconds(
@@ -264,7 +238,7 @@ Task<bool> Dispatcher::pause_before_retry(const Error& error, const ChatRequest&
   if (std::chrono::steady_clock::now() + wait >= request.deadline) {
     co_return false;
   }
-  boost::asio::steady_timer timer(executor_, wait);
+  boost::asio::steady_timer timer(parts_.executor, wait);
   co_await timer.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
   co_return true;
 }

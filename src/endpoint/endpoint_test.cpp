@@ -96,11 +96,26 @@ class CollectingSink final : public ChatSink {
   std::string text;
 };
 
+class RecordingObserver final : public RequestObserver {
+ public:
+  void on_dispatch(const RouteFeatures& features, const EndpointSnapshot& endpoint) override {
+    dispatches.push_back(features.request_id + " " + endpoint.name);
+  }
+
+  void on_finished(const RequestTrace& trace) override { traces.push_back(trace); }
+
+  std::vector<std::string> dispatches;
+  std::vector<RequestTrace> traces;
+};
+
 // Plans all endpoints in the order given.
 class FixedRouter final : public Router {
  public:
   Result<Plan> plan(const RouteFeatures&,
                     std::span<const EndpointSnapshot> endpoints) const override {
+    if (endpoints.empty()) {
+      return fail(ErrorCode::kNotFound, "no endpoints");
+    }
     Plan plan;
     for (const auto& endpoint : endpoints) {
       plan.steps.push_back({endpoint.name, "fixed"});
@@ -144,8 +159,13 @@ class EndpointTest : public ::testing::Test {
                          .snapshot = [g = guard.get()] { return g->snapshot(); }});
     }
     const FixedRouter router;
-    Dispatcher dispatcher(
-        io_.get_executor(), router, targets, {.retry_pause = milliseconds(1)}, permission_);
+    Dispatcher dispatcher({.executor = io_.get_executor(),
+                           .clock = clock_,
+                           .router = router,
+                           .targets = targets,
+                           .permission = permission_,
+                           .observers = {&observer_}},
+                          {.retry_pause = milliseconds(1)});
     ChatRequest request;
     request.id = "req-1";
     request.stream = stream;
@@ -166,6 +186,7 @@ class EndpointTest : public ::testing::Test {
   boost::asio::io_context io_;
   ManualClock clock_{0};
   Permission permission_;
+  RecordingObserver observer_;
   std::vector<std::unique_ptr<ScriptedChat>> scripts_;
   std::vector<std::unique_ptr<GuardedChat>> guards_;
 };
@@ -180,6 +201,36 @@ TEST_F(EndpointTest, FallsBackBeforeTheFirstByte) {
   EXPECT_EQ(sink.served.model, "b-model");
   EXPECT_EQ(scripts_[0]->attempts, (std::vector<std::uint32_t>{1}));
   EXPECT_EQ(scripts_[1]->attempts, (std::vector<std::uint32_t>{2}));
+}
+
+TEST_F(EndpointTest, TheTraceTellsEveryAttempt) {
+  add("a", {{.before = error_of(ErrorCode::kUnavailable, 503)}});
+  add("b", {{.deltas = 3}});
+  CollectingSink sink;
+  ASSERT_TRUE(dispatch(sink));
+  EXPECT_EQ(observer_.dispatches, (std::vector<std::string>{"req-1 a", "req-1 b"}));
+  ASSERT_EQ(observer_.traces.size(), 1U);
+  const RequestTrace& trace = observer_.traces.front();
+  EXPECT_EQ(trace.outcome, "delivered");
+  EXPECT_EQ(trace.served_by, "b");
+  EXPECT_EQ(trace.plan.steps.size(), 2U);
+  ASSERT_EQ(trace.attempts.size(), 2U);
+  EXPECT_EQ(trace.attempts[0].kind, AttemptKind::kFirst);
+  EXPECT_EQ(trace.attempts[0].outcome, "unavailable");
+  EXPECT_EQ(trace.attempts[0].first_token_ms, -1);
+  EXPECT_EQ(trace.attempts[1].kind, AttemptKind::kFallback);
+  EXPECT_EQ(trace.attempts[1].outcome, "delivered");
+  EXPECT_EQ(trace.attempts[1].usage.output, 3);
+  EXPECT_GE(trace.attempts[1].first_token_ms, 0);
+}
+
+TEST_F(EndpointTest, ARequestWithoutAPlanIsTracedToo) {
+  CollectingSink sink;
+  const auto result = dispatch(sink);
+  ASSERT_FALSE(result);
+  ASSERT_EQ(observer_.traces.size(), 1U);
+  EXPECT_TRUE(observer_.traces[0].attempts.empty());
+  EXPECT_EQ(observer_.traces[0].outcome, error_code_name(result.error().code));
 }
 
 TEST_F(EndpointTest, NeverFallsBackAfterTheFirstByte) {
