@@ -34,7 +34,7 @@ struct Options {
                                                {"rate", "200"},
                                                {"requests", "1000"},
                                                {"bytes", "1024"},
-                                               {"key", ""}};
+                                               {"header", ""}};
 
   std::string text(const std::string& name) const { return values.at(name); }
 
@@ -45,6 +45,18 @@ struct Options {
     return value;
   }
 };
+
+// "name: value" fields, one a line.
+void add_headers(std::string_view lines, net::Headers& headers) {
+  while (!lines.empty()) {
+    const std::string_view line = lines.substr(0, lines.find('\n'));
+    lines.remove_prefix(std::min(lines.size(), line.size() + 1));
+    const std::size_t colon = line.find(": ");
+    if (colon != std::string_view::npos) {
+      headers.set(line.substr(0, colon), line.substr(colon + 2));
+    }
+  }
+}
 
 std::string chat_body(const std::string& model, std::size_t bytes) {
   JsonWriter writer;
@@ -126,9 +138,7 @@ class Load {
                                .headers = {},
                                .body = body_};
     request.headers.set("content-type", "application/json");
-    if (!options_.text("key").empty()) {
-      request.headers.set("authorization", "Bearer " + options_.text("key"));
-    }
+    add_headers(options_.text("header"), request.headers);
     auto response = co_await client_.send(std::move(request), {});
     const bool ok =
         response && (*response)->status() == 200 && co_await net::read_body(**response, 1 << 20);

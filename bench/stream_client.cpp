@@ -39,7 +39,7 @@ struct Options {
                                                {"streams", "1000"},
                                                {"opens", "500"},
                                                {"words", "60"},
-                                               {"key", ""}};
+                                               {"header", ""}};
 
   std::string text(const std::string& name) const { return values.at(name); }
 
@@ -50,6 +50,18 @@ struct Options {
     return value;
   }
 };
+
+// "name: value" fields, one a line.
+void add_headers(std::string_view lines, net::Headers& headers) {
+  while (!lines.empty()) {
+    const std::string_view line = lines.substr(0, lines.find('\n'));
+    lines.remove_prefix(std::min(lines.size(), line.size() + 1));
+    const std::size_t colon = line.find(": ");
+    if (colon != std::string_view::npos) {
+      headers.set(line.substr(0, colon), line.substr(colon + 2));
+    }
+  }
+}
 
 double milliseconds_since(SteadyTime start) {
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
@@ -207,9 +219,7 @@ class Streams {
                                .headers = {},
                                .body = body_};
     request.headers.set("content-type", "application/json");
-    if (!options_.text("key").empty()) {
-      request.headers.set("authorization", "Bearer " + options_.text("key"));
-    }
+    add_headers(options_.text("header"), request.headers);
     auto response = co_await client_.send(std::move(request), {});
     if (!response || (*response)->status() != 200) {
       co_return false;
