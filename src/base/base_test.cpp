@@ -47,6 +47,28 @@ TEST(Json, WriterReplacesInvalidUtf8) {
   EXPECT_NE(out.find("\xE2\x82\xAC"), std::string::npos);
 }
 
+// Every byte at every offset of the eight that are looked at together, against the parser.
+TEST(Json, StringsOfAllBytesReadBack) {
+  for (int byte = 1; byte < 0x80; ++byte) {
+    for (std::size_t offset = 0; offset < 20; ++offset) {
+      std::string text(20, 'a');
+      text[offset] = static_cast<char>(byte);
+      JsonWriter writer;
+      writer.begin_object();
+      writer.field("k", text);
+      writer.field(text, "v");
+      writer.end_object();
+      const auto value = parse_json(writer.str());
+      ASSERT_TRUE(value) << byte << " at " << offset;
+      EXPECT_EQ(value->at("k").as_string(), text);
+      const auto members = scan_members(writer.str());
+      ASSERT_TRUE(members) << byte << " at " << offset;
+      ASSERT_EQ(members->size(), 2U);
+      EXPECT_EQ(members->at(1).key, text);
+    }
+  }
+}
+
 TEST(Json, MembersKeepRawBytes) {
   const auto members = scan_members(R"( {"a" : {"x":[1, "}"]} , "\u0062":1e5,"c":"q\"," } )");
   ASSERT_TRUE(members);

@@ -3,9 +3,12 @@
 #include <boost/json.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <charconv>
 #include <cmath>
+#include <cstring>
 
 namespace genesis {
 
@@ -59,6 +62,39 @@ std::size_t utf8_sequence_length(std::string_view text) {
     }
   }
   return length;
+}
+
+constexpr std::uint64_t in_every_byte(unsigned char c) {
+  return 0x0101'0101'0101'0101ULL * c;
+}
+
+// High bit set at bytes of `word` that are zero; exact up to and including the first one.
+constexpr std::uint64_t zero_bytes(std::uint64_t word) {
+  return (word - in_every_byte(1)) & ~word & in_every_byte(0x80);
+}
+
+// How many leading bytes stand in a JSON string as they are: ASCII but control characters, the
+// quote and the backslash. Eight bytes at a time
+// (graphics.stanford.edu/~seander/bithacks.html#HasLessInWord).
+std::size_t plain_prefix(std::string_view text) {
+  std::size_t at = 0;
+  for (; at + sizeof(std::uint64_t) <= text.size(); at += sizeof(std::uint64_t)) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, text.data() + at, sizeof word);
+    const std::uint64_t control = (word - in_every_byte(0x20)) & ~word & in_every_byte(0x80);
+    const std::uint64_t special = (word & in_every_byte(0x80)) | control |
+                                  zero_bytes(word ^ in_every_byte('"')) |
+                                  zero_bytes(word ^ in_every_byte('\\'));
+    if (special != 0) {
+      static_assert(std::endian::native == std::endian::little);
+      return at + static_cast<std::size_t>(std::countr_zero(special)) / 8;
+    }
+  }
+  while (at < text.size() && static_cast<unsigned char>(text[at]) >= 0x20 &&
+         static_cast<unsigned char>(text[at]) < 0x80 && text[at] != '"' && text[at] != '\\') {
+    ++at;
+  }
+  return at;
 }
 
 void append_escaped_ascii(std::string& out, char c) {
@@ -136,8 +172,10 @@ class MemberScanner {
     if (!take('"')) {
       return false;
     }
+    at_ += plain_prefix(text_.substr(at_));
     while (at_ < text_.size() && text_[at_] != '"') {
       at_ += text_[at_] == '\\' ? 2 : 1;
+      at_ += at_ < text_.size() ? plain_prefix(text_.substr(at_)) : 0;
     }
     return take('"');
   }
@@ -166,12 +204,21 @@ class MemberScanner {
     return depth == 0 && at_ > begin;
   }
 
+  // `quoted` with its quotes.
+  static Result<std::string> unescaped(std::string_view quoted) {
+    if (!quoted.contains('\\')) {
+      return std::string(quoted.substr(1, quoted.size() - 2));
+    }
+    GENESIS_TRY(const auto parsed, parse_json(quoted));
+    return std::string(parsed.as_string());
+  }
+
   Result<JsonMember> next_member() {
     const std::size_t key_begin = at_;
     if (!skip_string()) {
       return malformed();
     }
-    GENESIS_TRY(const auto key, parse_json(text_.substr(key_begin, at_ - key_begin)));
+    GENESIS_TRY(std::string key, unescaped(text_.substr(key_begin, at_ - key_begin)));
     skip_space();
     if (!take(':')) {
       return malformed();
@@ -185,7 +232,7 @@ class MemberScanner {
     while (value_end > value_begin && std::string_view(" \t\r\n").contains(text_[value_end - 1])) {
       --value_end;
     }
-    return JsonMember{.key = std::string(key.as_string()),
+    return JsonMember{.key = std::move(key),
                       .value = text_.substr(value_begin, value_end - value_begin)};
   }
 
@@ -198,7 +245,10 @@ class MemberScanner {
 Result<boost::json::value> parse_json(std::string_view text) {
   boost::json::parse_options options;
   options.max_depth = kMaxJsonDepth;
+  // One block for the whole tree instead of an allocation a node; the value keeps it alive.
+  const std::size_t block = std::clamp<std::size_t>(2 * text.size(), 512, std::size_t{1} << 20);
   boost::json::stream_parser parser({}, options);
+  parser.reset(boost::json::make_shared_resource<boost::json::monotonic_resource>(block));
   boost::system::error_code error;
   std::size_t used = parser.write_some(text.data(), text.size(), error);
   if (!error && used == text.size()) {
@@ -220,6 +270,12 @@ Result<std::vector<JsonMember>> scan_members(std::string_view object_text) {
 void append_json_string(std::string& out, std::string_view text) {
   out.push_back('"');
   while (!text.empty()) {
+    const std::size_t plain = plain_prefix(text);
+    out.append(text.substr(0, plain));
+    text.remove_prefix(plain);
+    if (text.empty()) {
+      break;
+    }
     const std::size_t length = utf8_sequence_length(text);
     if (length == 0) {
       out += "\xEF\xBF\xBD";
