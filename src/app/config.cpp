@@ -245,12 +245,36 @@ Result<void> check_names(const router::RouteRule& rule,
   return {};
 }
 
+// An own baseline holds for every name of the route.
+void read_baseline(const OptionMap& map, const std::string& prefix, Config& config) {
+  const std::string model = text_of(map, prefix + "baseline");
+  if (model.empty()) {
+    return;
+  }
+  const router::RouteRule& rule = config.routes.back();
+  config.baselines.routes[rule.name] = model;
+  for (const std::string& alias : rule.aliases) {
+    config.baselines.routes[alias] = model;
+  }
+}
+
+Result<ledger::TokenRatio> read_token_ratio(const OptionMap& map) {
+  const OptionValue& value = map.at("ledger.baseline_token_ratio");
+  auto ratio = ledger::parse_token_ratio(value.text);
+  if (!ratio) {
+    return config_error("ledger.baseline_token_ratio",
+                        fmt::format("{}: {}", value.origin, ratio.error().message));
+  }
+  return ratio;
+}
+
 Result<void> read_routes(const OptionMap& map, Config& config) {
   for (int i = 0; map.contains(fmt::format("route[{}].", i)); ++i) {
     GENESIS_TRY(router::RouteRule rule,
                 read_route(map, fmt::format("route[{}].", i), config.endpoints));
     GENESIS_TRY_VOID(check_names(rule, config, find(map, fmt::format("route[{}].", i))->origin));
     config.routes.push_back(std::move(rule));
+    read_baseline(map, fmt::format("route[{}].", i), config);
   }
   const auto is_default = [&](const router::RouteRule& rule) {
     return rule.name == config.default_route;
@@ -294,7 +318,8 @@ Result<Config> load_config(const Home& home, const std::vector<OptionOverride>& 
   config.allowed_hosts = list_of(map, "server.allowed_hosts");
   const std::string ledger_path = text_of(map, "ledger.path");
   config.ledger_path = ledger_path.empty() ? home.database() : std::filesystem::path(ledger_path);
-  config.baseline_model = text_of(map, "ledger.baseline_model");
+  config.baselines.model = text_of(map, "ledger.baseline_model");
+  GENESIS_TRY(config.baseline_tokens, read_token_ratio(map));
   config.price_file = text_of(map, "ledger.price_file");
   config.machine_usd_per_hour = text_of(map, "local.machine_usd_per_hour");
   config.engine = {.threads = static_cast<int>(integer_of(map, "engine.threads")),

@@ -8,6 +8,8 @@
 #include "base/log.h"
 #include "base/result.h"
 #include "endpoint/guarded_chat.h"
+#include "ledger/pins.h"
+#include "ledger/token_ratio.h"
 #include "net/http.h"
 #include "router/rule_router.h"
 
@@ -55,7 +57,8 @@ struct Config {
   bool require_key = false;
   std::vector<std::string> allowed_hosts;
   std::filesystem::path ledger_path;
-  std::string baseline_model;
+  ledger::BaselineRules baselines;
+  ledger::TokenRatio baseline_tokens;
   std::string price_file;
   std::string machine_usd_per_hour;
   EngineConfig engine;

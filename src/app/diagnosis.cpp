@@ -107,10 +107,10 @@ Result<void> check_settings(const Config& config) {
     }
   }
   GENESIS_TRY(const auto prices, load_prices(config));
-  if (!config.baseline_model.empty() &&
-      prices->find(config.baseline_model, SystemClock().unix_ms()) == nullptr) {
+  const std::string& baseline = config.baselines.model;
+  if (!baseline.empty() && prices->find(baseline, SystemClock().unix_ms()) == nullptr) {
     return fail_param("ledger.baseline_model",
-                      fmt::format("the baseline model '{}' has no price", config.baseline_model),
+                      fmt::format("the baseline model '{}' has no price", baseline),
                       ErrorCode::kConfig);
   }
   return {};

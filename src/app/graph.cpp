@@ -129,10 +129,8 @@ Result<void> GraphImpl::open() {
                                      .schemas = {ledger::schema()}}));
   GENESIS_TRY(
       ledger_,
-      ledger::SqlLedger::open(*database_,
-                              clock_,
-                              metrics_,
-                              {.prices = prices_, .baseline_model = config_.baseline_model}));
+      ledger::SqlLedger::open(
+          *database_, clock_, metrics_, {.prices = prices_, .baselines = config_.baselines}));
   GENESIS_TRY(keys_, open_keys(*database_, clock_, home_));
   authenticator_ = std::make_unique<KeyAccess>(*keys_, config_.require_key);
   return {};
@@ -310,8 +308,10 @@ std::vector<EngineSupervisor*> GraphImpl::engines() {
 }
 
 Result<std::string> GraphImpl::savings_report() const {
-  GENESIS_TRY(const ledger::Savings savings,
-              ledger::compute_savings(*database_, 0, clock_.unix_ms() + 1));
+  GENESIS_TRY(
+      const ledger::Savings savings,
+      ledger::compute_savings(
+          *database_, {.until_ms = clock_.unix_ms() + 1, .tokens = config_.baseline_tokens}));
   return ledger::savings_json(savings);
 }
 

@@ -48,7 +48,11 @@ constexpr std::array kGeneral = {
     OptionSpec{"ledger.baseline_model",
                kString,
                "gpt-4o",
-               "Model whose list price savings are measured against."},
+               "Model whose list price savings are measured against; pinned in the ledger."},
+    OptionSpec{"ledger.baseline_token_ratio",
+               kString,
+               "0.90..1.10",
+               "The baseline model's tokens for one of the served model's: the saving's interval."},
     OptionSpec{"ledger.price_file", kString, "", "Further dated prices (JSON)."},
     OptionSpec{"local.machine_usd_per_hour",
                kUsd,
@@ -161,6 +165,10 @@ constexpr std::array kRoute = {
     OptionSpec{"name", kString, "", "What clients put into `model`."},
     OptionSpec{"endpoints", kList, "", "Endpoint names in order of preference."},
     OptionSpec{"aliases", kList, "", "Further names for the same route."},
+    OptionSpec{"baseline",
+               kString,
+               "",
+               "Model its answers are compared with; empty = ledger.baseline_model."},
 };
 
 bool is_decimal(std::string_view text) {

@@ -229,10 +229,9 @@ class CommandLine {
         verb(root_,
              "savings",
              "Show what was spent, what it would have cost, and how that is computed",
-             "  genesis savings\n  genesis savings --since 7d --json");
-    savings_verb.add_option("--since", since_, "7d, 24h, 30m or a date (default: everything)");
-    add_json(savings_verb, common_);
-    on(savings_verb, [this] { return savings(common_, since_); });
+             "  genesis savings\n  genesis savings --since 30d --by route\n"
+             "  genesis savings --since 7d --json\n  genesis savings --by day --csv savings.csv");
+    add_savings(savings_verb);
 
     CLI::App& ledger = verb(root_,
                             "ledger",
@@ -254,6 +253,15 @@ class CommandLine {
         ->check(CLI::Range(0, 100'000'000));
     add_json(rows, common_);
     on(rows, [this] { return ledger_list(common_, since_, limit_); });
+  }
+
+  void add_savings(CLI::App& app) {
+    app.add_option("--since", savings_.since, "7d, 24h, 30m or a date (default: everything)");
+    app.add_option("--by", savings_.by, "A line for each tenant, route, key, tier, ...")
+        ->check(CLI::IsMember({"tenant", "route", "key", "tier", "endpoint", "model", "day"}));
+    app.add_option("--csv", savings_.csv_file, "Write the lines as CSV to this file; - = print");
+    add_json(app, common_);
+    on(app, [this] { return savings(common_, savings_); });
   }
 
   void add_keys() {
@@ -353,6 +361,7 @@ class CommandLine {
   EngineOptions engine_;
   PullOptions pull_;
   KeyCreateOptions key_;
+  SavingsOptions savings_;
   std::string name_;
   std::string since_;
   int limit_ = 0;

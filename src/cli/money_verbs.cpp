@@ -1,6 +1,7 @@
 // key, savings, ledger: verbs about keys and money. They work beside a running gateway.
 #include "app/key_access.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "cli/exit_codes.h"
 #include "cli/terminal.h"
@@ -109,10 +110,26 @@ Result<void> revoke_key(const CommonOptions& common, const std::string& id) {
   return keys->revoke(id);
 }
 
-Result<ledger::Savings> read_savings(const CommonOptions& common, const std::string& since) {
-  GENESIS_TRY(const std::int64_t since_ms, since_or_start(since));
+Result<ledger::Savings> read_savings(const CommonOptions& common, const SavingsOptions& options) {
+  GENESIS_TRY(const std::int64_t since_ms, since_or_start(options.since));
   GENESIS_TRY(const Books books, open_books(common, store::OpenMode::kReadOnly));
-  return ledger::compute_savings(*books.database, since_ms, SystemClock().unix_ms() + 1);
+  return ledger::compute_savings(
+      *books.database,
+      {.since_ms = since_ms,
+       .until_ms = SystemClock().unix_ms() + 1,
+       .by = ledger::group_by_from_name(options.by).value_or(ledger::GroupBy::kNothing),
+       .tokens = books.config.baseline_tokens});
+}
+
+// "-" prints.
+Result<void> write_out(const std::string& file, const std::string& content) {
+  if (file == "-") {
+    print_out(content);
+    return {};
+  }
+  GENESIS_TRY_VOID(write_file_atomic(file, content));
+  print_note(fmt::format("written to {}", file));
+  return {};
 }
 
 Result<std::vector<ledger::LedgerRow>> read_rows(const CommonOptions& common,
@@ -185,10 +202,14 @@ int key_revoke(const CommonOptions& common, const std::string& id) {
   return kExitOk;
 }
 
-int savings(const CommonOptions& common, const std::string& since) {
-  const auto savings = read_savings(common, since);
+int savings(const CommonOptions& common, const SavingsOptions& options) {
+  const auto savings = read_savings(common, options);
   if (!savings) {
     return report(savings.error());
+  }
+  if (!options.csv_file.empty()) {
+    const auto written = write_out(options.csv_file, ledger::savings_csv(*savings));
+    return written ? kExitOk : report(written.error());
   }
   std::string text = common.json ? ledger::savings_json(*savings) : ledger::savings_text(*savings);
   print_out(text.ends_with('\n') ? text : text + "\n");

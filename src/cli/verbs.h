@@ -45,6 +45,12 @@ struct KeyCreateOptions {
   std::vector<std::string> models;
 };
 
+struct SavingsOptions {
+  std::string since;
+  std::string by;        // a column to group by, empty = none
+  std::string csv_file;  // "-" = standard output
+};
+
 struct EngineOptions {
   std::string model;  // a file or a pulled model's name
   std::string name;
@@ -74,7 +80,7 @@ int key_create(const CommonOptions& common, const KeyCreateOptions& options);
 int key_list(const CommonOptions& common);
 int key_revoke(const CommonOptions& common, const std::string& id);
 
-int savings(const CommonOptions& common, const std::string& since);
+int savings(const CommonOptions& common, const SavingsOptions& options);
 int ledger_verify(const CommonOptions& common);
 int ledger_list(const CommonOptions& common, const std::string& since, int limit);
 

@@ -123,6 +123,9 @@ void Entry::set_accounts() {
   } else if (kind == kind::kMachine) {
     debit_account = "machine:" + endpoint;
     credit_account = "provider:" + endpoint;
+  } else if (kind == kind::kPin) {
+    debit_account = "baseline:" + route;
+    credit_account = "pinned:" + route;
   } else if (kind == kind::kUnconfirmed) {
     debit_account = "unconfirmed:" + tenant;
     credit_account = "provider:" + endpoint;
@@ -187,7 +190,8 @@ Result<void> append_entry(store::Transaction& tx, Entry& entry) {
 
 Result<std::vector<Entry>> attempt_entries(store::Transaction& tx, const AttemptId& id) {
   static const std::string sql = fmt::format(
-      "SELECT {} FROM entries WHERE request_id = ?1 AND attempt = ?2 AND kind <> 'machine'"
+      "SELECT {} FROM entries WHERE request_id = ?1 AND attempt = ?2 AND kind NOT IN ('machine', "
+      "'pin')"
       " ORDER BY seq",
       entry_columns());
   GENESIS_TRY(store::Statement select, tx.prepare(sql));

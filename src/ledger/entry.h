@@ -26,6 +26,7 @@ inline constexpr std::string_view kUnconfirmed =
     "unconfirmed";                                             // died in flight: upper bound stays
 inline constexpr std::string_view kQuarantine = "quarantine";  // used, but nobody knows the price
 inline constexpr std::string_view kMachine = "machine";        // one started minute of a machine
+inline constexpr std::string_view kPin = "pin";                // the baseline from here on: pins.h
 
 }  // namespace kind
 

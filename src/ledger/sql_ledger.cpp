@@ -56,7 +56,7 @@ std::unexpected<Error> ended_otherwise(const AttemptId& id, const Entry& end) {
           "attempt {} of {} has already ended as '{}'", id.attempt, id.request_id, end.kind));
 }
 
-Entry reserve_entry(const Reservation& r, std::int64_t now) {
+Entry reserve_entry(const Reservation& r, const BaselinePin* pin, std::int64_t now) {
   Entry entry;
   entry.unix_ms = now;
   entry.kind = kind::kReserve;
@@ -69,6 +69,10 @@ Entry reserve_entry(const Reservation& r, std::int64_t now) {
   entry.tier = tier_name(r.tier);
   entry.model = r.model;
   entry.set_usage(r.upper_bound);
+  if (pin != nullptr) {
+    entry.baseline_model = pin->model;
+    entry.baseline_price_id = pin->price_id;
+  }
   return entry;
 }
 
@@ -83,15 +87,32 @@ Result<void> apply_price(store::Transaction& tx, const PriceTable& prices, Entry
   return remember_price(tx, *price);
 }
 
-Result<void> apply_baseline(store::Transaction& tx, const SqlLedgerOptions& options, Entry& entry) {
-  const TokenPrice* price = options.prices->find(options.baseline_model, entry.unix_ms);
-  if (entry.delivered == 0 || price == nullptr) {
+// The price behind the pin that the reservation carries.
+Result<std::optional<TokenPrice>> pinned_price(store::Transaction& tx,
+                                               const PriceTable& prices,
+                                               const Entry& reserve) {
+  if (reserve.baseline_price_id.empty()) {
+    return std::nullopt;
+  }
+  const TokenPrice* price = prices.find(reserve.baseline_model, reserve.unix_ms);
+  if (price != nullptr && price->id == reserve.baseline_price_id) {
+    return *price;
+  }
+  return recall_price(tx, reserve.baseline_price_id);
+}
+
+Result<void> apply_baseline(store::Transaction& tx,
+                            const PriceTable& prices,
+                            const Entry& reserve,
+                            Entry& entry) {
+  if (entry.delivered == 0) {
     return {};
   }
-  GENESIS_TRY(entry.baseline_nano, token_cost(*price, entry.usage()));
-  entry.baseline_model = options.baseline_model;
-  entry.baseline_price_id = price->id;
-  return remember_price(tx, *price);
+  GENESIS_TRY(const auto price, pinned_price(tx, prices, reserve));
+  if (price) {
+    GENESIS_TRY(entry.baseline_nano, token_cost(*price, entry.usage()));
+  }
+  return {};
 }
 
 bool same_reservation(const Entry& a, const Entry& b) {
@@ -176,7 +197,7 @@ Result<PostResult> do_post(store::Transaction& tx,
   }
   GENESIS_TRY_VOID(apply_price(tx, *options.prices, entry));
   if (entry.amount_nano) {
-    GENESIS_TRY_VOID(apply_baseline(tx, options, entry));
+    GENESIS_TRY_VOID(apply_baseline(tx, *options.prices, *reserve, entry));
   } else {
     // Without a cost there is no saving to claim either: no baseline.
     entry.kind = kind::kQuarantine;
@@ -231,6 +252,37 @@ Result<bool> do_machine(store::Transaction& tx, const MachineMinute& minute) {
   return true;
 }
 
+Result<std::vector<PinAndPrice>> wanted_pins(const SqlLedgerOptions& options, std::int64_t now) {
+  std::vector<PinAndPrice> pins;
+  const auto add = [&](const std::string& route, const std::string& model) -> Result<void> {
+    PinAndPrice wanted{.pin = {.unix_ms = now, .route = route, .model = model}, .price = {}};
+    if (!model.empty()) {
+      const TokenPrice* price = options.prices->find(model, now);
+      if (price == nullptr) {
+        return fail_param(route.empty() ? "ledger.baseline_model" : "route.baseline",
+                          fmt::format("no price is known today for the baseline model '{}'", model),
+                          ErrorCode::kConfig);
+      }
+      wanted.price = *price;
+      wanted.pin.price_id = price->id;
+    }
+    pins.push_back(std::move(wanted));
+    return {};
+  };
+  GENESIS_TRY_VOID(add("", options.baselines.model));
+  for (const auto& [route, model] : options.baselines.routes) {
+    GENESIS_TRY_VOID(add(route, model));
+  }
+  return pins;
+}
+
+Result<void> write_pins(store::Transaction& tx, const std::vector<PinAndPrice>& pins) {
+  for (const PinAndPrice& each : pins) {
+    GENESIS_TRY_VOID(write_pin(tx, each.pin, each.price ? &*each.price : nullptr));
+  }
+  return {};
+}
+
 Metric& row_counter(MetricsRegistry& metrics, std::string_view kind) {
   return metrics.counter(
       "genesis_ledger_rows_total", "Ledger rows written, by kind", prometheus_label("kind", kind));
@@ -256,20 +308,60 @@ Result<std::unique_ptr<SqlLedger>> SqlLedger::open(store::Database& database,
                                                    const Clock& clock,
                                                    MetricsRegistry& metrics,
                                                    SqlLedgerOptions options) {
-  const std::string& baseline = options.baseline_model;
-  if (!baseline.empty() && options.prices->find(baseline, clock.unix_ms()) == nullptr) {
-    return fail_param("baseline_model",
-                      fmt::format("no price is known today for the baseline model '{}'", baseline),
-                      ErrorCode::kConfig);
-  }
+  GENESIS_TRY(const auto wanted, wanted_pins(options, clock.unix_ms()));
   std::unique_ptr<SqlLedger> ledger(new SqlLedger(database, clock, metrics, std::move(options)));
   GENESIS_TRY_VOID(ledger->recover());
+  GENESIS_TRY_VOID(database.write_blocking(
+      [&wanted](store::Transaction& tx) -> Result<void> { return write_pins(tx, wanted); }));
+  ledger->remember_pins(wanted);
   return ledger;
+}
+
+Task<Result<void>> SqlLedger::reconfigure(SqlLedgerOptions options) {
+  GENESIS_CO_TRY(auto wanted, wanted_pins(options, clock_.unix_ms()));
+  // Attempts reserved while the pins are on their way still go by the old configuration.
+  GENESIS_CO_TRY_VOID(
+      co_await database_.write([wanted](store::Transaction& tx) { return write_pins(tx, wanted); },
+                               store::Urgency::kCompletion));
+  options_ = std::move(options);
+  remember_pins(wanted);
+  co_return Result<void>{};
+}
+
+void SqlLedger::remember_pins(const std::vector<PinAndPrice>& pins) {
+  pins_.clear();
+  for (const PinAndPrice& each : pins) {
+    pins_.emplace(each.pin.route, each.pin);
+  }
+}
+
+// A dated price may end, and the next begin, while the gateway runs: then the baseline is pinned
+// anew before the attempt that is compared with it. No price for today: no baseline.
+Task<Result<const BaselinePin*>> SqlLedger::pin_for(std::string_view route) {
+  const std::string scope(options_.baselines.has_own(route) ? route : std::string_view());
+  const std::string_view model = options_.baselines.model_of(route);
+  const std::int64_t now = clock_.unix_ms();
+  const TokenPrice* price = model.empty() ? nullptr : options_.prices->find(model, now);
+  if (price == nullptr) {
+    co_return nullptr;
+  }
+  BaselinePin& pin = pins_[scope];
+  if (pin.price_id == price->id && pin.model == model) {
+    co_return &pin;
+  }
+  const BaselinePin next{
+      .unix_ms = now, .route = scope, .model = std::string(model), .price_id = price->id};
+  GENESIS_CO_TRY_VOID(co_await database_.write(
+      [next, price = *price](store::Transaction& tx) { return write_pin(tx, next, &price); }));
+  BaselinePin& written = pins_[scope];
+  written = next;
+  co_return &written;
 }
 
 Task<Result<void>> SqlLedger::reserve(const Reservation& reservation) {
   GENESIS_CO_TRY_VOID(check_names(reservation));
-  auto work = [prices = options_.prices, entry = reserve_entry(reservation, clock_.unix_ms())](
+  GENESIS_CO_TRY(const BaselinePin* pin, co_await pin_for(reservation.route));
+  auto work = [prices = options_.prices, entry = reserve_entry(reservation, pin, clock_.unix_ms())](
                   store::Transaction& tx) { return do_reserve(tx, *prices, entry); };
   auto outcome = co_await database_.write(std::move(work));
   (outcome ? rows_reserved_ : failures_).add();

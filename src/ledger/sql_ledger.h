@@ -5,7 +5,8 @@
 // attempt; one end only: another one is kConflict, the same one again returns what was written. An
 // amount is usage times the price valid at that moment, each kind of token rounded up to 1
 // nano-USD; the price itself is kept under its price_id, so that verify() can recompute it. A
-// delivered answer also earns a baseline: the same usage at the list price of the baseline model.
+// delivered answer also earns a baseline: the same usage at the price of the pin (pins.h) that was
+// in force when it was reserved.
 // No known price: the attempt ends in a `quarantine` row without an amount, a counter and a
 // warning, and post() answers kNotFound naming the model. At open, attempts left over from a
 // process that died become `unconfirmed` at their upper bound.
@@ -16,10 +17,12 @@
 #include "base/metrics.h"
 #include "base/result.h"
 #include "base/task.h"
+#include "ledger/pins.h"
 #include "ledger/price_table.h"
 #include "store/database.h"
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,7 +31,7 @@ namespace genesis::ledger {
 
 struct SqlLedgerOptions {
   std::shared_ptr<const PriceTable> prices;
-  std::string baseline_model;  // empty: no baseline, so nothing can be called saved
+  BaselineRules baselines;  // without one, nothing can be called saved
 };
 
 // A minute of a machine, paid in advance.
@@ -49,7 +52,8 @@ struct Exposure {
 // Lives on the io thread. `database`, `clock` and `metrics` outlive it.
 class SqlLedger final : public Ledger {
  public:
-  // The database was opened with schema(). kConfig: the baseline model has no price.
+  // The database was opened with schema(). Pins the baselines. kConfig: the model of one has no
+  // price.
   static Result<std::unique_ptr<SqlLedger>> open(store::Database& database,
                                                  const Clock& clock,
                                                  MetricsRegistry& metrics,
@@ -67,8 +71,9 @@ class SqlLedger final : public Ledger {
   // Attempts that crash recovery found open.
   std::int64_t recovered() const { return recovered_; }
 
-  // Rows written from now on use these prices; a reload of the configuration.
-  void set_prices(std::shared_ptr<const PriceTable> prices) { options_.prices = std::move(prices); }
+  // Attempts reserved from now on use these prices and baselines, which are pinned before this
+  // returns; a reload of the configuration.
+  Task<Result<void>> reconfigure(SqlLedgerOptions options);
 
  private:
   SqlLedger(store::Database& database,
@@ -76,11 +81,15 @@ class SqlLedger final : public Ledger {
             MetricsRegistry& metrics,
             SqlLedgerOptions options);
   Result<void> recover();
+  Task<Result<const BaselinePin*>> pin_for(std::string_view route);
+  void remember_pins(const std::vector<PinAndPrice>& pins);
 
   store::Database& database_;
   const Clock& clock_;
   SqlLedgerOptions options_;
   std::int64_t recovered_ = 0;
+  // The pins in force, by route; "" for all others. They are in the database.
+  std::map<std::string, BaselinePin, std::less<>> pins_;
   Metric& rows_reserved_;
   Metric& rows_posted_;
   Metric& rows_voided_;

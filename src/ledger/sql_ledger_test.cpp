@@ -47,7 +47,7 @@ TEST(SqlLedger, TheSameWriteTwiceIsOnce) {
   ASSERT_TRUE(t.reserve(reservation("r2", 1)));
   EXPECT_TRUE(t.void_attempt({"r2", 1}));
   EXPECT_TRUE(t.void_attempt({"r2", 1}));
-  EXPECT_EQ(verify_rows(*t.database).value().rows, 4);
+  EXPECT_EQ(verify_rows(*t.database).value().rows, 5);
 }
 
 TEST(SqlLedger, ContradictionsAreConflicts) {
@@ -63,7 +63,7 @@ TEST(SqlLedger, ContradictionsAreConflicts) {
   ASSERT_TRUE(t.reserve(reservation("r1", 2)));
   ASSERT_TRUE(t.void_attempt({"r1", 2}));
   EXPECT_EQ(t.post({"r1", 2}, delivered({})).error().code, ErrorCode::kConflict);
-  EXPECT_EQ(verify_rows(*t.database).value().rows, 4);
+  EXPECT_EQ(verify_rows(*t.database).value().rows, 5);
 }
 
 TEST(SqlLedger, RefusesImpossibleInput) {
@@ -99,7 +99,7 @@ TEST(SqlLedger, ABaselineWithoutAPriceIsAConfigurationError) {
   ManualClock clock(kNoon);
   MetricsRegistry metrics;
   auto options = test_options();
-  options.baseline_model = "gpt-99";
+  options.baselines.model = "gpt-99";
   const auto opened = SqlLedger::open(*database, clock, metrics, options);
   ASSERT_FALSE(opened);
   EXPECT_EQ(opened.error().code, ErrorCode::kConfig);

@@ -77,7 +77,7 @@ inline SqlLedgerOptions test_options() {
   PriceTable prices = PriceTable::defaults();
   prices.set_endpoint_hourly("local", 50'000'000);
   return {.prices = std::make_shared<const PriceTable>(std::move(prices)),
-          .baseline_model = "gpt-4o"};
+          .baselines = {.model = "gpt-4o", .routes = {}}};
 }
 
 // A ledger with everything it stands on.

@@ -74,7 +74,7 @@ class Verifier {
   }
 
   Result<void> check_life(const Entry& entry) {
-    if (entry.kind == kind::kMachine) {
+    if (entry.kind == kind::kMachine || entry.kind == kind::kPin) {
       return {};
     }
     const std::string attempt = fmt::format("{}/{}", entry.attempt, entry.request_id);
@@ -132,13 +132,29 @@ class Verifier {
   }
 
   Result<void> check_baseline(const Entry& entry) {
-    if (!entry.baseline_price_id.empty()) {
-      return check_priced(entry, entry.baseline_price_id, entry.baseline_nano, "baseline");
+    if (entry.baseline_price_id.empty()) {
+      return entry.baseline_nano ? bad_row(entry.seq, "it has a baseline without a price")
+                                 : Result<void>{};
     }
-    if (entry.baseline_nano) {
-      return bad_row(entry.seq, "it has a baseline without a price");
+    if (entry.kind == kind::kPin) {
+      pinned_.insert(pin_key(entry, entry.route));
+      GENESIS_TRY_VOID(price(entry, entry.baseline_price_id));
+      return {};
     }
-    return {};
+    // Ledgers from before there were pins hold rows that name none.
+    if (!pinned_.empty() && !pinned_.contains(pin_key(entry, entry.route)) &&
+        !pinned_.contains(pin_key(entry, ""))) {
+      return bad_row(entry.seq, "its baseline was not pinned before it");
+    }
+    const bool earns = entry.kind == kind::kPost && entry.delivered != 0;
+    if (!entry.baseline_nano && !earns) {
+      return {};
+    }
+    return check_priced(entry, entry.baseline_price_id, entry.baseline_nano, "baseline");
+  }
+
+  static std::string pin_key(const Entry& entry, std::string_view route) {
+    return fmt::format("{}\n{}\n{}", route, entry.baseline_model, entry.baseline_price_id);
   }
 
   store::Transaction& tx_;
@@ -146,6 +162,7 @@ class Verifier {
   Digest head_ = genesis_hash();
   std::unordered_set<std::string> open_;
   std::map<std::string, TokenPrice> prices_;
+  std::unordered_set<std::string> pinned_;
 };
 
 std::string_view seal_name(store::SealState state) {
