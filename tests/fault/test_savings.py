@@ -100,7 +100,7 @@ def test_an_unknown_price_is_never_zero(make_mock, serve):
 def test_verify_accepts_what_was_written(used):
     done = used.cli("ledger", "verify")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "20" in done.stdout, "ten requests are twenty rows"
+    assert "21 rows" in done.stdout, "ten requests are twenty rows, and the baseline is pinned before them"
 
 
 def test_verify_notices_a_changed_row(used):

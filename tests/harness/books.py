@@ -19,9 +19,11 @@ HARMLESS = ("", "none", "split", "odd_sse", "no_done", "slow_head", "slow_first"
 
 
 def ledger_rows(gateway):
+    """Rows about traffic and machines; the pins of baselines, which move no money, are left out."""
     from .gateway import listing
 
-    return listing(gateway.cli_json("ledger", "ls", "--limit", "0"))
+    rows = listing(gateway.cli_json("ledger", "ls", "--limit", "0"))
+    return [row for row in rows if row["kind"] != "pin"]
 
 
 def cost(input_tokens, output_tokens):
