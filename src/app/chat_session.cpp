@@ -116,7 +116,8 @@ class OwnSession final : public ChatSession {
                                                    const Home& home,
                                                    const OnProgress& progress) {
     auto session = std::unique_ptr<OwnSession>(new OwnSession());
-    GENESIS_TRY(session->graph_, Graph::open(session->io_, config, home));
+    GENESIS_TRY(session->graph_,
+                Graph::open(session->io_, std::make_shared<const Config>(config), home));
     GENESIS_TRY_VOID(session->graph_->build(progress));
     session->graph_->start();
     return session;

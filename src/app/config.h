@@ -38,6 +38,9 @@ struct EndpointConfig {
   std::string price_per_hour;
   endpoint::Budgets budgets;
   bool always_stream = true;
+
+  // A reload keeps the endpoints that are equal to what they were.
+  bool operator==(const EndpointConfig&) const = default;
 };
 
 struct EngineConfig {
@@ -48,6 +51,8 @@ struct EngineConfig {
   int max_queue = 256;
   std::chrono::seconds idle_stop{0};  // 0 = never
   std::int64_t memory_bytes = 0;      // 0 = no cap
+
+  bool operator==(const EngineConfig&) const = default;
 };
 
 struct Config {

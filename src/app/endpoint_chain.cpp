@@ -1,36 +1,18 @@
 #include "app/endpoint_chain.h"
 
-#include "app/engine_metrics.h"
-
 #include <utility>
 
 namespace genesis::app {
 
-namespace {
-
-std::unique_ptr<EngineSupervisor> make_supervisor(const ChainPorts& ports,
-                                                  net::Client& client,
-                                                  std::optional<EngineLaunch> launch) {
-  if (!launch) {
-    return nullptr;
-  }
-  auto on_metrics = [&metrics = ports.metrics, name = launch->name](std::string_view text) {
-    mirror_engine_metrics(text, name, metrics);
-  };
-  return std::make_unique<EngineSupervisor>(
-      ports.executor, client, std::move(*launch), std::move(on_metrics));
-}
-
-}  // namespace
-
 EndpointChain::EndpointChain(ChainPorts ports,
                              EndpointConfig config,
                              std::string api_key,
-                             std::optional<EngineLaunch> launch)
+                             std::shared_ptr<EngineSupervisor> engine)
     : config_(std::move(config)),
+      api_key_digest_(sha256(api_key)),
       client_(ports.executor,
               {.connect_timeout = config_.budgets.connect, .resend_on_stale = false}),
-      supervisor_(make_supervisor(ports, client_, std::move(launch))),
+      supervisor_(std::move(engine)),
       provider_(client_, ports.clock, provider_options(std::move(api_key))),
       local_(supervisor_ ? std::make_unique<LocalEndpoint>(*supervisor_, provider_) : nullptr),
       guarded_(ports.executor,
@@ -71,6 +53,12 @@ endpoint::GuardedChat::Options EndpointChain::guard_options() {
     options.life_cycle = [engine = supervisor_.get()] { return engine->why_not(); };
   }
   return options;
+}
+
+bool EndpointChain::made_from(const EndpointConfig& config,
+                              std::string_view api_key,
+                              const std::shared_ptr<EngineSupervisor>& engine) const {
+  return config_ == config && api_key_digest_ == sha256(api_key) && supervisor_ == engine;
 }
 
 endpoint::DispatchTarget EndpointChain::target() {

@@ -7,6 +7,7 @@
 #include "app/local_endpoint.h"
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "base/sha256.h"
 #include "endpoint/dispatcher.h"
 #include "endpoint/guarded_chat.h"
 #include "ledger/metered.h"
@@ -14,8 +15,8 @@
 #include "provider/openai.h"
 
 #include <memory>
-#include <optional>
 #include <string>
+#include <string_view>
 
 namespace genesis::app {
 
@@ -30,18 +31,22 @@ struct ChainPorts {
 // Lives on the io thread.
 class EndpointChain {
  public:
-  // `launch` is set for local endpoints; `api_key` is empty or the upstream's key.
+  // `engine` is set for local endpoints; `api_key` is empty or the upstream's key.
   EndpointChain(ChainPorts ports,
                 EndpointConfig config,
                 std::string api_key,
-                std::optional<EngineLaunch> launch);
+                std::shared_ptr<EngineSupervisor> engine);
 
   const EndpointConfig& config() const { return config_; }
 
-  // Null for urls.
-  EngineSupervisor* engine() { return supervisor_.get(); }
+  // Null for urls. Shared with the chain that follows this one when the configuration is read
+  // again.
+  const std::shared_ptr<EngineSupervisor>& engine() const { return supervisor_; }
 
-  const EngineSupervisor* engine() const { return supervisor_.get(); }
+  // True when a chain made from these would be no other than this one.
+  bool made_from(const EndpointConfig& config,
+                 std::string_view api_key,
+                 const std::shared_ptr<EngineSupervisor>& engine) const;
 
   endpoint::DispatchTarget target();
 
@@ -52,8 +57,9 @@ class EndpointChain {
   endpoint::GuardedChat::Options guard_options();
 
   EndpointConfig config_;
+  Digest api_key_digest_;
   net::Client client_;
-  std::unique_ptr<EngineSupervisor> supervisor_;  // local endpoints only, as the next but one
+  std::shared_ptr<EngineSupervisor> supervisor_;  // local endpoints only, as the next but one
   provider::OpenAiProvider provider_;
   std::unique_ptr<LocalEndpoint> local_;
   endpoint::GuardedChat guarded_;

@@ -56,11 +56,10 @@ struct EngineSupervisor::Reply {
 };
 
 EngineSupervisor::EngineSupervisor(Executor executor,
-                                   net::Client& client,
                                    EngineLaunch launch,
                                    OnEngineMetrics on_metrics)
     : executor_(std::move(executor)),
-      client_(client),
+      client_(executor_, {}),
       launch_(std::move(launch)),
       on_metrics_(std::move(on_metrics)) {}
 
@@ -166,11 +165,13 @@ Task<void> EngineSupervisor::watch_health() {
   const auto current = current_;
   const SteadyTime started = std::chrono::steady_clock::now();
   while (!current->gone) {
+    looking_ = true;
     if (state_ == EngineState::kStarting) {
       co_await look_until_ready(*current, started);
     } else {
       co_await look_after_ready(*current);
     }
+    looking_ = false;
     if (!current->gone) {
       co_await sleep(state_ == EngineState::kStarting ? kStartPoll : kHealthPoll);
     }
@@ -297,7 +298,7 @@ Task<void> EngineSupervisor::stop(milliseconds grace) {
     }
     current->child->send_signal(SIGKILL);
   }
-  while (supervising_) {
+  while (supervising_ || looking_) {
     co_await sleep(milliseconds(5));
   }
 }

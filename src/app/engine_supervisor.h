@@ -26,6 +26,13 @@ struct EngineLaunch {
   std::string model_name;
   std::filesystem::path socket;
   EngineConfig engine;
+
+  // True when a process started for one would be just the same as one started for the other;
+  // where it listens does not matter.
+  bool same_engine(const EngineLaunch& other) const {
+    return name == other.name && program == other.program && model_path == other.model_path &&
+           model_name == other.model_name && engine == other.engine;
+  }
 };
 
 // Gets the engine's Prometheus text at every health poll.
@@ -36,17 +43,14 @@ enum class EngineState : std::uint8_t { kStopped, kStarting, kReady, kSilent, kC
 // Lives on the io thread; outlives every request that uses it.
 class EngineSupervisor {
  public:
-  EngineSupervisor(Executor executor,
-                   net::Client& client,
-                   EngineLaunch launch,
-                   OnEngineMetrics on_metrics);
+  EngineSupervisor(Executor executor, EngineLaunch launch, OnEngineMetrics on_metrics);
   ~EngineSupervisor();
 
   // Starts the process if it is not running; returns at once.
   void start();
   // Returns when the engine answers, or with kUnavailable/kTimeout. Starts a stopped one.
   Task<Result<void>> wait_ready(SteadyTime deadline, CancelToken cancel);
-  // SIGTERM, then SIGKILL after `grace`.
+  // SIGTERM, then SIGKILL after `grace`. Nothing of this object runs afterwards.
   Task<void> stop(std::chrono::milliseconds grace);
 
   // Why no work should be sent now; empty when ready, or stopped and able to start.
@@ -84,12 +88,13 @@ class EngineSupervisor {
   void set_state(EngineState state);
 
   Executor executor_;
-  net::Client& client_;
+  net::Client client_;  // for health only; requests go through their endpoint's own
   EngineLaunch launch_;
   OnEngineMetrics on_metrics_;
   EngineState state_ = EngineState::kStopped;
   pid_t pid_ = 0;
   bool supervising_ = false;
+  bool looking_ = false;  // watch_health() is in the middle of a look
   bool stopping_ = false;
   bool was_ready_ = false;  // the process that runs now, or ran last
   int quick_crashes_ = 0;

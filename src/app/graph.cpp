@@ -1,17 +1,15 @@
 #include "app/graph.h"
 
 #include "app/endpoint_chain.h"
+#include "app/generation.h"
 #include "app/key_access.h"
+#include "app/machine_clock.h"
 #include "app/models.h"
 #include "app/prices.h"
 #include "base/json.h"
-#include "base/log.h"
-#include "base/random.h"
-#include "ledger/machine.h"
 #include "ledger/savings.h"
 #include "ledger/schema.h"
 #include "ledger/sql_ledger.h"
-#include "router/rule_router.h"
 #include "store/database.h"
 
 #include <boost/asio/as_tuple.hpp>
@@ -23,9 +21,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <bit>
 #include <unistd.h>
+#include <utility>
 
 namespace genesis::app {
 
@@ -33,54 +30,44 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// How often running engines are looked at; minutes are paid ahead, so this can be slow.
-constexpr milliseconds kMachinePeriod{1'000};
+// How often the requests of former generations are looked for.
+constexpr milliseconds kSweepPeriod{50};
+// For an engine that no configuration names any more; its requests have ended.
+constexpr milliseconds kRetiredGrace{5'000};
+constexpr milliseconds kStopPoll{5};
 
-// Routes, aliases, endpoints and their models: everything `model` may say.
-class RouteCatalog final : public ModelCatalog {
+// The generation in force as a ChatModel and a catalog: a request holds on to the one it began in.
+class CurrentGeneration final : public ChatModel, public ModelCatalog {
  public:
-  RouteCatalog(const Config& config, std::int64_t created_unix) {
-    for (const router::RouteRule& rule : config.routes) {
-      add(rule.name, "genesis", "route", created_unix);
-      for (const std::string& alias : rule.aliases) {
-        add(alias, "genesis", "alias", created_unix);
-      }
-    }
-    for (const EndpointConfig& endpoint : config.endpoints) {
-      add(endpoint.name, endpoint.name, "endpoint", created_unix);
-      add(endpoint.model, endpoint.name, "model", created_unix);
-    }
+  Task<Result<Usage>> chat(const ChatRequest& request, ChatSink& sink) override {
+    const std::shared_ptr<Generation> held = generation;
+    co_return co_await held->chat().chat(request, sink);
   }
 
-  std::vector<ModelCard> models() const override { return cards_; }
+  std::vector<ModelCard> models() const override { return generation->models(); }
 
- private:
-  void add(const std::string& id,
-           const std::string& owner,
-           const std::string& kind,
-           std::int64_t created_unix) {
-    if (std::ranges::find(cards_, id, &ModelCard::id) == cards_.end()) {
-      cards_.push_back({.id = id, .owned_by = owner, .created_unix = created_unix, .kind = kind});
-    }
-  }
-
-  std::vector<ModelCard> cards_;
+  std::shared_ptr<Generation> generation;
 };
 
 class GraphImpl final : public Graph {
  public:
-  GraphImpl(boost::asio::io_context& io, const Config& config, const Home& home)
-      : io_(io), config_(config), home_(home), catalog_(config, clock_.unix_ms() / 1000) {}
+  GraphImpl(boost::asio::io_context& io, std::shared_ptr<const Config> config, const Home& home)
+      : io_(io), first_config_(std::move(config)), home_(home) {}
 
   Result<void> open();
 
   Result<void> build(const OnProgress& progress) override;
   void start() override;
   Task<void> stop(milliseconds grace) override;
+  Task<Result<void>> reload(std::shared_ptr<const Config> config) override;
 
-  ChatModel& chat() override { return *dispatcher_; }
+  const Config& config() const override { return now().config(); }
 
-  const ModelCatalog& catalog() const override { return catalog_; }
+  int generation() const override { return now().number(); }
+
+  ChatModel& chat() override { return current_; }
+
+  const ModelCatalog& catalog() const override { return current_; }
 
   const server::Authenticator& authenticator() const override { return *authenticator_; }
 
@@ -93,53 +80,77 @@ class GraphImpl final : public Graph {
   server::Readiness readiness() const override;
   server::ServiceInfo info() const override;
   std::vector<server::AdminRoute> admin_routes() override;
-  std::vector<EngineSupervisor*> engines() override;
+  std::vector<std::shared_ptr<EngineSupervisor>> engines() override;
 
  private:
-  Result<void> add_endpoint(const EndpointConfig& endpoint, const OnProgress& progress);
-  Result<EngineLaunch> engine_launch(const EndpointConfig& endpoint, const OnProgress& progress);
-  Task<void> pay_for(EndpointChain& chain, NanoUsd per_hour);
+  const Generation& now() const { return *current_.generation; }
+
+  GenerationParts parts() {
+    return {.ports = {.executor = io_.get_executor(),
+                      .clock = clock_,
+                      .metrics = metrics_,
+                      .ledger = *ledger_},
+            .access = *authenticator_,
+            .observers = observers_};
+  }
+
+  Result<EngineLaunch> engine_launch(const Config& config,
+                                     const EndpointConfig& endpoint,
+                                     const OnProgress* progress);
+  void enter(std::shared_ptr<Generation> next);
+  Task<void> sweep();
+  void tear_down(const Generation& generation);
+  bool uses(const std::shared_ptr<EndpointChain>& chain) const;
+  bool uses(const std::shared_ptr<EngineSupervisor>& engine) const;
+  Task<void> stop_engine(std::shared_ptr<EngineSupervisor> engine, milliseconds grace);
   Result<std::string> savings_report() const;
   std::string endpoints_report() const;
 
   boost::asio::io_context& io_;
-  const Config& config_;
+  std::shared_ptr<const Config> first_config_;
   const Home& home_;
   SystemClock clock_;
   MetricsRegistry metrics_;
   std::unique_ptr<store::Database> database_;
-  std::shared_ptr<const ledger::PriceTable> prices_;
   std::unique_ptr<ledger::SqlLedger> ledger_;
   std::unique_ptr<ledger::KeyStore> keys_;
   std::unique_ptr<KeyAccess> authenticator_;
-  RouteCatalog catalog_;
-  std::vector<std::unique_ptr<EndpointChain>> chains_;
-  std::unique_ptr<router::RuleRouter> router_;
-  std::vector<RequestObserver*> observers_;  // told of every request; filled before build() ends
-  std::unique_ptr<endpoint::Dispatcher> dispatcher_;
+  std::unique_ptr<MachineClock> machine_clock_;
+  std::vector<RequestObserver*> observers_;  // filled before build(); they outlive the generations
+  CurrentGeneration current_;
+  // Former generations that may still have requests, the oldest first.
+  std::vector<std::shared_ptr<Generation>> former_;
   CancelSource stopping_;
-  int payers_ = 0;
+  int background_ = 0;  // coroutines that stop() waits for
+  int sockets_ = 0;     // engine sockets named so far
 };
 
 Result<void> GraphImpl::open() {
-  GENESIS_TRY(prices_, load_prices(config_));
+  GENESIS_TRY(auto prices, load_prices(*first_config_));
   GENESIS_TRY(database_,
-              store::Database::open({.path = config_.ledger_path,
+              store::Database::open({.path = first_config_->ledger_path,
                                      .mode = store::OpenMode::kOwner,
                                      .schemas = {ledger::schema()}}));
-  GENESIS_TRY(
-      ledger_,
-      ledger::SqlLedger::open(
-          *database_, clock_, metrics_, {.prices = prices_, .baselines = config_.baselines}));
+  GENESIS_TRY(ledger_,
+              ledger::SqlLedger::open(
+                  *database_,
+                  clock_,
+                  metrics_,
+                  {.prices = std::move(prices), .baselines = first_config_->baselines}));
   GENESIS_TRY(keys_, open_keys(*database_, clock_, home_));
-  authenticator_ = std::make_unique<KeyAccess>(*keys_, config_.require_key);
+  authenticator_ = std::make_unique<KeyAccess>(*keys_, first_config_->require_key);
+  machine_clock_ = std::make_unique<MachineClock>(io_.get_executor(), *ledger_, clock_);
   return {};
 }
 
-Result<EngineLaunch> GraphImpl::engine_launch(const EndpointConfig& endpoint,
-                                              const OnProgress& progress) {
+// Without `progress` a model that is missing is an error, not a download.
+Result<EngineLaunch> GraphImpl::engine_launch(const Config& config,
+                                              const EndpointConfig& endpoint,
+                                              const OnProgress* progress) {
   hub::ModelStore store(home_.models);
-  GENESIS_TRY(const hub::InstalledModel model, ensure_model(store, endpoint.model, progress));
+  GENESIS_TRY(const hub::InstalledModel model,
+              progress == nullptr ? find_model(store, endpoint.model)
+                                  : ensure_model(store, endpoint.model, *progress));
   GENESIS_TRY(const std::filesystem::path weights, store.weights_path(model));
   std::error_code error;
   const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
@@ -151,105 +162,114 @@ Result<EngineLaunch> GraphImpl::engine_launch(const EndpointConfig& endpoint,
                       .program = program.string(),
                       .model_path = weights,
                       .model_name = endpoint.model,
-                      .socket = home_.run / fmt::format("e{}-{}.sock", ::getpid(), chains_.size()),
-                      .engine = config_.engine};
-}
-
-Result<void> GraphImpl::add_endpoint(const EndpointConfig& endpoint, const OnProgress& progress) {
-  std::optional<EngineLaunch> launch;
-  if (endpoint.kind == EndpointKind::kLocal) {
-    GENESIS_TRY(launch, engine_launch(endpoint, progress));
-  }
-  GENESIS_TRY(std::string key, read_secret(endpoint.api_key_source));
-  const ChainPorts ports{
-      .executor = io_.get_executor(), .clock = clock_, .metrics = metrics_, .ledger = *ledger_};
-  chains_.push_back(
-      std::make_unique<EndpointChain>(ports, endpoint, std::move(key), std::move(launch)));
-  return {};
+                      .socket = home_.run / fmt::format("e{}-{}.sock", ::getpid(), sockets_++),
+                      .engine = config.engine};
 }
 
 Result<void> GraphImpl::build(const OnProgress& progress) {
-  for (const EndpointConfig& endpoint : config_.endpoints) {
-    GENESIS_TRY_VOID(add_endpoint(endpoint, progress));
-  }
-  router_ = std::make_unique<router::RuleRouter>(config_.routes);
-  std::vector<endpoint::DispatchTarget> targets;
-  for (const auto& chain : chains_) {
-    targets.push_back(chain->target());
-  }
-  std::array<std::uint8_t, 8> seed{};
-  secure_random_bytes(seed);
-  dispatcher_ = std::make_unique<endpoint::Dispatcher>(
-      endpoint::DispatcherParts{
-          .executor = io_.get_executor(),
-          .clock = clock_,
-          .router = *router_,
-          .targets = std::move(targets),
-          .permission =
-              [this](const ChatRequest& request, const endpoint::DispatchTarget& target) {
-                return authenticator_->may_use(request, target);
-              },
-          .observers = observers_},
-      endpoint::DispatchOptions{.seed = std::bit_cast<std::uint64_t>(seed)});
+  GENESIS_TRY(current_.generation,
+              Generation::build(parts(), first_config_, nullptr, [&](const auto& endpoint) {
+                return engine_launch(*first_config_, endpoint, &progress);
+              }));
   return {};
 }
 
 void GraphImpl::start() {
-  for (const auto& chain : chains_) {
-    if (EngineSupervisor* engine = chain->engine()) {
-      engine->start();
-    }
-    if (const auto per_hour = prices_->endpoint_per_hour(chain->config().name)) {
-      ++payers_;
-      boost::asio::co_spawn(io_, pay_for(*chain, *per_hour), boost::asio::detached);
-    }
-  }
+  enter(current_.generation);
+  boost::asio::co_spawn(io_, sweep(), boost::asio::detached);
 }
 
-// Books machine time while there is a machine: always for a managed endpoint with an hourly price,
-// for a local one while its process runs.
-Task<void> GraphImpl::pay_for(EndpointChain& chain, NanoUsd per_hour) {
-  std::optional<ledger::MachineMeter> meter;
+Task<Result<void>> GraphImpl::reload(std::shared_ptr<const Config> config) {
+  GENESIS_CO_TRY(auto next, Generation::build(parts(), config, &now(), [&](const auto& endpoint) {
+                   return engine_launch(*config, endpoint, nullptr);
+                 }));
+  // Attempts reserved while the baselines are pinned still go by the old configuration.
+  GENESIS_CO_TRY_VOID(
+      co_await ledger_->reconfigure({.prices = next->prices(), .baselines = config->baselines}));
+  authenticator_->set_require_key(config->require_key);
+  former_.push_back(std::exchange(current_.generation, next));
+  enter(std::move(next));
+  co_return Result<void>{};
+}
+
+// What begins with a generation: its engines and the payment for its machines.
+void GraphImpl::enter(std::shared_ptr<Generation> next) {
+  for (const auto& chain : next->chains()) {
+    const bool new_here = std::ranges::none_of(former_, [&](const auto& generation) {
+      const auto before = generation->chain(chain->config().name);
+      return before && before->engine() == chain->engine();
+    });
+    if (chain->engine() && new_here) {
+      chain->engine()->start();
+    }
+  }
+  machine_clock_->follow(*next);
+}
+
+// Tears former generations down as soon as none of their requests is left.
+Task<void> GraphImpl::sweep() {
+  ++background_;
   boost::asio::steady_timer timer(io_);
   const CancelToken stop = stopping_.token();
   const CancelHook wake = stop.on_cancel([&timer] { timer.cancel(); });
   while (!stop.cancelled()) {
-    const bool runs = chain.engine() == nullptr || chain.engine()->pid() != 0;
-    if (!runs) {
-      meter.reset();  // what was stopped is not paid for; the next start pays anew
-    } else {
-      if (!meter) {
-        meter.emplace(*ledger_,
-                      clock_,
-                      ledger::MachineMeterOptions{.endpoint = chain.config().name,
-                                                  .tier = chain.config().tier,
-                                                  .per_hour = per_hour});
+    timer.expires_after(kSweepPeriod);
+    co_await timer.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
+    for (std::size_t i = 0; i < former_.size();) {
+      if (former_[i].use_count() > 1) {
+        ++i;
+        continue;
       }
-      const auto paid = co_await meter->pay();
-      if (!paid) {
-        log(LogLevel::kError,
-            "machine time was not booked",
-            {{"endpoint", chain.config().name}, {"reason", paid.error().message}});
-      }
-    }
-    timer.expires_after(kMachinePeriod);
-    if (!stop.cancelled()) {
-      co_await timer.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
+      const auto ended = former_[i];
+      former_.erase(former_.begin() + static_cast<std::ptrdiff_t>(i));
+      tear_down(*ended);
     }
   }
-  --payers_;
+  --background_;
+}
+
+void GraphImpl::tear_down(const Generation& generation) {
+  for (const auto& chain : generation.chains()) {
+    if (!uses(chain)) {
+      machine_clock_->release(*chain);
+    }
+    if (chain->engine() && !uses(chain->engine())) {
+      boost::asio::co_spawn(
+          io_, stop_engine(chain->engine(), kRetiredGrace), boost::asio::detached);
+    }
+  }
+}
+
+bool GraphImpl::uses(const std::shared_ptr<EndpointChain>& chain) const {
+  const auto has = [&](const std::shared_ptr<Generation>& generation) {
+    return std::ranges::count(generation->chains(), chain) > 0;
+  };
+  return has(current_.generation) || std::ranges::any_of(former_, has);
+}
+
+bool GraphImpl::uses(const std::shared_ptr<EngineSupervisor>& engine) const {
+  const auto has = [&](const std::shared_ptr<Generation>& generation) {
+    return std::ranges::any_of(generation->chains(),
+                               [&](const auto& chain) { return chain->engine() == engine; });
+  };
+  return has(current_.generation) || std::ranges::any_of(former_, has);
+}
+
+Task<void> GraphImpl::stop_engine(std::shared_ptr<EngineSupervisor> engine, milliseconds grace) {
+  ++background_;
+  co_await engine->stop(grace);
+  --background_;
 }
 
 Task<void> GraphImpl::stop(milliseconds grace) {
   stopping_.cancel();
-  for (const auto& chain : chains_) {
-    if (EngineSupervisor* engine = chain->engine()) {
-      co_await engine->stop(grace);
-    }
+  for (const auto& engine : engines()) {
+    co_await engine->stop(grace);
   }
+  co_await machine_clock_->stop();
   boost::asio::steady_timer timer(io_);
-  while (payers_ > 0) {
-    timer.expires_after(milliseconds(1));
+  while (background_ > 0) {
+    timer.expires_after(kStopPoll);
     co_await timer.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
   }
 }
@@ -258,7 +278,7 @@ server::Readiness GraphImpl::readiness() const {
   server::Readiness readiness;
   bool any_usable = false;
   std::string why;
-  for (const auto& chain : chains_) {
+  for (const auto& chain : now().chains()) {
     const EndpointSnapshot snapshot = chain->snapshot();
     any_usable = any_usable || snapshot.usable;
     why += fmt::format("{}{}: {}", why.empty() ? "" : "; ", snapshot.name, snapshot.why_not);
@@ -272,11 +292,10 @@ server::Readiness GraphImpl::readiness() const {
 // TGI's clients ask one model's figures: the first local engine's, which told them when it was
 // ready.
 server::ServiceInfo GraphImpl::info() const {
-  server::ServiceInfo info{.model_id = config_.endpoints.front().model,
-                           .max_concurrent_requests = config_.max_concurrent};
-  for (const auto& chain : chains_) {
-    const EngineSupervisor* engine = chain->engine();
-    const auto told = parse_json(engine == nullptr ? "" : engine->info_json());
+  server::ServiceInfo info{.model_id = config().endpoints.front().model,
+                           .max_concurrent_requests = config().max_concurrent};
+  for (const auto& chain : now().chains()) {
+    const auto told = parse_json(chain->engine() == nullptr ? "" : chain->engine()->info_json());
     if (!told || !told->is_object()) {
       continue;
     }
@@ -297,12 +316,19 @@ server::ServiceInfo GraphImpl::info() const {
   return info;
 }
 
-std::vector<EngineSupervisor*> GraphImpl::engines() {
-  std::vector<EngineSupervisor*> out;
-  for (const auto& chain : chains_) {
-    if (EngineSupervisor* engine = chain->engine()) {
-      out.push_back(engine);
+// Of the generation in force first, then those that end with former ones.
+std::vector<std::shared_ptr<EngineSupervisor>> GraphImpl::engines() {
+  std::vector<std::shared_ptr<EngineSupervisor>> out;
+  const auto add = [&](const Generation& generation) {
+    for (const auto& chain : generation.chains()) {
+      if (chain->engine() && std::ranges::count(out, chain->engine()) == 0) {
+        out.push_back(chain->engine());
+      }
     }
+  };
+  add(now());
+  for (const auto& generation : former_) {
+    add(*generation);
   }
   return out;
 }
@@ -311,14 +337,14 @@ Result<std::string> GraphImpl::savings_report() const {
   GENESIS_TRY(
       const ledger::Savings savings,
       ledger::compute_savings(
-          *database_, {.until_ms = clock_.unix_ms() + 1, .tokens = config_.baseline_tokens}));
+          *database_, {.until_ms = clock_.unix_ms() + 1, .tokens = config().baseline_tokens}));
   return ledger::savings_json(savings);
 }
 
 std::string GraphImpl::endpoints_report() const {
   JsonWriter writer;
   writer.begin_array();
-  for (const auto& chain : chains_) {
+  for (const auto& chain : now().chains()) {
     const EndpointSnapshot snapshot = chain->snapshot();
     writer.begin_object();
     writer.field("name", snapshot.name);
@@ -349,9 +375,9 @@ std::vector<server::AdminRoute> GraphImpl::admin_routes() {
 }  // namespace
 
 Result<std::unique_ptr<Graph>> Graph::open(boost::asio::io_context& io,
-                                           const Config& config,
+                                           std::shared_ptr<const Config> config,
                                            const Home& home) {
-  auto graph = std::make_unique<GraphImpl>(io, config, home);
+  auto graph = std::make_unique<GraphImpl>(io, std::move(config), home);
   GENESIS_TRY_VOID(graph->open());
   return graph;
 }

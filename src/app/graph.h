@@ -28,7 +28,7 @@ class Graph {
  public:
   // Opens the ledger and the keys; only keys() and clock() can be used before build().
   static Result<std::unique_ptr<Graph>> open(boost::asio::io_context& io,
-                                             const Config& config,
+                                             std::shared_ptr<const Config> config,
                                              const Home& home);
   virtual ~Graph() = default;
 
@@ -41,6 +41,16 @@ class Graph {
   // Stops the engines and settles the ledger.
   virtual Task<void> stop(std::chrono::milliseconds grace) = 0;
 
+  // Puts another configuration in force for the requests that begin after it; all or nothing, one
+  // call at a time. Endpoints that are the same go on with their breakers, connections
+  // and engines; what nobody uses any more is torn down when the last request of its generation has
+  // ended. Models are not pulled. The caller has checked that what cannot change is the same.
+  virtual Task<Result<void>> reload(std::shared_ptr<const Config> config) = 0;
+
+  // The configuration in force, and how many there were so far.
+  virtual const Config& config() const = 0;
+  virtual int generation() const = 0;
+
   virtual ChatModel& chat() = 0;
   virtual const ModelCatalog& catalog() const = 0;
   virtual const server::Authenticator& authenticator() const = 0;
@@ -50,7 +60,7 @@ class Graph {
   virtual server::Readiness readiness() const = 0;
   virtual server::ServiceInfo info() const = 0;
   virtual std::vector<server::AdminRoute> admin_routes() = 0;
-  virtual std::vector<EngineSupervisor*> engines() = 0;
+  virtual std::vector<std::shared_ptr<EngineSupervisor>> engines() = 0;
 };
 
 }  // namespace genesis::app

@@ -25,6 +25,8 @@ class KeyAccess final : public server::Authenticator {
 
   Result<server::Principal> authenticate(std::optional<std::string_view> token) const override;
 
+  void set_require_key(bool require_key) { require_key_ = require_key; }
+
   // The scope of the request's key against what will really serve it.
   Result<void> may_use(const ChatRequest& request, const endpoint::DispatchTarget& target) const;
 

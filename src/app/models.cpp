@@ -42,14 +42,19 @@ Result<hub::InstalledModel> pull_model(hub::ModelStore& store,
   return std::move(*outcome);
 }
 
+Result<hub::InstalledModel> find_model(const hub::ModelStore& store, const std::string& name) {
+  auto found = store.find(name);
+  if (!found && found.error().code == ErrorCode::kNotFound) {
+    found.error().hint = fmt::format("genesis pull {}", name);
+  }
+  return found;
+}
+
 Result<hub::InstalledModel> ensure_model(hub::ModelStore& store,
                                          const std::string& name,
                                          const OnProgress& progress) {
-  auto found = store.find(name);
+  auto found = find_model(store, name);
   if (found || found.error().code != ErrorCode::kNotFound || name != kDefaultModel) {
-    if (!found && found.error().code == ErrorCode::kNotFound) {
-      found.error().hint = fmt::format("genesis pull {}", name);
-    }
     return found;
   }
   return pull_model(store, "", std::string(kDefaultModel), progress);

@@ -16,6 +16,9 @@ Result<hub::InstalledModel> pull_model(hub::ModelStore& store,
                                        const std::string& name,
                                        const OnProgress& progress);
 
+// The stored model of that name; kNotFound tells the command that pulls it.
+Result<hub::InstalledModel> find_model(const hub::ModelStore& store, const std::string& name);
+
 // The stored model of that name. Only the default model is pulled when it is missing: it is the one
 // that a newcomer has not asked for by name.
 Result<hub::InstalledModel> ensure_model(hub::ModelStore& store,

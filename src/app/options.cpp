@@ -272,6 +272,32 @@ Result<OptionValue> read_option(const OptionSpec& spec, std::string_view text, s
       .type = spec.type, .text = std::string(text), .list = {}, .origin = std::move(origin)};
 }
 
+std::string shown_value(const OptionValue& value) {
+  if (value.type != OptionType::kList) {
+    return value.text;
+  }
+  std::string out;
+  for (const std::string& item : value.list) {
+    out += out.empty() ? item : ", " + item;
+  }
+  return "[" + out + "]";
+}
+
+void write_options(JsonWriter& writer, const OptionMap& map) {
+  writer.begin_array();
+  for (const auto& [key, value] : map) {
+    if (key.ends_with(".")) {
+      continue;  // the marker of a whole [[table]]
+    }
+    writer.begin_object();
+    writer.field("key", key);
+    writer.field("value", shown_value(value));
+    writer.field("origin", value.origin);
+    writer.end_object();
+  }
+  writer.end_array();
+}
+
 std::string nearest(std::string_view word, const std::vector<std::string>& known) {
   std::string best;
   std::size_t best_distance = std::max<std::size_t>(2, word.size() / 3) + 1;

@@ -2,6 +2,7 @@
 // reader, `genesis config show` and the documentation all come from it.
 #pragma once
 
+#include "base/json.h"
 #include "base/result.h"
 
 #include <cstdint>
@@ -55,6 +56,11 @@ Result<OptionValue> read_option(const OptionSpec& spec, std::string_view text, s
 
 // Parses TOML text over the table. Unknown keys are errors with line and suggestion.
 Result<OptionMap> read_config_text(std::string_view toml, std::string_view file_name);
+
+// A value as it is shown: a secret is shown as the place it comes from.
+std::string shown_value(const OptionValue& value);
+// An array of {"key", "value", "origin"}.
+void write_options(JsonWriter& writer, const OptionMap& map);
 
 // The nearest known word by edit distance, or "" when nothing is near.
 std::string nearest(std::string_view word, const std::vector<std::string>& known);

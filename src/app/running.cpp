@@ -41,6 +41,9 @@ std::string to_json(const RunningGateway& gateway) {
   writer.field("started_unix_ms", gateway.started_unix_ms);
   writer.field("url", gateway.url);
   writer.field_bool("require_key", gateway.require_key);
+  writer.field("generation", std::int64_t{gateway.generation});
+  writer.field("reloads", gateway.reloads);
+  writer.field("reload_error", gateway.reload_error);
   writer.key("engines");
   writer.begin_array();
   for (const RunningEngine& engine : gateway.engines) {
@@ -63,10 +66,16 @@ Result<RunningGateway> from_json(const boost::json::object& object) {
   GENESIS_TRY(const auto started, get_integer(object, "started_unix_ms"));
   GENESIS_TRY(const auto url, get_string(object, "url"));
   GENESIS_TRY(const auto require_key, get_bool(object, "require_key"));
+  GENESIS_TRY(const auto generation, get_integer(object, "generation"));
+  GENESIS_TRY(const auto reloads, get_integer(object, "reloads"));
+  GENESIS_TRY(const auto reload_error, get_string(object, "reload_error"));
   gateway.pid = static_cast<pid_t>(pid.value_or(0));
   gateway.started_unix_ms = started.value_or(0);
   gateway.url = url.value_or("");
   gateway.require_key = require_key.value_or(false);
+  gateway.generation = static_cast<int>(generation.value_or(0));
+  gateway.reloads = reloads.value_or(0);
+  gateway.reload_error = reload_error.value_or("");
   if (gateway.pid <= 0 || process_start(gateway.pid) != start.value_or("")) {
     return fail(ErrorCode::kNotFound, "the gateway that wrote the state file is gone");
   }

@@ -25,6 +25,9 @@ struct RunningGateway {
   std::int64_t started_unix_ms = 0;
   std::string url;  // http://127.0.0.1:8080
   bool require_key = false;
+  int generation = 0;        // of the configuration in force
+  std::int64_t reloads = 0;  // attempts so far
+  std::string reload_error;  // of the last attempt; empty when it succeeded
   std::vector<RunningEngine> engines;
 };
 

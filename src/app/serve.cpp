@@ -18,6 +18,8 @@
 
 #include <algorithm>
 #include <csignal>
+#include <iterator>
+#include <memory>
 #include <optional>
 #include <unistd.h>
 
@@ -70,25 +72,31 @@ Result<void> refuse_without_keys(const Config& config, Graph& graph) {
 // One serving process, in order of construction.
 class GatewayProcess {
  public:
-  GatewayProcess(boost::asio::io_context& io, const Config& config, const Home& home, Graph& graph)
+  GatewayProcess(boost::asio::io_context& io,
+                 const ConfigSource& source,
+                 const Home& home,
+                 Graph& graph)
       : io_(io),
-        config_(config),
         home_(home),
         graph_(graph),
+        reloader_(
+            io.get_executor(), graph, source, [this](const Config& config) { apply(config); }),
         gateway_(io.get_executor(), options(), ports()),
         server_(
             io.get_executor(),
             [this](const net::ServerRequest& request, net::ResponseWriter& response) {
               return gateway_.handle(request, response);
             },
-            net::ServerLimits{.body_bytes = config.max_body_bytes},
+            limits(),
             server::refusal_body) {}
 
   Result<int> run() {
     GENESIS_TRY(const std::string admin_key, first_admin_key());
-    GENESIS_TRY(bound_, server_.listen(config_.listen));
+    GENESIS_TRY(bound_, server_.listen(config().listen));
     boost::asio::signal_set signals(io_, SIGTERM, SIGINT);
     wait_for_signal(signals);
+    boost::asio::signal_set hang_up(io_, SIGHUP);
+    wait_for_reload(hang_up);
     graph_.start();
     boost::asio::co_spawn(io_, announce(admin_key), boost::asio::detached);
     boost::asio::co_spawn(io_, keep_state_file(), boost::asio::detached);
@@ -124,9 +132,29 @@ class GatewayProcess {
     });
   }
 
+  void wait_for_reload(boost::asio::signal_set& hang_up) {
+    hang_up.async_wait([this, &hang_up](const boost::system::error_code& error, int) {
+      if (error || stopping_) {
+        return;
+      }
+      // The log and the state file tell how it went.
+      boost::asio::co_spawn(
+          io_,
+          [this]() -> Task<void> { (void)co_await reloader_.reload(); },
+          boost::asio::detached);
+      wait_for_reload(hang_up);
+    });
+  }
+
+  void apply(const Config& config) {
+    log_configure(config.log_level, config.log_format);
+    gateway_.set_options(options());
+    server_.set_limits(limits());
+  }
+
   // Ready is said when every engine answers, or cannot be started: then the other tiers carry on.
   Task<void> announce(std::string admin_key) {
-    for (EngineSupervisor* engine : graph_.engines()) {
+    for (const auto& engine : graph_.engines()) {
       const auto ready = co_await engine->wait_ready(
           std::chrono::steady_clock::now() + kEngineStart, stop_source_.token());
       if (!ready) {
@@ -140,15 +168,15 @@ class GatewayProcess {
     }
     ReadyGateway ready{.url = url(),
                        .admin_key = std::move(admin_key),
-                       .default_model = config_.default_route,
+                       .default_model = config().default_route,
                        .engines = {}};
-    for (const EngineSupervisor* engine : graph_.engines()) {
+    for (const auto& engine : graph_.engines()) {
       ready.engines.push_back({.name = engine->launch().name, .pid = engine->pid()});
     }
     print_gateway_ready(ready);
     log(LogLevel::kInfo,
         "gateway ready",
-        {{"url", ready.url}, {"endpoints", config_.endpoints.size()}});
+        {{"url", ready.url}, {"endpoints", config().endpoints.size()}});
   }
 
   std::string url() const {
@@ -170,10 +198,13 @@ class GatewayProcess {
       RunningGateway state{.pid = ::getpid(),
                            .started_unix_ms = started_ms_,
                            .url = url(),
-                           .require_key = config_.require_key,
+                           .require_key = config().require_key,
+                           .generation = graph_.generation(),
+                           .reloads = reloader_.status().attempts,
+                           .reload_error = reloader_.status().last_error,
                            .engines = {}};
-      std::string summary;
-      for (const EngineSupervisor* engine : graph_.engines()) {
+      std::string summary = fmt::format("{}/{};", state.generation, state.reloads);
+      for (const auto& engine : graph_.engines()) {
         state.engines.push_back({.endpoint = engine->launch().name,
                                  .model = engine->launch().model_name,
                                  .state = std::string(state_name(engine->state())),
@@ -200,18 +231,24 @@ class GatewayProcess {
     io_.stop();
   }
 
+  const Config& config() const { return graph_.config(); }
+
+  net::ServerLimits limits() const { return {.body_bytes = config().max_body_bytes}; }
+
   server::GatewayOptions options() const {
-    std::vector<std::string> hosts = config_.allowed_hosts;
+    std::vector<std::string> hosts = config().allowed_hosts;
     hosts.insert(hosts.end(), {"localhost", "127.0.0.1", "[::1]"});
     return {.version = GENESIS_VERSION,
-            .default_model = config_.default_route,
+            .default_model = config().default_route,
             .allowed_hosts = std::move(hosts),
-            .require_key = config_.require_key,
-            .max_concurrent = config_.max_concurrent,
-            .total_budget = config_.budgets.total};
+            .require_key = config().require_key,
+            .max_concurrent = config().max_concurrent,
+            .total_budget = config().budgets.total};
   }
 
   server::GatewayPorts ports() {
+    std::vector<server::AdminRoute> routes = graph_.admin_routes();
+    std::ranges::move(reloader_.admin_routes(), std::back_inserter(routes));
     return {.chat = graph_.chat(),
             .catalog = graph_.catalog(),
             .auth = graph_.authenticator(),
@@ -223,13 +260,13 @@ class GatewayProcess {
                                    : graph_.readiness();
                 },
             .info = [this] { return graph_.info(); },
-            .admin_routes = graph_.admin_routes()};
+            .admin_routes = std::move(routes)};
   }
 
   boost::asio::io_context& io_;
-  const Config& config_;
   const Home& home_;
   Graph& graph_;
+  Reloader reloader_;
   server::Gateway gateway_;
   net::Server server_;
   net::Address bound_;
@@ -241,12 +278,15 @@ class GatewayProcess {
 
 }  // namespace
 
-Result<int> serve(const Config& config, const Home& home, const OnProgress& progress) {
+Result<int> serve(const ConfigSource& source, const Home& home, const OnProgress& progress) {
+  GENESIS_TRY(Config config, source());
+  log_configure(config.log_level, config.log_format);
   boost::asio::io_context io(1);
-  GENESIS_TRY(const auto graph, Graph::open(io, config, home));
-  GENESIS_TRY_VOID(refuse_without_keys(config, *graph));
+  GENESIS_TRY(const auto graph,
+              Graph::open(io, std::make_shared<const Config>(std::move(config)), home));
   GENESIS_TRY_VOID(graph->build(progress));
-  GatewayProcess process(io, config, home, *graph);
+  GENESIS_TRY_VOID(refuse_without_keys(graph->config(), *graph));
+  GatewayProcess process(io, source, home, *graph);
   return process.run();
 }
 

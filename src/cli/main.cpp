@@ -118,6 +118,14 @@ class CommandLine {
         "-m,--model", serve_.model, "Serve this pulled model instead of the configured endpoints");
     on(serve_verb, [this] { return serve(common_, serve_); });
 
+    CLI::App& reload_verb = verb(root_,
+                                 "reload",
+                                 "Put the changed configuration in force in the running gateway",
+                                 "  genesis config check && genesis reload\n"
+                                 "  kill -HUP PID   does the same");
+    add_json(reload_verb, common_);
+    on(reload_verb, [this] { return reload(common_); });
+
     CLI::App& run_verb = verb(root_,
                               "run",
                               "Answer one question and exit; pulls the default model if needed",

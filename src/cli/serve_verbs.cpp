@@ -1,5 +1,6 @@
-// serve and engine: the verbs that stay in the foreground.
+// serve and engine, the verbs that stay in the foreground, and reload, which speaks to the first.
 #include "app/engine_app.h"
+#include "app/running.h"
 #include "app/serve.h"
 #include "cli/exit_codes.h"
 #include "cli/terminal.h"
@@ -8,12 +9,19 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <thread>
 
 namespace genesis::cli {
 
 namespace {
+
+// Reading a configuration takes milliseconds; a busy gateway may take its time.
+constexpr std::chrono::seconds kReloadLimit{30};
+constexpr std::chrono::milliseconds kReloadPoll{10};
 
 struct ModelFile {
   std::filesystem::path path;
@@ -63,22 +71,59 @@ int serve(const CommonOptions& common, const ServeOptions& options) {
   if (!home) {
     return report(home.error());
   }
-  auto config = open_config(common, *home);
-  if (!config) {
-    return report(config.error());
-  }
-  if (!options.model.empty()) {
-    app::serve_only(*config, options.model);
-  }
+  const app::ConfigSource source = [&]() -> Result<app::Config> {
+    GENESIS_TRY(app::Config config, app::load_config(*home, common.overrides));
+    if (!options.model.empty()) {
+      app::serve_only(config, options.model);
+    }
+    return config;
+  };
   ProgressPrinter progress;
-  const auto code = app::serve(
-      *config, *home, [&](std::string_view phase, std::int64_t done, std::int64_t total) {
+  const auto code =
+      app::serve(source, *home, [&](std::string_view phase, std::int64_t done, std::int64_t total) {
         progress.update(phase, done, total);
         if (total > 0 && done == total) {
           progress.finish();
         }
       });
   return code ? *code : report(code.error());
+}
+
+// SIGHUP, then what the gateway says about it in its state file.
+int reload(const CommonOptions& common) {
+  const auto home = open_home(common);
+  if (!home) {
+    return report(home.error());
+  }
+  const auto before = app::read_running(*home);
+  if (!before) {
+    return report(fail(ErrorCode::kNotFound, "no gateway runs here", "genesis serve").error());
+  }
+  if (::kill(before->pid, SIGHUP) != 0) {
+    return report(
+        fail(ErrorCode::kIo, fmt::format("cannot signal process {}", before->pid)).error());
+  }
+  const auto until = std::chrono::steady_clock::now() + kReloadLimit;
+  auto after = app::read_running(*home);
+  while (after && after->pid == before->pid && after->reloads == before->reloads) {
+    if (std::chrono::steady_clock::now() > until) {
+      return report(fail(ErrorCode::kTimeout, "the gateway did not answer the signal").error());
+    }
+    std::this_thread::sleep_for(kReloadPoll);
+    after = app::read_running(*home);
+  }
+  if (!after || after->pid != before->pid) {
+    return report(fail(ErrorCode::kUnavailable, "the gateway ended meanwhile").error());
+  }
+  if (!after->reload_error.empty()) {
+    return report(fail(ErrorCode::kConfig,
+                       after->reload_error,
+                       fmt::format("generation {} stays in force", after->generation))
+                      .error());
+  }
+  print_out(common.json ? fmt::format("{{\"generation\":{}}}\n", after->generation)
+                        : fmt::format("generation {} is in force\n", after->generation));
+  return kExitOk;
 }
 
 int engine(const CommonOptions& common, const EngineOptions& options) {

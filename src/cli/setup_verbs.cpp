@@ -20,34 +20,6 @@ namespace genesis::cli {
 
 namespace {
 
-std::string shown_value(const app::OptionValue& value) {
-  if (value.type != app::OptionType::kList) {
-    return value.text;
-  }
-  std::string out;
-  for (const std::string& item : value.list) {
-    out += out.empty() ? item : ", " + item;
-  }
-  return "[" + out + "]";
-}
-
-std::string config_json(const app::OptionMap& map) {
-  JsonWriter writer;
-  writer.begin_array();
-  for (const auto& [key, value] : map) {
-    if (key.ends_with(".")) {
-      continue;  // the marker of a whole [[table]]
-    }
-    writer.begin_object();
-    writer.field("key", key);
-    writer.field("value", shown_value(value));
-    writer.field("origin", value.origin);
-    writer.end_object();
-  }
-  writer.end_array();
-  return writer.take() + "\n";
-}
-
 std::vector<app::Finding> examine(const app::Home& home, const Result<app::Config>& config) {
   std::vector<app::Finding> findings;
   utsname system{};
@@ -88,7 +60,8 @@ std::vector<app::Finding> examine(const app::Home& home, const Result<app::Confi
 }
 
 constexpr std::string_view kVerbs =
-    "serve run chat pull ls ps show rm key savings ledger config doctor completion version engine "
+    "serve reload run chat pull ls ps show rm key savings ledger config doctor completion version "
+    "engine "
     "help";
 
 std::string completion_script(const std::string& shell) {
@@ -190,14 +163,16 @@ int config_show(const CommonOptions& common, bool origin) {
     return report(config.error());
   }
   if (common.json) {
-    print_out(config_json(config->origins));
+    JsonWriter writer;
+    app::write_options(writer, config->origins);
+    print_out(writer.take() + "\n");
     return kExitOk;
   }
   std::vector<std::vector<std::string>> rows;
   for (const auto& [key, value] : config->origins) {
     if (!key.ends_with(".")) {
-      rows.push_back(origin ? std::vector{key, shown_value(value), value.origin}
-                            : std::vector{key, shown_value(value)});
+      rows.push_back(origin ? std::vector{key, app::shown_value(value), value.origin}
+                            : std::vector{key, app::shown_value(value)});
     }
   }
   print_out(format_table(origin ? std::vector<std::string>{"KEY", "VALUE", "ORIGIN"}

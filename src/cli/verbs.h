@@ -66,6 +66,7 @@ struct EngineOptions {
 };
 
 int serve(const CommonOptions& common, const ServeOptions& options);
+int reload(const CommonOptions& common);
 int engine(const CommonOptions& common, const EngineOptions& options);
 int run(const CommonOptions& common, const AskOptions& options);
 int chat(const CommonOptions& common, const AskOptions& options);

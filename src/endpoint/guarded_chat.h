@@ -20,6 +20,8 @@ struct Budgets {
   std::chrono::milliseconds first_token{30'000};
   std::chrono::milliseconds between_tokens{15'000};
   std::chrono::milliseconds total{600'000};
+
+  bool operator==(const Budgets&) const = default;
 };
 
 struct EndpointIdentity {

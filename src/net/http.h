@@ -40,6 +40,8 @@ struct Address {
   // True for Unix sockets, 127.0.0.0/8, ::1 and "localhost".
   bool is_loopback() const;
   std::string to_string() const;
+
+  bool operator==(const Address&) const = default;
 };
 
 Result<Address> parse_address(std::string_view text);
@@ -52,6 +54,8 @@ struct BaseUrl {
   Address address;
   std::string path;  // "" or "/v1", without trailing slash
   std::string host_header;
+
+  bool operator==(const BaseUrl&) const = default;
 };
 
 Result<BaseUrl> parse_base_url(std::string_view text);

@@ -311,6 +311,10 @@ Task<void> Server::drain(milliseconds limit) {
   co_await wait_until_quiet(core, steady_clock::now() + kAfterClose);
 }
 
+void Server::set_limits(const ServerLimits& limits) {
+  impl_->core->limits = limits;
+}
+
 std::size_t Server::open_connections() const {
   return impl_->core->connections.size();
 }

@@ -75,6 +75,8 @@ class Server {
   void stop_accepting();
   // Returns when no request is in flight or the time is over; then closes what is left.
   Task<void> drain(std::chrono::milliseconds limit);
+  // For requests that begin from now on.
+  void set_limits(const ServerLimits& limits);
   std::size_t open_connections() const;
   std::size_t active_requests() const;
 

@@ -195,6 +195,10 @@ Task<void> Gateway::Impl::refuse_unrouted(Exchange& x) {
   (void)co_await x.response.send(405, headers, body);
 }
 
+void Gateway::set_options(GatewayOptions options) {
+  impl_->options = std::move(options);
+}
+
 std::vector<RouteRow> Gateway::routes() const {
   std::vector<RouteRow> rows;
   for (const Route& route : impl_->table) {

@@ -103,6 +103,8 @@ class Gateway {
   // Give this to net::Server.
   Task<void> handle(const net::ServerRequest& request, net::ResponseWriter& response);
   std::vector<RouteRow> routes() const;
+  // For requests from now on; the configuration was read again.
+  void set_options(GatewayOptions options);
 
  private:
   struct Impl;

@@ -1,0 +1,143 @@
+#include "app/generation.h"
+
+#include "app/engine_metrics.h"
+#include "app/prices.h"
+#include "base/random.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <utility>
+
+namespace genesis::app {
+
+namespace {
+
+// The engine that runs already for the same launch, else a new one that is not started yet.
+std::shared_ptr<EngineSupervisor> engine_for(EngineLaunch launch,
+                                             const ChainPorts& ports,
+                                             const Generation* previous) {
+  const auto before = previous == nullptr ? nullptr : previous->chain(launch.name);
+  if (before && before->engine() && before->engine()->launch().same_engine(launch)) {
+    return before->engine();
+  }
+  auto on_metrics = [&metrics = ports.metrics, name = launch.name](std::string_view text) {
+    mirror_engine_metrics(text, name, metrics);
+  };
+  return std::make_shared<EngineSupervisor>(
+      ports.executor, std::move(launch), std::move(on_metrics));
+}
+
+// A secret that cannot be read, with the line that asks for it.
+std::unexpected<Error> unreadable_secret(const Config& config,
+                                         const EndpointConfig& endpoint,
+                                         Error error) {
+  for (std::size_t i = 0; i < config.endpoints.size(); ++i) {
+    const auto key = fmt::format("endpoint[{}].api_key", i);
+    const auto origin = config.origins.find(key);
+    if (config.endpoints[i].name == endpoint.name && origin != config.origins.end()) {
+      error.param = key;
+      error.message =
+          fmt::format("{}: endpoint '{}': {}", origin->second.origin, endpoint.name, error.message);
+    }
+  }
+  return std::unexpected(std::move(error));
+}
+
+}  // namespace
+
+Generation::Generation(std::shared_ptr<const Config> config, int number)
+    : config_(std::move(config)), number_(number), made_unix_(SystemClock().unix_ms() / 1000) {}
+
+Result<std::shared_ptr<Generation>> Generation::build(const GenerationParts& parts,
+                                                      std::shared_ptr<const Config> config,
+                                                      const Generation* previous,
+                                                      const LaunchOf& launch_of) {
+  const int number = previous == nullptr ? 1 : previous->number() + 1;
+  std::shared_ptr<Generation> made(new Generation(std::move(config), number));
+  GENESIS_TRY(made->prices_, load_prices(*made->config_));
+  for (const EndpointConfig& endpoint : made->config_->endpoints) {
+    GENESIS_TRY_VOID(made->add_chain(parts.ports, endpoint, previous, launch_of));
+  }
+  made->add_dispatcher(parts);
+  made->list_models();
+  return made;
+}
+
+Result<void> Generation::add_chain(const ChainPorts& ports,
+                                   const EndpointConfig& endpoint,
+                                   const Generation* previous,
+                                   const LaunchOf& launch_of) {
+  std::shared_ptr<EngineSupervisor> engine;
+  if (endpoint.kind == EndpointKind::kLocal) {
+    GENESIS_TRY(EngineLaunch launch, launch_of(endpoint));
+    engine = engine_for(std::move(launch), ports, previous);
+  }
+  auto key = read_secret(endpoint.api_key_source);
+  if (!key) {
+    return unreadable_secret(*config_, endpoint, std::move(key).error());
+  }
+  auto before = previous == nullptr ? nullptr : previous->chain(endpoint.name);
+  if (before && before->made_from(endpoint, *key, engine)) {
+    chains_.push_back(std::move(before));
+    return {};
+  }
+  chains_.push_back(
+      std::make_shared<EndpointChain>(ports, endpoint, std::move(*key), std::move(engine)));
+  return {};
+}
+
+void Generation::add_dispatcher(const GenerationParts& parts) {
+  router_ = std::make_unique<router::RuleRouter>(config_->routes);
+  std::vector<endpoint::DispatchTarget> targets;
+  for (const auto& each : chains_) {
+    targets.push_back(each->target());
+  }
+  std::array<std::uint8_t, 8> seed{};
+  secure_random_bytes(seed);
+  dispatcher_ = std::make_unique<endpoint::Dispatcher>(
+      endpoint::DispatcherParts{
+          .executor = parts.ports.executor,
+          .clock = parts.ports.clock,
+          .router = *router_,
+          .targets = std::move(targets),
+          .permission =
+              [&access = parts.access](const ChatRequest& request,
+                                       const endpoint::DispatchTarget& target) {
+                return access.may_use(request, target);
+              },
+          .observers = parts.observers},
+      endpoint::DispatchOptions{.seed = std::bit_cast<std::uint64_t>(seed)});
+}
+
+std::shared_ptr<EndpointChain> Generation::chain(std::string_view name) const {
+  const auto at =
+      std::ranges::find_if(chains_, [&](const auto& each) { return each->config().name == name; });
+  return at == chains_.end() ? nullptr : *at;
+}
+
+void Generation::add_model(const std::string& id,
+                           const std::string& owner,
+                           const std::string& kind) {
+  if (std::ranges::find(models_, id, &ModelCard::id) == models_.end()) {
+    models_.push_back({.id = id, .owned_by = owner, .created_unix = made_unix_, .kind = kind});
+  }
+}
+
+void Generation::list_models() {
+  for (const router::RouteRule& rule : config_->routes) {
+    add_model(rule.name, "genesis", "route");
+    for (const std::string& alias : rule.aliases) {
+      add_model(alias, "genesis", "alias");
+    }
+  }
+  for (const EndpointConfig& endpoint : config_->endpoints) {
+    add_model(endpoint.name, endpoint.name, "endpoint");
+    add_model(endpoint.model, endpoint.name, "model");
+  }
+}
+
+}  // namespace genesis::app
