@@ -132,11 +132,12 @@ Result<void> GraphImpl::open() {
                                      .mode = store::OpenMode::kOwner,
                                      .schemas = {ledger::schema()}}));
   GENESIS_TRY(ledger_,
-              ledger::SqlLedger::open(
-                  *database_,
-                  clock_,
-                  metrics_,
-                  {.prices = std::move(prices), .baselines = first_config_->baselines}));
+              ledger::SqlLedger::open(*database_,
+                                      clock_,
+                                      metrics_,
+                                      {.prices = std::move(prices),
+                                       .baselines = first_config_->baselines,
+                                       .ring = first_config_->ledger_path.string() + ".ring"}));
   GENESIS_TRY(keys_, open_keys(*database_, clock_, home_));
   authenticator_ = std::make_unique<KeyAccess>(*keys_, first_config_->require_key);
   machine_clock_ = std::make_unique<MachineClock>(io_.get_executor(), *ledger_, clock_);
@@ -366,7 +367,10 @@ std::vector<server::AdminRoute> GraphImpl::admin_routes() {
   return {
       {.method = "GET",
        .path = "/admin/savings",
-       .handle = [this](const net::ServerRequest&) -> Answer { co_return savings_report(); }},
+       .handle = [this](const net::ServerRequest&) -> Answer {
+         GENESIS_CO_TRY_VOID(co_await ledger_->flush());
+         co_return savings_report();
+       }},
       {.method = "GET",
        .path = "/admin/endpoints",
        .handle = [this](const net::ServerRequest&) -> Answer { co_return endpoints_report(); }}};

@@ -30,6 +30,8 @@ inline constexpr std::string_view kPin = "pin";                // the baseline f
 
 }  // namespace kind
 
+inline constexpr std::int64_t kEntryFormat = 2;
+
 // What `hash` of the first row builds on.
 Digest genesis_hash();
 
@@ -64,6 +66,12 @@ struct Entry {
   std::string note;
   Digest prev_hash{};
   Digest hash{};
+  // 1: rows from before the columns below; their hash does not cover these.
+  std::int64_t format = kEntryFormat;
+  std::string writer;  // the process's intent ring: who may settle the attempt after a crash
+  std::string team;
+  std::string agent;
+  std::string disputed;  // usage_json() of what the upstream said, when it is not what was booked
 
   Usage usage() const { return {input, cached_input, cache_write, output, reasoning}; }
 
@@ -85,13 +93,23 @@ void each_column(E& e, F&& f) {
   f(e.note);
 }
 
-// The column list of each_column() plus the hashes, for SELECT.
+// The columns of format 2, which stand after the hashes in the table.
+template <typename E, typename F>
+void each_later_column(E& e, F&& f) {
+  f(e.format), f(e.writer), f(e.team), f(e.agent), f(e.disputed);
+}
+
+// The column list of each_column(), the hashes, and each_later_column(): for SELECT and INSERT.
 std::string_view entry_columns();
 
 // Reads the row a "SELECT <entry_columns()>" stands on; kDataLoss if a column has a foreign type.
 Result<Entry> read_entry(const store::Statement& row);
 
-// Gives `entry` its accounts, number and hashes and appends it. Asserts that it is balanced.
+// {"input":1,"cached_input":0,"cache_write":0,"output":2,"reasoning":0}
+std::string usage_json(const Usage& usage);
+
+// Appends one row by itself, with its accounts, number and hashes; kConflict when its place is
+// taken. For several rows: appender.h.
 Result<void> append_entry(store::Transaction& tx, Entry& entry);
 
 // All rows of one attempt, in order.

@@ -25,6 +25,8 @@ constexpr std::size_t kTokenChars =
 constexpr std::size_t kMinPepperBytes = 32;
 constexpr std::size_t kMaxNameBytes = 256;
 constexpr std::size_t kMaxModels = 1000;
+// Far above any use, far below what overflows in tokens a minute times a minute.
+constexpr std::int64_t kMaxLimit = 1'000'000'000;
 
 struct TokenParts {
   std::string_view id;
@@ -102,20 +104,41 @@ Result<void> validate(const NewKey& wanted) {
   if (wanted.models.size() > kMaxModels) {
     return fail_param("models", fmt::format("a key may name at most {} models", kMaxModels));
   }
+  if (wanted.team.size() > kMaxNameBytes) {
+    return fail_param("team", fmt::format("a team's name has at most {} bytes", kMaxNameBytes));
+  }
+  const std::pair<std::string_view, std::int64_t> limits[] = {
+      {"rpm", wanted.limits.requests_per_minute},
+      {"tpm", wanted.limits.tokens_per_minute},
+      {"parallel", wanted.limits.parallel},
+      {"expires", wanted.lifetime.count()}};
+  for (const auto& [name, value] : limits) {
+    if (value < 0 || value > kMaxLimit) {
+      return fail_param(std::string(name),
+                        fmt::format("'{}' must be from 0 (no limit) to {}", name, kMaxLimit));
+    }
+  }
   return {};
 }
 
 constexpr std::string_view kSelect =
-    "SELECT id, name, tenant, admin, models, created_ms, revoked_ms, mac FROM api_keys"
+    "SELECT id, name, tenant, admin, models, created_ms, revoked_ms, mac, team,"
+    " requests_per_minute, tokens_per_minute, parallel, expires_ms FROM api_keys"
     " ORDER BY created_ms, id";
 
 Result<ApiKey> read_key(const store::Statement& row) {
   ApiKey key{.id = std::string(row.text(0)),
              .name = std::string(row.text(1)),
              .tenant = std::string(row.text(2)),
+             .team = std::string(row.text(8)),
              .admin = row.integer(3) == 1,
+             .models = {},
              .created_ms = row.integer(5),
-             .revoked_ms = row.integer(6)};
+             .revoked_ms = row.integer(6),
+             .expires_ms = row.integer(12),
+             .limits = {.requests_per_minute = row.integer(9),
+                        .tokens_per_minute = row.integer(10),
+                        .parallel = row.integer(11)}};
   GENESIS_TRY(key.models, parse_models(row.text(4)));
   return key;
 }
@@ -124,6 +147,18 @@ Result<void> bump_version(store::Transaction& tx) {
   GENESIS_TRY(store::Statement bump,
               tx.prepare("UPDATE ledger_state SET value = value + 1 WHERE name = 'keys_version'"));
   return bump.run();
+}
+
+Result<void> insert_key(store::Transaction& tx, const ApiKey& key, const Digest& mac) {
+  GENESIS_TRY(store::Statement insert,
+              tx.prepare("INSERT INTO api_keys(id, name, tenant, admin, models, mac, created_ms,"
+                         " team, requests_per_minute, tokens_per_minute, parallel, expires_ms)"
+                         " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"));
+  insert.bind(1, key.id).bind(2, key.name).bind(3, key.tenant);
+  insert.bind(4, std::int64_t{key.admin ? 1 : 0}).bind(5, models_json(key.models));
+  insert.bind_blob(6, mac).bind(7, key.created_ms).bind(8, key.team);
+  insert.bind(9, key.limits.requests_per_minute).bind(10, key.limits.tokens_per_minute);
+  return insert.bind(11, key.limits.parallel).bind(12, key.expires_ms).run();
 }
 
 }  // namespace
@@ -164,17 +199,24 @@ Result<CreatedKey> KeyStore::create(const NewKey& wanted) {
   CreatedKey made{.key = {.id = random_hex<kIdChars / 2>(),
                           .name = wanted.name,
                           .tenant = wanted.tenant,
+                          .team = wanted.team,
                           .admin = wanted.admin,
                           .models = wanted.models,
-                          .created_ms = clock_.unix_ms()}};
+                          .created_ms = clock_.unix_ms(),
+                          .limits = wanted.limits},
+                  .token = {}};
+  if (wanted.lifetime.count() > 0) {
+    made.key.expires_ms = made.key.created_ms + wanted.lifetime.count() * 1000;
+  }
   const Digest mac = mac_of(made.key.id, secret);
   GENESIS_TRY_VOID(database_.write_blocking([&](store::Transaction& tx) -> Result<void> {
-    GENESIS_TRY(store::Statement insert,
-                tx.prepare("INSERT INTO api_keys VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, NULL)"));
-    insert.bind(1, made.key.id).bind(2, made.key.name).bind(3, made.key.tenant);
-    insert.bind(4, std::int64_t{made.key.admin ? 1 : 0}).bind(5, models_json(made.key.models));
-    insert.bind_blob(6, mac).bind(7, made.key.created_ms);
-    GENESIS_TRY_VOID(insert.run());
+    GENESIS_TRY_VOID(insert_key(tx, made.key, mac));
+    for (Budget budget : wanted.budgets) {
+      budget.scope = BudgetScope::kKey;
+      budget.subject = made.key.id;
+      budget.origin = "command";
+      GENESIS_TRY_VOID(set_budget(tx, std::move(budget), made.key.created_ms));
+    }
     return bump_version(tx);
   }));
   GENESIS_TRY_VOID(refresh());
@@ -289,6 +331,12 @@ Result<std::shared_ptr<const ApiKey>> KeyStore::authenticate(std::string_view to
   const bool same = equal_constant_time(as_text(expected), as_text(given));
   if (!same || found == snapshot->keys.end()) {
     return refused();
+  }
+  const std::int64_t expires = found->second.key->expires_ms;
+  if (expires != 0 && clock_.unix_ms() >= expires) {
+    return fail(ErrorCode::kUnauthenticated,
+                fmt::format("the API key expired at {}", format_rfc3339(expires)),
+                "make a new one with `genesis key create`");
   }
   return found->second.key;
 }

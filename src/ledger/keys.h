@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "base/sha256.h"
+#include "ledger/budget.h"
 #include "store/database.h"
 
 #include <chrono>
@@ -20,21 +21,35 @@
 
 namespace genesis::ledger {
 
+// What one key may ask of the gateway at most; 0 = no limit.
+struct KeyLimits {
+  std::int64_t requests_per_minute = 0;
+  std::int64_t tokens_per_minute = 0;
+  std::int64_t parallel = 0;
+};
+
 struct ApiKey {
   std::string id;
   std::string name;
   std::string tenant;
+  std::string team;  // empty = none
   bool admin = false;
   std::vector<std::string> models;  // routes and models it may ask for; empty = all
   std::int64_t created_ms = 0;
   std::int64_t revoked_ms = 0;  // 0 = valid
+  std::int64_t expires_ms = 0;  // 0 = never
+  KeyLimits limits;
 };
 
 struct NewKey {
   std::string name;
   std::string tenant;
+  std::string team;
   bool admin = false;
   std::vector<std::string> models;
+  KeyLimits limits;
+  std::chrono::seconds lifetime{0};  // 0 = for ever
+  std::vector<Budget> budgets;       // scope and subject are filled in
 };
 
 struct CreatedKey {
@@ -66,7 +81,8 @@ class KeyStore {
   // Newest last, revoked ones included.
   Result<std::vector<ApiKey>> list() const;
 
-  // kUnauthenticated for anything that is not a valid key, always with the same words.
+  // kUnauthenticated for anything that is not a valid key, always with the same words; an expired
+  // one is told so, for its holder has proved to know it.
   Result<std::shared_ptr<const ApiKey>> authenticate(std::string_view token) const;
 
  private:

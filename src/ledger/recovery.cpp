@@ -1,27 +1,34 @@
-// Crash recovery at open, and what a budget will ask.
+// What the ring still holds and what the last process left open, at open; and what a tenant owes.
 #include "base/log.h"
+#include "ledger/booking.h"
 #include "ledger/entry.h"
+#include "ledger/intent_ring.h"
 #include "ledger/money.h"
 #include "ledger/sql_ledger.h"
 
 #include <fmt/format.h>
 
+#include <optional>
+#include <span>
 #include <vector>
 
 namespace genesis::ledger {
 
 namespace {
 
-Result<std::vector<Entry>> open_reservations(store::Transaction& tx) {
+// `writer`: only what this one left; empty: everybody's.
+Result<std::vector<Entry>> open_reservations(store::Transaction& tx, std::string_view writer) {
   // Everything up to the mark was settled by an earlier start, so a start reads only its last life.
   static const std::string sql = fmt::format(
       "SELECT {} FROM entries r WHERE r.kind = 'reserve'"
       " AND r.seq > (SELECT value FROM ledger_state WHERE name = 'recovered_through')"
       " AND NOT EXISTS (SELECT 1 FROM entries e WHERE e.request_id = r.request_id"
       "                 AND e.attempt = r.attempt AND e.kind <> 'reserve')"
+      " AND (?1 = '' OR r.writer = ?1)"
       " ORDER BY r.seq",
       entry_columns());
   GENESIS_TRY(store::Statement select, tx.prepare(sql));
+  select.bind(1, writer);
   std::vector<Entry> entries;
   while (true) {
     GENESIS_TRY(const bool row, select.step());
@@ -33,38 +40,149 @@ Result<std::vector<Entry>> open_reservations(store::Transaction& tx) {
   }
 }
 
-Result<std::int64_t> settle_open(store::Transaction& tx, std::int64_t now) {
-  GENESIS_TRY(std::vector<Entry> open, open_reservations(tx));
-  for (Entry& entry : open) {
+// One transaction's worth of rows, with the budgets they belong to.
+template <typename F>
+Result<void> with_booking(store::Transaction& tx, F&& work) {
+  GENESIS_TRY(Appender rows, Appender::begin(tx));
+  BudgetBook budgets;
+  GENESIS_TRY_VOID(budgets.begin(tx));
+  Booking booking{tx, rows, budgets};
+  GENESIS_TRY_VOID(work(booking));
+  GENESIS_TRY_VOID(budgets.finish(tx));
+  return rows.finish();
+}
+
+Result<void> settle_open(Booking& booking, std::vector<Entry> open, std::int64_t now) {
+  for (const Entry& reserve : open) {
     // Usage, amount and price stay those of the reservation: the upper bound.
-    entry.kind = kind::kUnconfirmed;
-    entry.unix_ms = now;
-    entry.finish = "crash";
-    GENESIS_TRY_VOID(append_entry(tx, entry));
+    Intent intent{.entry = reserve, .held_ms = reserve.unix_ms, .held_nano = reserve.amount_nano};
+    intent.entry.format = kEntryFormat;
+    intent.entry.kind = kind::kUnconfirmed;
+    intent.entry.unix_ms = now;
+    intent.entry.finish = "crash";
+    GENESIS_TRY_VOID(book(booking, intent));
   }
+  return {};
+}
+
+Result<void> mark_settled(store::Transaction& tx) {
   GENESIS_TRY(store::Statement mark,
               tx.prepare("UPDATE ledger_state SET value ="
                          " (SELECT coalesce(max(seq), 0) FROM entries)"
                          " WHERE name = 'recovered_through'"));
-  GENESIS_TRY_VOID(mark.run());
-  return std::ssize(open);
+  return mark.run();
+}
+
+// nullopt: the database has never seen this ring.
+Result<std::optional<std::int64_t>> applied_position(store::Transaction& tx,
+                                                     const std::string& writer) {
+  GENESIS_TRY(store::Statement select,
+              tx.prepare("SELECT applied FROM ledger_writers WHERE writer = ?1"));
+  GENESIS_TRY(const bool row, select.bind(1, writer).step());
+  return row ? std::optional(select.integer(0)) : std::nullopt;
+}
+
+Result<void> register_writer(store::Transaction& tx, const std::string& writer, std::int64_t now) {
+  GENESIS_TRY(store::Statement insert,
+              tx.prepare("INSERT INTO ledger_writers(writer, applied, seen_ms) VALUES(?1, 0, ?2)"
+                         " ON CONFLICT DO NOTHING"));
+  return insert.bind(1, writer).bind(2, now).run();
+}
+
+Result<void> set_applied(store::Transaction& tx,
+                         const std::string& writer,
+                         std::uint64_t position,
+                         std::int64_t now) {
+  GENESIS_TRY(store::Statement mark,
+              tx.prepare("UPDATE ledger_writers SET applied = ?2, seen_ms = ?3 WHERE writer = ?1"));
+  return mark.bind(1, writer).bind(2, static_cast<std::int64_t>(position)).bind(3, now).run();
+}
+
+Result<void> apply_records(Booking& booking, const std::vector<RingRecord>& records) {
+  for (const RingRecord& record : records) {
+    const std::span<const std::uint8_t> bytes(
+        reinterpret_cast<const std::uint8_t*>(record.bytes.data()), record.bytes.size());
+    auto intent = decode_intent(bytes);
+    auto booked = intent ? book_again(booking, *intent) : std::unexpected(intent.error());
+    if (!booked && (!intent || booked.error().code == ErrorCode::kConflict)) {
+      log(LogLevel::kError,
+          "a record of the intent ring was not booked",
+          {{"position", static_cast<std::int64_t>(record.position)},
+           {"why", booked.error().message}});
+    } else if (!booked) {
+      return booked;
+    }
+  }
+  return {};
 }
 
 }  // namespace
 
-Result<void> SqlLedger::recover() {
-  std::int64_t settled = 0;
-  const std::int64_t now = clock_.unix_ms();
-  GENESIS_TRY_VOID(database_.write_blocking([&](store::Transaction& tx) -> Result<void> {
-    GENESIS_TRY(settled, settle_open(tx, now));
+// A ring that this database has never seen holds another one's rows: it is set aside.
+Result<std::unique_ptr<IntentRing>> SqlLedger::open_ring() {
+  const std::uint64_t slots =
+      options_.ring_slots != 0 ? options_.ring_slots : IntentRing::kDefaultSlots;
+  GENESIS_TRY(auto ring, IntentRing::open(options_.ring, slots));
+  std::optional<std::int64_t> applied;
+  GENESIS_TRY_VOID(database_.read([&](store::Transaction& tx) -> Result<void> {
+    GENESIS_TRY(applied, applied_position(tx, ring->name()));
     return {};
   }));
-  recovered_ = settled;
-  if (settled > 0) {
+  if (!applied && !ring->blank()) {
+    ring.reset();
+    GENESIS_TRY_VOID(IntentRing::set_aside(options_.ring, "it belongs to another database"));
+    GENESIS_TRY(ring, IntentRing::open(options_.ring, slots));
+  }
+  if (!applied) {
+    GENESIS_TRY_VOID(database_.write_blocking([&](store::Transaction& tx) {
+      return register_writer(tx, ring->name(), clock_.unix_ms());
+    }));
+  }
+  return ring;
+}
+
+Result<void> SqlLedger::replay(IntentRing& ring) {
+  std::optional<std::int64_t> applied;
+  GENESIS_TRY_VOID(database_.read([&](store::Transaction& tx) -> Result<void> {
+    GENESIS_TRY(applied, applied_position(tx, ring.name()));
+    return {};
+  }));
+  const auto records =
+      ring.read_after(static_cast<std::uint64_t>(std::max<std::int64_t>(applied.value_or(0), 0)));
+  if (ring.lost_slots() > 0) {
+    log(LogLevel::kError,
+        "the intent ring has lost rows, as a power cut may do",
+        {{"slots", static_cast<std::int64_t>(ring.lost_slots())}});
+  }
+  if (records.empty()) {
+    return {};
+  }
+  GENESIS_TRY_VOID(database_.write_blocking([&](store::Transaction& tx) -> Result<void> {
+    GENESIS_TRY_VOID(
+        with_booking(tx, [&](Booking& booking) { return apply_records(booking, records); }));
+    return set_applied(tx, ring.name(), records.back().position, clock_.unix_ms());
+  }));
+  replayed_ = std::ssize(records);
+  log(LogLevel::kInfo, "rows that only the intent ring held were booked", {{"rows", replayed_}});
+  return {};
+}
+
+Result<void> SqlLedger::recover() {
+  const std::int64_t now = clock_.unix_ms();
+  GENESIS_TRY_VOID(database_.write_blocking([&](store::Transaction& tx) -> Result<void> {
+    GENESIS_TRY(std::vector<Entry> open,
+                open_reservations(tx, options_.sole_writer ? std::string_view() : writer_));
+    recovered_ = std::ssize(open);
+    GENESIS_TRY_VOID(with_booking(
+        tx, [&](Booking& booking) { return settle_open(booking, std::move(open), now); }));
+    // Others' attempts may be open below the mark.
+    return options_.sole_writer ? mark_settled(tx) : Result<void>{};
+  }));
+  if (recovered_ > 0) {
     log(LogLevel::kWarn,
         "attempts were in flight when the last process ended: booked unconfirmed at their upper "
         "bound",
-        {{"attempts", settled}});
+        {{"attempts", recovered_}});
   }
   return {};
 }

@@ -1,6 +1,9 @@
 // entries: append-only. amount_nano is NULL when no price was known. prices: what each price_id
 // meant. ledger_state: 'recovered_through', the last row looked at by crash recovery, and
-// 'keys_version'. api_keys: never the secret, only its HMAC.
+// 'keys_version' and 'budgets_version', and 'rows'. api_keys: never the secret, only its HMAC.
+// ledger_writers: how much of each intent ring has been booked. The index by attempt lets an
+// attempt have one reserve and one end, whatever its kind. budget_counters: posted and unconfirmed
+// (spent) and still open (held) of each window; budget.h tells how they follow from the rows.
 #include "ledger/schema.h"
 
 #include <array>
@@ -9,7 +12,7 @@ namespace genesis::ledger {
 
 namespace {
 
-constexpr std::array<std::string_view, 1> kMigrations = {R"sql(
+constexpr std::array<std::string_view, 2> kMigrations = {R"sql(
 CREATE TABLE entries(
   seq INTEGER PRIMARY KEY,
   unix_ms INTEGER NOT NULL,
@@ -67,6 +70,40 @@ CREATE TABLE api_keys(
   mac BLOB NOT NULL,
   created_ms INTEGER NOT NULL,
   revoked_ms INTEGER);
+)sql",
+                                                         R"sql(
+ALTER TABLE entries ADD COLUMN format INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE entries ADD COLUMN writer TEXT NOT NULL DEFAULT '';
+ALTER TABLE entries ADD COLUMN team TEXT NOT NULL DEFAULT '';
+ALTER TABLE entries ADD COLUMN agent TEXT NOT NULL DEFAULT '';
+ALTER TABLE entries ADD COLUMN disputed TEXT NOT NULL DEFAULT '';
+DROP INDEX entries_by_attempt;
+CREATE UNIQUE INDEX entries_by_attempt ON entries(request_id, attempt, (kind = 'reserve'));
+CREATE TABLE ledger_writers(
+  writer TEXT PRIMARY KEY,
+  applied INTEGER NOT NULL,
+  seen_ms INTEGER NOT NULL);
+CREATE TABLE budgets(
+  id TEXT PRIMARY KEY,
+  scope TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  per TEXT NOT NULL,
+  limit_nano INTEGER NOT NULL,
+  origin TEXT NOT NULL,
+  from_ms INTEGER NOT NULL,
+  created_ms INTEGER NOT NULL);
+CREATE TABLE budget_counters(
+  budget_id TEXT NOT NULL,
+  window_ms INTEGER NOT NULL,
+  spent_nano INTEGER NOT NULL,
+  held_nano INTEGER NOT NULL,
+  PRIMARY KEY(budget_id, window_ms));
+INSERT INTO ledger_state VALUES('budgets_version', 0);
+ALTER TABLE api_keys ADD COLUMN team TEXT NOT NULL DEFAULT '';
+ALTER TABLE api_keys ADD COLUMN requests_per_minute INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE api_keys ADD COLUMN tokens_per_minute INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE api_keys ADD COLUMN parallel INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE api_keys ADD COLUMN expires_ms INTEGER NOT NULL DEFAULT 0;
 )sql"};
 
 }  // namespace

@@ -1,9 +1,12 @@
-// The port's three verbs, each one unit of work on the writer thread.
+// The port's three verbs: rows are built and priced here, numbered and hashed by the writer.
 #include "ledger/sql_ledger.h"
 
 #include "base/log.h"
+#include "ledger/booking.h"
 #include "ledger/entry.h"
+#include "ledger/intent_ring.h"
 #include "ledger/money.h"
+#include "ledger/write_queue.h"
 
 #include <fmt/format.h>
 
@@ -20,6 +23,8 @@ Result<void> check_names(const Reservation& r) {
   const std::pair<std::string_view, const std::string*> names[] = {{"request_id", &r.id.request_id},
                                                                    {"tenant", &r.tenant},
                                                                    {"key_id", &r.key_id},
+                                                                   {"team", &r.team},
+                                                                   {"agent", &r.agent},
                                                                    {"route", &r.route},
                                                                    {"endpoint", &r.endpoint},
                                                                    {"model", &r.model}};
@@ -56,6 +61,10 @@ std::unexpected<Error> ended_otherwise(const AttemptId& id, const Entry& end) {
           "attempt {} of {} has already ended as '{}'", id.attempt, id.request_id, end.kind));
 }
 
+std::string attempt_key(const AttemptId& id) {
+  return fmt::format("{}/{}", id.request_id, id.attempt);
+}
+
 Entry reserve_entry(const Reservation& r, const BaselinePin* pin, std::int64_t now) {
   Entry entry;
   entry.unix_ms = now;
@@ -64,6 +73,8 @@ Entry reserve_entry(const Reservation& r, const BaselinePin* pin, std::int64_t n
   entry.attempt = r.id.attempt;
   entry.tenant = r.tenant;
   entry.key_id = r.key_id;
+  entry.team = r.team;
+  entry.agent = r.agent;
   entry.route = r.route;
   entry.endpoint = r.endpoint;
   entry.tier = tier_name(r.tier);
@@ -74,67 +85,6 @@ Entry reserve_entry(const Reservation& r, const BaselinePin* pin, std::int64_t n
     entry.baseline_price_id = pin->price_id;
   }
   return entry;
-}
-
-// Prices `entry`'s usage: amount and price_id, or neither.
-Result<void> apply_price(store::Transaction& tx, const PriceTable& prices, Entry& entry) {
-  const TokenPrice* price = prices.find_for(entry.endpoint, entry.model, entry.unix_ms);
-  if (price == nullptr) {
-    return {};
-  }
-  GENESIS_TRY(entry.amount_nano, token_cost(*price, entry.usage()));
-  entry.price_id = price->id;
-  return remember_price(tx, *price);
-}
-
-// The price behind the pin that the reservation carries.
-Result<std::optional<TokenPrice>> pinned_price(store::Transaction& tx,
-                                               const PriceTable& prices,
-                                               const Entry& reserve) {
-  if (reserve.baseline_price_id.empty()) {
-    return std::nullopt;
-  }
-  const TokenPrice* price = prices.find(reserve.baseline_model, reserve.unix_ms);
-  if (price != nullptr && price->id == reserve.baseline_price_id) {
-    return *price;
-  }
-  return recall_price(tx, reserve.baseline_price_id);
-}
-
-Result<void> apply_baseline(store::Transaction& tx,
-                            const PriceTable& prices,
-                            const Entry& reserve,
-                            Entry& entry) {
-  if (entry.delivered == 0) {
-    return {};
-  }
-  GENESIS_TRY(const auto price, pinned_price(tx, prices, reserve));
-  if (price) {
-    GENESIS_TRY(entry.baseline_nano, token_cost(*price, entry.usage()));
-  }
-  return {};
-}
-
-bool same_reservation(const Entry& a, const Entry& b) {
-  return a.tenant == b.tenant && a.key_id == b.key_id && a.route == b.route &&
-         a.endpoint == b.endpoint && a.tier == b.tier && a.model == b.model && a.input == b.input &&
-         a.output == b.output;
-}
-
-Result<void> do_reserve(store::Transaction& tx, const PriceTable& prices, Entry entry) {
-  const AttemptId id{entry.request_id, static_cast<std::uint32_t>(entry.attempt)};
-  GENESIS_TRY(const std::vector<Entry> rows, attempt_entries(tx, id));
-  if (!rows.empty()) {
-    if (same_reservation(rows.front(), entry)) {
-      return {};
-    }
-    return fail(
-        ErrorCode::kConflict,
-        fmt::format(
-            "attempt {} of {} is reserved already, and differently", id.attempt, id.request_id));
-  }
-  GENESIS_TRY_VOID(apply_price(tx, prices, entry));
-  return append_entry(tx, entry);
 }
 
 // A row that ends what `reserve` began.
@@ -148,20 +98,8 @@ Entry end_entry(const Entry& reserve, std::string_view kind, std::int64_t now) {
   return entry;
 }
 
-struct PostResult {
-  std::optional<NanoUsd> amount;  // nullopt: quarantined
-  std::string model;
-};
-
-struct PostInput {
-  AttemptId id;
-  AttemptOutcome outcome;
-  std::int64_t now = 0;
-};
-
-Entry post_entry(const Entry& reserve, const PostInput& input) {
-  Entry entry = end_entry(reserve, kind::kPost, input.now);
-  const AttemptOutcome& outcome = input.outcome;
+Entry post_entry(const Entry& reserve, const AttemptOutcome& outcome, std::int64_t now) {
+  Entry entry = end_entry(reserve, kind::kPost, now);
   const std::size_t remark = outcome.finish.find(';');
   entry.finish = outcome.finish.substr(0, std::min(remark, kMaxNameBytes));
   entry.note = remark == std::string::npos ? "" : outcome.finish.substr(remark + 1, kMaxNameBytes);
@@ -170,63 +108,42 @@ Entry post_entry(const Entry& reserve, const PostInput& input) {
   entry.delivered = outcome.delivered ? 1 : 0;
   entry.first_token_ms = outcome.first_token_ms;
   entry.total_ms = outcome.total_ms;
+  if (outcome.disputed) {
+    entry.disputed = usage_json(*outcome.disputed);
+    entry.note += entry.note.empty() ? "disputed" : ";disputed";
+  }
   return entry;
 }
 
-bool same_outcome(const Entry& a, const Entry& b) {
-  return a.input == b.input && a.cached_input == b.cached_input && a.cache_write == b.cache_write &&
-         a.output == b.output && a.reasoning == b.reasoning && a.finish == b.finish &&
-         a.delivered == b.delivered;
+Entry void_entry(const Entry& reserve, const std::string& reason, std::int64_t now) {
+  Entry entry = end_entry(reserve, kind::kVoid, now);
+  entry.finish = reason.substr(0, kMaxNameBytes);
+  return entry;
 }
 
-Result<PostResult> do_post(store::Transaction& tx,
-                           const SqlLedgerOptions& options,
-                           const PostInput& input) {
-  GENESIS_TRY(const std::vector<Entry> rows, attempt_entries(tx, input.id));
-  const Entry* reserve = find_reserve(rows);
-  if (reserve == nullptr) {
-    return no_reserve(input.id);
-  }
-  Entry entry = post_entry(*reserve, input);
-  if (const Entry* end = find_end(rows)) {
-    const bool posted = end->kind == kind::kPost || end->kind == kind::kQuarantine;
-    if (!posted || !same_outcome(*end, entry)) {
-      return ended_otherwise(input.id, *end);
-    }
-    return PostResult{end->amount_nano, end->model};
-  }
-  GENESIS_TRY_VOID(apply_price(tx, *options.prices, entry));
-  if (entry.amount_nano) {
-    GENESIS_TRY_VOID(apply_baseline(tx, *options.prices, *reserve, entry));
-  } else {
-    // Without a cost there is no saving to claim either: no baseline.
-    entry.kind = kind::kQuarantine;
-    entry.note += entry.note.empty() ? "unpriced" : ";unpriced";
-  }
-  GENESIS_TRY_VOID(append_entry(tx, entry));
-  return PostResult{entry.amount_nano, entry.model};
-}
-
-Result<void> do_void(store::Transaction& tx,
-                     const AttemptId& id,
-                     const std::string& reason,
-                     std::int64_t now) {
-  GENESIS_TRY(const std::vector<Entry> rows, attempt_entries(tx, id));
-  const Entry* reserve = find_reserve(rows);
-  if (reserve == nullptr) {
+// What an end that comes for an attempt this process does not have open finds in the database: it
+// never succeeds in ending it, but may repeat what stands.
+Result<Entry> standing_end(Booking& booking, const AttemptId& id, const Entry& wanted) {
+  GENESIS_TRY(const std::vector<Entry> rows, attempt_entries(booking.tx, id));
+  if (find_reserve(rows) == nullptr) {
     return no_reserve(id);
   }
-  if (const Entry* end = find_end(rows)) {
-    return end->kind == kind::kVoid ? Result<void>{} : ended_otherwise(id, *end);
+  const Entry* end = find_end(rows);
+  if (end == nullptr) {
+    return fail(
+        ErrorCode::kConflict,
+        fmt::format("attempt {} of {} is open in another process", id.attempt, id.request_id));
   }
-  Entry entry = end_entry(*reserve, kind::kVoid, now);
-  entry.finish = reason.substr(0, kMaxNameBytes);
-  return append_entry(tx, entry);
+  Entry same_kind = wanted;
+  if (end->kind == kind::kQuarantine && wanted.kind == kind::kPost) {
+    same_kind.kind = kind::kQuarantine;
+  }
+  return same_end(*end, same_kind) ? Result<Entry>(*end) : ended_otherwise(id, *end);
 }
 
 constexpr std::int64_t kMinutesPerHour = 60;
 
-Result<bool> do_machine(store::Transaction& tx, const MachineMinute& minute) {
+Result<Entry> machine_entry(const MachineMinute& minute) {
   Entry entry;
   entry.unix_ms = minute.start_ms;
   entry.kind = kind::kMachine;
@@ -239,17 +156,7 @@ Result<bool> do_machine(store::Transaction& tx, const MachineMinute& minute) {
   entry.finish = "minute";
   GENESIS_TRY(entry.amount_nano, line_cost(1, minute.per_hour, kMinutesPerHour));
   entry.note = fmt::format("{} nano-USD per hour", minute.per_hour);
-  {
-    GENESIS_TRY(store::Statement select,
-                tx.prepare("SELECT 1 FROM entries WHERE request_id = ?1 AND attempt = ?2"
-                           " AND kind = 'machine'"));
-    GENESIS_TRY(const bool there, select.bind(1, entry.request_id).bind(2, entry.attempt).step());
-    if (there) {
-      return false;
-    }
-  }
-  GENESIS_TRY_VOID(append_entry(tx, entry));
-  return true;
+  return entry;
 }
 
 Result<std::vector<PinAndPrice>> wanted_pins(const SqlLedgerOptions& options, std::int64_t now) {
@@ -302,7 +209,11 @@ SqlLedger::SqlLedger(store::Database& database,
       rows_voided_(row_counter(metrics, kind::kVoid)),
       rows_quarantined_(row_counter(metrics, kind::kQuarantine)),
       rows_machine_(row_counter(metrics, kind::kMachine)),
+      rows_disputed_(metrics.counter("genesis_ledger_disputed_rows_total",
+                                     "Posts whose count the upstream told differently")),
       failures_(metrics.counter("genesis_ledger_failures_total", "Ledger writes that failed")) {}
+
+SqlLedger::~SqlLedger() = default;
 
 Result<std::unique_ptr<SqlLedger>> SqlLedger::open(store::Database& database,
                                                    const Clock& clock,
@@ -310,11 +221,63 @@ Result<std::unique_ptr<SqlLedger>> SqlLedger::open(store::Database& database,
                                                    SqlLedgerOptions options) {
   GENESIS_TRY(const auto wanted, wanted_pins(options, clock.unix_ms()));
   std::unique_ptr<SqlLedger> ledger(new SqlLedger(database, clock, metrics, std::move(options)));
+  std::unique_ptr<IntentRing> ring;
+  if (!ledger->options_.ring.empty()) {
+    GENESIS_TRY(ring, ledger->open_ring());
+    ledger->writer_ = ring->name();
+    GENESIS_TRY_VOID(ledger->replay(*ring));
+  }
   GENESIS_TRY_VOID(ledger->recover());
   GENESIS_TRY_VOID(database.write_blocking(
       [&wanted](store::Transaction& tx) -> Result<void> { return write_pins(tx, wanted); }));
   ledger->remember_pins(wanted);
+  ledger->queue_ = std::make_unique<WriteQueue>(database, clock, metrics, std::move(ring));
+  GENESIS_TRY_VOID(database.read([&](store::Transaction& tx) -> Result<void> {
+    GENESIS_TRY(const std::vector<Budget> budgets, read_budgets(tx));
+    ledger->queue_->note_budgets(!budgets.empty());
+    return {};
+  }));
   return ledger;
+}
+
+Result<void> SqlLedger::set_file_budgets(const std::vector<Budget>& budgets) {
+  GENESIS_TRY_VOID(database_.write_blocking(
+      [&](store::Transaction& tx) { return sync_file_budgets(tx, budgets, clock_.unix_ms()); }));
+  queue_->note_budgets(queue_->has_budgets() || !budgets.empty());
+  return {};
+}
+
+Task<Result<void>> SqlLedger::flush() {
+  co_return co_await queue_->write([](Booking&) { return Result<void>{}; },
+                                   store::Urgency::kCompletion);
+}
+
+// The row has to carry a price that the database may not hold yet.
+void SqlLedger::keep(Intent& intent, const TokenPrice& price) const {
+  if (!queue_->keeps_price(price.id)) {
+    intent.prices.push_back(price);
+  }
+}
+
+// Amount and price_id, or neither.
+void SqlLedger::price(Intent& intent) const {
+  Entry& entry = intent.entry;
+  const TokenPrice* price = options_.prices->find_for(entry.endpoint, entry.model, entry.unix_ms);
+  const auto cost = price != nullptr ? token_cost(*price, entry.usage()) : Result<NanoUsd>(0);
+  if (price != nullptr && cost) {
+    entry.amount_nano = *cost;
+    entry.price_id = price->id;
+    keep(intent, *price);
+  }
+}
+
+// A delivered answer at the price of the pin that its reservation carries.
+void SqlLedger::add_baseline(Entry& entry) const {
+  const auto price = pinned_prices_.find(entry.baseline_price_id);
+  if (entry.delivered != 0 && price != pinned_prices_.end()) {
+    const auto cost = token_cost(price->second, entry.usage());
+    entry.baseline_nano = cost ? std::optional(*cost) : std::nullopt;
+  }
 }
 
 Task<Result<void>> SqlLedger::reconfigure(SqlLedgerOptions options) {
@@ -332,6 +295,9 @@ void SqlLedger::remember_pins(const std::vector<PinAndPrice>& pins) {
   pins_.clear();
   for (const PinAndPrice& each : pins) {
     pins_.emplace(each.pin.route, each.pin);
+    if (each.price) {
+      pinned_prices_.emplace(each.price->id, *each.price);
+    }
   }
 }
 
@@ -351,6 +317,7 @@ Task<Result<const BaselinePin*>> SqlLedger::pin_for(std::string_view route) {
   }
   const BaselinePin next{
       .unix_ms = now, .route = scope, .model = std::string(model), .price_id = price->id};
+  pinned_prices_.emplace(price->id, *price);
   GENESIS_CO_TRY_VOID(co_await database_.write(
       [next, price = *price](store::Transaction& tx) { return write_pin(tx, next, &price); }));
   BaselinePin& written = pins_[scope];
@@ -361,56 +328,131 @@ Task<Result<const BaselinePin*>> SqlLedger::pin_for(std::string_view route) {
 Task<Result<void>> SqlLedger::reserve(const Reservation& reservation) {
   GENESIS_CO_TRY_VOID(check_names(reservation));
   GENESIS_CO_TRY(const BaselinePin* pin, co_await pin_for(reservation.route));
-  auto work = [prices = options_.prices, entry = reserve_entry(reservation, pin, clock_.unix_ms())](
-                  store::Transaction& tx) { return do_reserve(tx, *prices, entry); };
-  auto outcome = co_await database_.write(std::move(work));
-  (outcome ? rows_reserved_ : failures_).add();
-  co_return outcome;
+  auto intent = std::make_shared<Intent>();
+  intent->entry = reserve_entry(reservation, pin, clock_.unix_ms());
+  intent->entry.writer = writer_;
+  price(*intent);
+  const std::string key = attempt_key(reservation.id);
+  const bool again = open_.contains(key);
+  // A budget must see it, and a paid endpoint is not called before the row is on disk.
+  const bool held = queue_->has_budgets() && intent->entry.amount_nano != 0;
+  if (!again && !held && reservation.tier == Tier::kSelfHosted && queue_->push(*intent)) {
+    rows_reserved_.add();
+    open_.emplace(key, std::make_unique<Entry>(std::move(intent->entry)));
+    co_return Result<void>{};
+  }
+  const auto written = co_await queue_->write(intent, store::Urgency::kNew);
+  if (!written) {
+    failures_.add(written.error().code == ErrorCode::kBudgetExhausted ? 0 : 1);
+    co_return written;
+  }
+  // A number was given only if the row is new.
+  if (intent->fresh) {
+    rows_reserved_.add();
+    open_.emplace(key, std::make_unique<Entry>(std::move(intent->entry)));
+  }
+  co_return written;
+}
+
+Intent SqlLedger::end_intent(const Entry& reserve, Entry entry) const {
+  return {.entry = std::move(entry), .held_ms = reserve.unix_ms, .held_nano = reserve.amount_nano};
+}
+
+// The ring takes it, or the caller waits.
+Task<Result<void>> SqlLedger::end(Intent intent) {
+  if (queue_->push(intent)) {
+    co_return Result<void>{};
+  }
+  auto written = co_await queue_->write(std::make_shared<Intent>(std::move(intent)),
+                                        store::Urgency::kCompletion);
+  failures_.add(written ? 0 : 1);
+  co_return written;
 }
 
 Task<Result<NanoUsd>> SqlLedger::post(const AttemptId& id, const AttemptOutcome& outcome) {
   GENESIS_CO_TRY_VOID(validate_usage(outcome.usage));
-  auto result = std::make_shared<PostResult>();
-  auto work = [options = options_, input = PostInput{id, outcome, clock_.unix_ms()}, result](
-                  store::Transaction& tx) -> Result<void> {
-    GENESIS_TRY(*result, do_post(tx, options, input));
+  const auto known = open_.find(attempt_key(id));
+  if (known == open_.end()) {
+    co_return co_await post_unknown(id, outcome);
+  }
+  const std::unique_ptr<Entry> reserve = std::move(known->second);
+  open_.erase(known);
+  Intent intent = end_intent(*reserve, post_entry(*reserve, outcome, clock_.unix_ms()));
+  price(intent);
+  if (intent.entry.amount_nano) {
+    add_baseline(intent.entry);
+  } else {
+    // Without a cost there is no saving to claim either: no baseline.
+    intent.entry.kind = kind::kQuarantine;
+    intent.entry.note += intent.entry.note.empty() ? "unpriced" : ";unpriced";
+  }
+  Entry booked = intent.entry;
+  GENESIS_CO_TRY_VOID(co_await end(std::move(intent)));
+  rows_disputed_.add(outcome.disputed ? 1 : 0);
+  (booked.amount_nano ? rows_posted_ : rows_quarantined_).add();
+  co_return co_await finish_post(std::move(booked));
+}
+
+Task<Result<NanoUsd>> SqlLedger::finish_post(Entry booked) {
+  if (booked.amount_nano) {
+    co_return *booked.amount_nano;
+  }
+  log(LogLevel::kWarn,
+      "no price is known: the attempt is quarantined in the ledger",
+      {{"model", booked.model}, {"request_id", booked.request_id}});
+  co_return fail_param(
+      booked.model,
+      fmt::format("no price is known for '{}': the attempt is in quarantine", booked.model),
+      ErrorCode::kNotFound);
+}
+
+Task<Result<NanoUsd>> SqlLedger::post_unknown(const AttemptId& id, const AttemptOutcome& outcome) {
+  auto standing = std::make_shared<Entry>();
+  auto work =
+      [id, wanted = post_entry({}, outcome, 0), standing](Booking& booking) -> Result<void> {
+    GENESIS_TRY(*standing, standing_end(booking, id, wanted));
     return {};
   };
-  const auto written = co_await database_.write(std::move(work), store::Urgency::kCompletion);
-  if (!written) {
+  const auto found = co_await queue_->write(std::move(work), store::Urgency::kCompletion);
+  if (!found) {
     failures_.add();
-    co_return std::unexpected(written.error());
+    co_return std::unexpected(found.error());
   }
-  if (!result->amount) {
-    rows_quarantined_.add();
-    log(LogLevel::kWarn,
-        "no price is known: the attempt is quarantined in the ledger",
-        {{"model", result->model}, {"request_id", id.request_id}});
-    co_return fail_param(
-        result->model,
-        fmt::format("no price is known for '{}': the attempt is in quarantine", result->model),
-        ErrorCode::kNotFound);
-  }
-  rows_posted_.add();
-  co_return *result->amount;
+  co_return co_await finish_post(std::move(*standing));
 }
 
 Task<Result<void>> SqlLedger::void_attempt(const AttemptId& id, const std::string& reason) {
-  auto work = [id, reason, now = clock_.unix_ms()](store::Transaction& tx) {
-    return do_void(tx, id, reason, now);
+  const auto known = open_.find(attempt_key(id));
+  if (known == open_.end()) {
+    co_return co_await void_unknown(id, reason);
+  }
+  const std::unique_ptr<Entry> reserve = std::move(known->second);
+  open_.erase(known);
+  GENESIS_CO_TRY_VOID(
+      co_await end(end_intent(*reserve, void_entry(*reserve, reason, clock_.unix_ms()))));
+  rows_voided_.add();
+  co_return Result<void>{};
+}
+
+Task<Result<void>> SqlLedger::void_unknown(const AttemptId& id, const std::string& reason) {
+  auto work = [id, wanted = void_entry({}, reason, 0)](Booking& booking) -> Result<void> {
+    GENESIS_TRY([[maybe_unused]] const Entry standing, standing_end(booking, id, wanted));
+    return {};
   };
-  auto outcome = co_await database_.write(std::move(work), store::Urgency::kCompletion);
-  (outcome ? rows_voided_ : failures_).add();
-  co_return outcome;
+  auto found = co_await queue_->write(std::move(work), store::Urgency::kCompletion);
+  failures_.add(found ? 0 : 1);
+  co_return found;
 }
 
 Task<Result<void>> SqlLedger::charge_machine(const MachineMinute& minute) {
+  GENESIS_CO_TRY(Entry entry, machine_entry(minute));
+  entry.writer = writer_;
   auto fresh = std::make_shared<bool>(false);
-  auto work = [minute, fresh](store::Transaction& tx) -> Result<void> {
-    GENESIS_TRY(*fresh, do_machine(tx, minute));
+  auto work = [entry = std::move(entry), fresh](Booking& booking) mutable -> Result<void> {
+    GENESIS_TRY(*fresh, booking.rows.append(entry));
     return {};
   };
-  auto outcome = co_await database_.write(std::move(work), store::Urgency::kCompletion);
+  auto outcome = co_await queue_->write(std::move(work), store::Urgency::kCompletion);
   if (!outcome) {
     failures_.add();
   } else if (*fresh) {

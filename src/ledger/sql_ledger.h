@@ -5,11 +5,15 @@
 // attempt; one end only: another one is kConflict, the same one again returns what was written. An
 // amount is usage times the price valid at that moment, each kind of token rounded up to 1
 // nano-USD; the price itself is kept under its price_id, so that verify() can recompute it. A
-// delivered answer also earns a baseline: the same usage at the price of the pin (pins.h) that was
-// in force when it was reserved.
+// delivered answer also earns a baseline: the same usage at the price of the pin (pins.h) that
+// was in force when it was reserved.
 // No known price: the attempt ends in a `quarantine` row without an amount, a counter and a
 // warning, and post() answers kNotFound naming the model. At open, attempts left over from a
 // process that died become `unconfirmed` at their upper bound.
+//
+// When a call returns. reserve() of a paid tier, or of an attempt that a budget has to hold: when
+// the row is durable. All else: when the intent ring has a copy (intent_ring.h), which kill -9
+// cannot take away; with the ring full or absent, when the row is durable.
 #pragma once
 
 #include "api/ledger.h"
@@ -17,21 +21,34 @@
 #include "base/metrics.h"
 #include "base/result.h"
 #include "base/task.h"
+#include "ledger/budget.h"
 #include "ledger/pins.h"
 #include "ledger/price_table.h"
 #include "store/database.h"
 
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 
 namespace genesis::ledger {
 
+struct Entry;
+struct Intent;
+class IntentRing;
+class WriteQueue;
+
 struct SqlLedgerOptions {
   std::shared_ptr<const PriceTable> prices;
-  BaselineRules baselines;  // without one, nothing can be called saved
+  BaselineRules baselines;       // without one, nothing can be called saved
+  std::filesystem::path ring;    // empty: no ring, every call waits for its commit
+  std::uint64_t ring_slots = 0;  // 0: IntentRing::kDefaultSlots; counts when the file is made
+  // No other process writes to this database: whatever is open at the start was left by a dead one.
+  // Else only what this ring's process left is settled.
+  bool sole_writer = true;
 };
 
 // A minute of a machine, paid in advance.
@@ -59,6 +76,8 @@ class SqlLedger final : public Ledger {
                                                  MetricsRegistry& metrics,
                                                  SqlLedgerOptions options);
 
+  ~SqlLedger() override;
+
   Task<Result<void>> reserve(const Reservation& reservation) override;
   // `outcome.finish` may carry a remark after a semicolon ("stop;estimated"): it becomes the row's
   // note.
@@ -68,8 +87,16 @@ class SqlLedger final : public Ledger {
   // Charging the same minute of the same endpoint twice is the same as once.
   Task<Result<void>> charge_machine(const MachineMinute& minute);
 
-  // Attempts that crash recovery found open.
+  // Returns once everything acknowledged so far is in the database, for whoever reads it next.
+  Task<Result<void>> flush();
+
+  // Makes the budgets that genesis.toml asks for those in force.
+  Result<void> set_file_budgets(const std::vector<Budget>& budgets);
+
+  // Attempts that crash recovery found open, and rows that only the ring still held.
   std::int64_t recovered() const { return recovered_; }
+
+  std::int64_t replayed() const { return replayed_; }
 
   // Attempts reserved from now on use these prices and baselines, which are pinned before this
   // returns; a reload of the configuration.
@@ -81,20 +108,39 @@ class SqlLedger final : public Ledger {
             MetricsRegistry& metrics,
             SqlLedgerOptions options);
   Result<void> recover();
+  Result<std::unique_ptr<IntentRing>> open_ring();
+  Result<void> replay(IntentRing& ring);
+
+  void price(Intent& intent) const;
+  void add_baseline(Entry& entry) const;
   Task<Result<const BaselinePin*>> pin_for(std::string_view route);
   void remember_pins(const std::vector<PinAndPrice>& pins);
+  void keep(Intent& intent, const TokenPrice& price) const;
+  Intent end_intent(const Entry& reserve, Entry entry) const;
+  Task<Result<void>> end(Intent intent);
+  Task<Result<NanoUsd>> finish_post(Entry booked);
+  Task<Result<NanoUsd>> post_unknown(const AttemptId& id, const AttemptOutcome& outcome);
+  Task<Result<void>> void_unknown(const AttemptId& id, const std::string& reason);
 
   store::Database& database_;
   const Clock& clock_;
   SqlLedgerOptions options_;
   std::int64_t recovered_ = 0;
+  std::int64_t replayed_ = 0;
+  std::string writer_;
+  std::unique_ptr<WriteQueue> queue_;
   // The pins in force, by route; "" for all others. They are in the database.
   std::map<std::string, BaselinePin, std::less<>> pins_;
+  // Of all pins of this process's life, by price_id: attempts end at the one they began with.
+  std::map<std::string, TokenPrice, std::less<>> pinned_prices_;
+  // The reservations of attempts that this process has open, by attempt_key().
+  std::unordered_map<std::string, std::unique_ptr<Entry>> open_;
   Metric& rows_reserved_;
   Metric& rows_posted_;
   Metric& rows_voided_;
   Metric& rows_quarantined_;
   Metric& rows_machine_;
+  Metric& rows_disputed_;
   Metric& failures_;
 };
 

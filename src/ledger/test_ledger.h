@@ -82,8 +82,14 @@ inline SqlLedgerOptions test_options() {
 
 // A ledger with everything it stands on.
 struct TestLedger {
-  explicit TestLedger(const std::filesystem::path& path) : database(open_database(path)) {
-    auto opened = SqlLedger::open(*database, clock, metrics, test_options());
+  // With a ring: beside the database, as the gateway has it; else every call waits for its commit.
+  explicit TestLedger(const std::filesystem::path& path, bool with_ring = false)
+      : database(open_database(path)) {
+    auto options = test_options();
+    if (with_ring) {
+      options.ring = path.string() + ".ring";
+    }
+    auto opened = SqlLedger::open(*database, clock, metrics, std::move(options));
     EXPECT_TRUE(opened) << opened.error().message;
     ledger = std::move(*opened);
   }
@@ -93,6 +99,8 @@ struct TestLedger {
   Result<NanoUsd> post(const AttemptId& id, const AttemptOutcome& o) {
     return run_task(ledger->post(id, o));
   }
+
+  Result<void> flush() { return run_task(ledger->flush()); }
 
   Result<void> void_attempt(const AttemptId& id) {
     return run_task(ledger->void_attempt(id, "refused"));
@@ -115,6 +123,14 @@ inline Reservation reservation(std::string request,
           .tier = Tier::kCommercial,
           .model = std::move(model),
           .upper_bound = {.input = 2000, .output = 1000}};
+}
+
+// An attempt at an endpoint of our own, which costs hours and nothing for itself.
+inline Reservation own_reservation(std::string request, std::uint32_t attempt) {
+  Reservation r = reservation(std::move(request), attempt, "smollm2-135m-instruct");
+  r.endpoint = "local";
+  r.tier = Tier::kSelfHosted;
+  return r;
 }
 
 inline AttemptOutcome delivered(Usage usage) {

@@ -2,6 +2,7 @@
 #include "ledger/verify.h"
 
 #include "base/json.h"
+#include "ledger/budget.h"
 #include "ledger/entry.h"
 #include "ledger/money.h"
 #include "ledger/schema.h"
@@ -214,6 +215,7 @@ Result<VerifyReport> verify_rows(store::Transaction& tx) {
     }
     if (!*row) {
       GENESIS_TRY_VOID(check_end(tx, verifier.next_row()));
+      GENESIS_TRY_VOID(verify_budgets(tx));
       return verifier.finish();
     }
     const auto entry = read_entry(select);

@@ -54,7 +54,7 @@ TEST(Verify, WorksBesideARunningGateway) {
   EXPECT_GT(report->file.log_frames, 0);
 }
 
-constexpr std::array<std::string_view, 30> kColumns = {"seq",
+constexpr std::array<std::string_view, 35> kColumns = {"seq",
                                                        "unix_ms",
                                                        "kind",
                                                        "request_id",
@@ -83,7 +83,12 @@ constexpr std::array<std::string_view, 30> kColumns = {"seq",
                                                        "total_ms",
                                                        "note",
                                                        "prev_hash",
-                                                       "hash"};
+                                                       "hash",
+                                                       "format",
+                                                       "writer",
+                                                       "team",
+                                                       "agent",
+                                                       "disputed"};
 
 struct Cell {
   store::ColumnType type = store::ColumnType::kNull;

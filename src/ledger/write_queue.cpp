@@ -1,0 +1,294 @@
+#include "ledger/write_queue.h"
+
+#include "base/log.h"
+
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <algorithm>
+#include <csignal>
+#include <iterator>
+#include <utility>
+
+namespace genesis::ledger {
+
+namespace {
+
+// Rows that may wait for their commit at once: as many as the database's own queue takes.
+constexpr std::size_t kMaxWaiting = 4096;
+// After a failed commit; a full disk does not get emptier by asking faster.
+constexpr std::chrono::milliseconds kRetryPause{200};
+constexpr int kLastTries = 3;
+
+// What concerns one row only; anything else is the database's trouble and fails the whole batch.
+bool concerns_one_row(const Error& error) {
+  switch (error.code) {
+    case ErrorCode::kConflict:
+    case ErrorCode::kBudgetExhausted:
+    case ErrorCode::kNotFound:
+    case ErrorCode::kInvalidArgument:
+    case ErrorCode::kDataLoss:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Signals belong to the main thread.
+std::thread start_quietly(auto body) {
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  std::thread thread(std::move(body));
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return thread;
+}
+
+}  // namespace
+
+WriteQueue::WriteQueue(store::Database& database,
+                       const Clock& clock,
+                       MetricsRegistry& metrics,
+                       std::unique_ptr<IntentRing> ring)
+    : database_(database),
+      clock_(clock),
+      waiting_(metrics.gauge("genesis_ledger_waiting_rows", "Rows on their way to the database")),
+      retried_(metrics.counter("genesis_ledger_retried_rows_total",
+                               "Acknowledged rows whose commit failed and was tried again")),
+      refused_(metrics.counter("genesis_ledger_refused_rows_total",
+                               "Acknowledged rows that contradicted one in the database")),
+      ring_(std::move(ring)),
+      pacer_(start_quietly([this] { pace(); })) {}
+
+WriteQueue::~WriteQueue() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  wake_.notify_all();
+  pacer_.join();
+  for (int i = 0; i < kLastTries; ++i) {
+    std::unique_lock lock(mutex_);
+    idle_.wait(lock, [this] { return drains_ == 0; });
+    if (queue_.empty()) {
+      break;
+    }
+    lock.unlock();
+    submit_drain();
+  }
+  std::unique_lock lock(mutex_);
+  idle_.wait(lock, [this] { return drains_ == 0; });
+}
+
+// Sees to it that acknowledged rows do not wait longer than kGroupWait.
+void WriteQueue::pace() {
+  std::unique_lock lock(mutex_);
+  while (!stop_) {
+    wake_.wait(lock, [this] { return stop_ || (!queue_.empty() && !drain_waiting_); });
+    const auto pause = failing_ ? kRetryPause : kGroupWait;
+    wake_.wait_for(lock, pause, [this] {
+      return stop_ || drain_waiting_ || (!failing_ && queue_.size() >= kGroupRows);
+    });
+    if (!stop_ && !queue_.empty() && !drain_waiting_) {
+      drain_waiting_ = true;
+      lock.unlock();
+      submit_drain();
+      lock.lock();
+    }
+  }
+}
+
+Result<void> WriteQueue::push(Intent intent) {
+  const std::string bytes = encode_intent(intent);
+  Job job{.intent = std::make_shared<Intent>(std::move(intent))};
+  bool wake = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!ring_ || stop_) {
+      return fail(ErrorCode::kResourceExhausted, "there is no intent ring");
+    }
+    GENESIS_TRY(job.ring_position, ring_->append(bytes));
+    queue_.push_back(std::move(job));
+    wake = queue_.size() == 1 || queue_.size() == kGroupRows;
+  }
+  if (wake) {
+    wake_.notify_one();
+  }
+  return {};
+}
+
+Task<Result<void>> WriteQueue::write(std::shared_ptr<Intent> intent, store::Urgency urgency) {
+  co_return co_await enqueue_and_wait(Job{.intent = std::move(intent)}, urgency);
+}
+
+Task<Result<void>> WriteQueue::write(Work work, store::Urgency urgency) {
+  co_return co_await enqueue_and_wait(Job{.work = std::move(work)}, urgency);
+}
+
+Task<Result<void>> WriteQueue::enqueue_and_wait(Job job, store::Urgency urgency) {
+  namespace asio = boost::asio;
+  auto start = [this, urgency](auto handler, Job inner) {
+    auto executor = asio::get_associated_executor(handler);
+    auto guard = asio::make_work_guard(executor);
+    auto shared = std::make_shared<decltype(handler)>(std::move(handler));
+    // Everything moves into the posted step: the handler is only ever touched, and destroyed, on
+    // its own executor.
+    inner.done = [executor, guard, shared](Result<void> result) mutable {
+      asio::post(executor, [shared = std::move(shared), result = std::move(result)]() mutable {
+        std::move (*shared)(std::move(result));
+      });
+      guard.reset();
+    };
+    enqueue(std::move(inner), urgency);
+  };
+  co_return co_await asio::async_initiate<const asio::use_awaitable_t<>, void(Result<void>)>(
+      std::move(start), asio::use_awaitable, std::move(job));
+}
+
+void WriteQueue::enqueue(Job job, store::Urgency urgency) {
+  const std::size_t ring_rows = ring_ ? IntentRing::kDefaultSlots : 0;
+  const std::size_t bound =
+      ring_rows + (urgency == store::Urgency::kCompletion ? 2 * kMaxWaiting : kMaxWaiting);
+  bool submit = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (queue_.size() < bound && !stop_) {
+      queue_.push_back(std::move(job));
+      submit = !std::exchange(drain_waiting_, true);
+    }
+  }
+  if (job.done) {
+    job.done(fail(ErrorCode::kOverloaded,
+                  "too many rows wait for the ledger's database",
+                  "try again in a moment"));
+  } else if (submit) {
+    submit_drain();
+  }
+}
+
+bool WriteQueue::keeps_price(const std::string& price_id) const {
+  const std::lock_guard lock(mutex_);
+  return kept_prices_.contains(price_id);
+}
+
+void WriteQueue::submit_drain() {
+  {
+    const std::lock_guard lock(mutex_);
+    ++drains_;
+  }
+  auto batch = std::make_shared<Batch>();
+  database_.submit([this, batch](store::Transaction& tx) { return run(tx, *batch); },
+                   [this, batch](const Result<void>& outcome) { finish(*batch, outcome); },
+                   store::Urgency::kCompletion);
+}
+
+void WriteQueue::take(Batch& batch) {
+  const std::lock_guard lock(mutex_);
+  batch.jobs.assign(std::make_move_iterator(queue_.begin()), std::make_move_iterator(queue_.end()));
+  queue_.clear();
+  drain_waiting_ = false;
+  for (const Job& job : batch.jobs) {
+    batch.ring_position = std::max(batch.ring_position, job.ring_position);
+  }
+}
+
+// May run more than once for a batch, should the database begin its transaction anew.
+Result<void> WriteQueue::run(store::Transaction& tx, Batch& batch) {
+  if (batch.jobs.empty()) {
+    take(batch);
+  }
+  waiting_.set(static_cast<double>(batch.jobs.size()));
+  GENESIS_TRY(Appender rows, Appender::begin(tx));
+  GENESIS_TRY_VOID(budgets_.begin(tx));
+  note_budgets(budgets_.size() > 0);
+  Booking booking{tx, rows, budgets_};
+  for (Job& job : batch.jobs) {
+    job.result = run_job(booking, job);
+    if (rows.broken() || (!job.result && !concerns_one_row(job.result.error()))) {
+      return job.result;
+    }
+  }
+  GENESIS_TRY_VOID(budgets_.finish(tx));
+  GENESIS_TRY_VOID(rows.finish());
+  return mark_applied(tx, batch.ring_position);
+}
+
+Result<void> WriteQueue::run_job(Booking& booking, Job& job) {
+  if (job.work) {
+    return job.work(booking);
+  }
+  return book(booking, *job.intent);
+}
+
+Result<void> WriteQueue::mark_applied(store::Transaction& tx, std::uint64_t position) {
+  if (position == 0) {
+    return {};
+  }
+  GENESIS_TRY(store::Statement mark,
+              tx.prepare("UPDATE ledger_writers SET applied = ?2, seen_ms = ?3 WHERE writer = ?1"));
+  return mark.bind(1, ring_->name())
+      .bind(2, static_cast<std::int64_t>(position))
+      .bind(3, clock_.unix_ms())
+      .run();
+}
+
+void WriteQueue::finish(Batch& batch, const Result<void>& outcome) {
+  if (batch.jobs.empty()) {
+    take(batch);  // refused before it ran: the database's queue is full, or it is down
+  }
+  if (!outcome) {
+    give_back(batch, outcome.error());
+  } else {
+    const std::lock_guard lock(mutex_);
+    failing_ = false;
+    if (batch.ring_position > 0) {
+      ring_->release(batch.ring_position);
+    }
+    for (const Job& job : batch.jobs) {
+      for (const TokenPrice& price : job.intent ? job.intent->prices : std::vector<TokenPrice>{}) {
+        kept_prices_.insert(price.id);
+      }
+    }
+  }
+  for (Job& job : batch.jobs) {
+    if (job.done) {
+      job.done(outcome ? std::move(job.result) : outcome);
+    } else if (outcome && !job.result) {
+      refused_.add();
+      log(LogLevel::kError,
+          "a ledger row contradicts one that stands",
+          {{"request_id", job.intent->entry.request_id},
+           {"kind", job.intent->entry.kind},
+           {"error", job.result.error().message}});
+    }
+  }
+  const std::lock_guard lock(mutex_);
+  --drains_;
+  idle_.notify_all();
+}
+
+// Acknowledged rows go back to the front, in their order.
+void WriteQueue::give_back(Batch& batch, const Error& error) {
+  std::vector<Job> keep;
+  std::vector<Job> fail;
+  for (Job& job : batch.jobs) {
+    (job.done ? fail : keep).push_back(std::move(job));
+  }
+  if (!keep.empty()) {
+    retried_.add(static_cast<double>(keep.size()));
+    log(LogLevel::kError,
+        "ledger rows could not be committed; they are kept and tried again",
+        {{"rows", std::ssize(keep)}, {"error", error.message}});
+  }
+  const std::lock_guard lock(mutex_);
+  failing_ = true;
+  queue_.insert(
+      queue_.begin(), std::make_move_iterator(keep.begin()), std::make_move_iterator(keep.end()));
+  batch.jobs = std::move(fail);
+  wake_.notify_one();
+}
+
+}  // namespace genesis::ledger
