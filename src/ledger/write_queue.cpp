@@ -200,7 +200,7 @@ Result<void> WriteQueue::run(store::Transaction& tx, Batch& batch) {
   if (batch.jobs.empty()) {
     take(batch);
   }
-  waiting_.set(static_cast<double>(batch.jobs.size()));
+  waiting_.set(static_cast<std::int32_t>(batch.jobs.size()));
   GENESIS_TRY(Appender rows, Appender::begin(tx));
   GENESIS_TRY_VOID(budgets_.begin(tx));
   note_budgets(budgets_.size() > 0);
@@ -278,7 +278,7 @@ void WriteQueue::give_back(Batch& batch, const Error& error) {
     (job.done ? fail : keep).push_back(std::move(job));
   }
   if (!keep.empty()) {
-    retried_.add(static_cast<double>(keep.size()));
+    retried_.add(static_cast<std::int32_t>(keep.size()));
     log(LogLevel::kError,
         "ledger rows could not be committed; they are kept and tried again",
         {{"rows", std::ssize(keep)}, {"error", error.message}});
