@@ -6,7 +6,7 @@
 # stops the configure step.
 
 function(genesis_room name)
-  cmake_parse_arguments(ROOM "NO_PCH" "" "HEADERS;SOURCES;TESTS;DEPS;PRIVATE_DEPS;TEST_DEPS" ${ARGN})
+  cmake_parse_arguments(ROOM "NO_PCH" "" "HEADERS;SOURCES;TESTS;SERVER_TESTS;DEPS;PRIVATE_DEPS;TEST_DEPS" ${ARGN})
   foreach(dep IN LISTS ROOM_DEPS ROOM_PRIVATE_DEPS)
     if(NOT TARGET ${dep})
       message(FATAL_ERROR "room '${name}' asks for '${dep}', which is not defined below it")
@@ -37,8 +37,17 @@ function(genesis_room name)
     if(GENESIS_PCH)
       target_precompile_headers(${name}_test REUSE_FROM genesis_pch_test)
     endif()
+    # Tests named in SERVER_TESTS share a server that takes seconds to start: one process for all of
+    # them instead of one for each.
+    set(own_process "")
+    if(ROOM_SERVER_TESTS)
+      set(own_process TEST_FILTER "-*${ROOM_SERVER_TESTS}*")
+      add_test(NAME ${name}.${ROOM_SERVER_TESTS}
+        COMMAND ${name}_test "--gtest_filter=*${ROOM_SERVER_TESTS}*" --gtest_brief=1)
+      set_tests_properties(${name}.${ROOM_SERVER_TESTS} PROPERTIES TIMEOUT 300 LABELS unit)
+    endif()
     gtest_discover_tests(${name}_test
-      TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60
+      TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60 ${own_process}
       PROPERTIES TIMEOUT 300 LABELS unit)
   endif()
 endfunction()

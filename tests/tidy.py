@@ -136,6 +136,8 @@ def includes(tree):
                     yield name, number, "Beast is for src/net only"
             if path == "sqlite3.h" and room != "store":
                 yield name, number, "SQLite is for src/store only"
+            if path == "libpq-fe.h" and room != "store":
+                yield name, number, "libpq is for src/store only"
             if path.startswith("CLI/") and room != "cli":
                 yield name, number, "CLI11 is for src/cli only"
     if len(beast) > MAX_BEAST_FILES:
@@ -251,6 +253,7 @@ PLANTED = [
     ("includes", {"src/a/a.cpp": '// x\n#include "../b/b.h"\n'}),
     ("includes", {"src/a/a.cpp": '// x\n#include "b/detail/b.h"\n'}),
     ("includes", {"src/a/a.cpp": "// x\n#include <sqlite3.h>\n"}),
+    ("includes", {"src/a/a.cpp": "// x\n#include <libpq-fe.h>\n"}),
     ("includes", {"src/a/a.cpp": "// x\n#include <CLI/CLI.hpp>\n"}),
     ("includes", {"src/a/a.cpp": BEAST}),
     (

@@ -1,7 +1,7 @@
-// Migrations, modes, group commit, savepoints, the queue's bound, and coroutines.
+// On both engines: migrations, group commit, savepoints, the queue's bound, and coroutines.
 #include "store/database.h"
 
-#include "store/test_database.h"
+#include "store/test_store.h"
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -18,28 +18,21 @@ namespace genesis::store {
 
 namespace {
 
-std::unique_ptr<Database> must_open(DatabaseOptions options) {
-  auto database = Database::open(std::move(options));
-  EXPECT_TRUE(database) << database.error().message;
-  return database ? std::move(*database) : nullptr;
-}
+class OnEngine : public EngineTest {};
 
-TEST(Database, KeepsWhatWasWritten) {
-  const TestFolder folder;
+TEST_P(OnEngine, KeepsWhatWasWritten) {
   {
-    auto database = must_open(numbers_options(folder / "a.db"));
+    auto database = must_open(numbers_options(store.options()));
     ASSERT_TRUE(database->write_blocking(insert_number(1)));
-    ASSERT_TRUE(database->write_blocking(insert_number(2, std::string("nul \0 in it", 11))));
+    ASSERT_TRUE(database->write_blocking(insert_number(2, "quote ' backslash \\ umlaut \u00e4")));
     EXPECT_EQ(read_numbers(*database), (std::set<std::int64_t>{1, 2}));
   }
-  EXPECT_FALSE(std::filesystem::exists(folder / "a.db-wal")) << "a clean close leaves one file";
-  auto database = must_open(numbers_options(folder / "a.db"));
+  auto database = must_open(numbers_options(store.options()));
   EXPECT_EQ(read_numbers(*database), (std::set<std::int64_t>{1, 2}));
 }
 
-TEST(Database, ColumnsKeepTheirTypes) {
-  const TestFolder folder;
-  auto database = must_open(numbers_options(folder / "a.db"));
+TEST_P(OnEngine, ColumnsKeepTheirTypes) {
+  auto database = must_open(numbers_options(store.options()));
   const std::array<std::uint8_t, 3> bytes = {0, 255, 7};
   const auto outcome = database->read([&](Transaction& tx) -> Result<void> {
     GENESIS_TRY(Statement row, tx.prepare("SELECT ?1, ?2, ?3, ?4, ?5, ?6"));
@@ -59,9 +52,8 @@ TEST(Database, ColumnsKeepTheirTypes) {
   EXPECT_TRUE(outcome);
 }
 
-TEST(Database, OneFailedWorkUndoesOnlyItself) {
-  const TestFolder folder;
-  auto database = must_open(numbers_options(folder / "a.db"));
+TEST_P(OnEngine, OneFailedWorkUndoesOnlyItself) {
+  auto database = must_open(numbers_options(store.options()));
   std::vector<std::future<Result<void>>> futures;
   for (const std::int64_t n : {1, 2, 3}) {
     auto promise = std::make_shared<std::promise<Result<void>>>();
@@ -84,18 +76,16 @@ TEST(Database, OneFailedWorkUndoesOnlyItself) {
   EXPECT_EQ(read_numbers(*database), (std::set<std::int64_t>{1, 3}));
 }
 
-TEST(Database, AConstraintIsAConflictAndReadersCannotWrite) {
-  const TestFolder folder;
-  auto database = must_open(numbers_options(folder / "a.db"));
+TEST_P(OnEngine, AConstraintIsAConflictAndReadersCannotWrite) {
+  auto database = must_open(numbers_options(store.options()));
   ASSERT_TRUE(database->write_blocking(insert_number(1)));
   EXPECT_EQ(database->write_blocking(insert_number(1)).error().code, ErrorCode::kConflict);
   EXPECT_EQ(database->read(insert_number(2)).error().code, ErrorCode::kIo);
   EXPECT_EQ(read_numbers(*database), (std::set<std::int64_t>{1}));
 }
 
-TEST(Database, QueueIsBoundedAndCompletionsGoFirst) {
-  const TestFolder folder;
-  auto options = numbers_options(folder / "a.db");
+TEST_P(OnEngine, QueueIsBoundedAndCompletionsGoFirst) {
+  auto options = numbers_options(store.options());
   options.max_queue = 2;
   auto database = must_open(std::move(options));
   std::promise<void> started;
@@ -128,9 +118,8 @@ TEST(Database, QueueIsBoundedAndCompletionsGoFirst) {
   EXPECT_EQ(done, 5);
 }
 
-TEST(Database, ManyWritesShareCommits) {
-  const TestFolder folder;
-  auto database = must_open(numbers_options(folder / "a.db"));
+TEST_P(OnEngine, ManyWritesShareCommits) {
+  auto database = must_open(numbers_options(store.options()));
   std::atomic<int> done = 0;
   for (std::int64_t n = 0; n < 2000; ++n) {
     database->submit(insert_number(n), [&](Result<void> result) { done += result ? 1 : 0; });
@@ -140,9 +129,8 @@ TEST(Database, ManyWritesShareCommits) {
   EXPECT_LT(database->stats().commits, 1000U);
 }
 
-TEST(Database, CoroutineResumesOnItsExecutor) {
-  const TestFolder folder;
-  auto database = must_open(numbers_options(folder / "a.db"));
+TEST_P(OnEngine, CoroutineResumesOnItsExecutor) {
+  auto database = must_open(numbers_options(store.options()));
   boost::asio::io_context io;
   const auto io_thread = std::this_thread::get_id();
   int good = 0;
@@ -162,9 +150,8 @@ TEST(Database, CoroutineResumesOnItsExecutor) {
   EXPECT_EQ(good, 20);
 }
 
-TEST(Database, AnIoContextMayEndBeforeTheWrite) {
-  const TestFolder folder;
-  auto database = must_open(numbers_options(folder / "a.db"));
+TEST_P(OnEngine, AnIoContextMayEndBeforeTheWrite) {
+  auto database = must_open(numbers_options(store.options()));
   auto io = std::make_unique<boost::asio::io_context>();
   boost::asio::co_spawn(
       *io,
@@ -173,16 +160,15 @@ TEST(Database, AnIoContextMayEndBeforeTheWrite) {
   io->poll();
   database.reset();
   io.reset();
-  database = must_open(numbers_options(folder / "a.db"));
+  database = must_open(numbers_options(store.options()));
   EXPECT_EQ(read_numbers(*database), (std::set<std::int64_t>{1}));
 }
 
-TEST(Database, MigratesForwardWithABackup) {
-  const TestFolder folder;
-  must_open(numbers_options(folder / "a.db"))->write_blocking(insert_number(7)).value();
+TEST_P(OnEngine, MigratesForward) {
+  must_open(numbers_options(store.options()))->write_blocking(insert_number(7)).value();
   const std::array<std::string_view, 2> two = {
       kNumbers[0], "ALTER TABLE numbers ADD COLUMN extra INTEGER NOT NULL DEFAULT 5"};
-  auto options = numbers_options(folder / "a.db");
+  auto options = numbers_options(store.options());
   options.schemas[0].migrations = two;
   {
     auto database = must_open(options);
@@ -194,70 +180,32 @@ TEST(Database, MigratesForwardWithABackup) {
       return {};
     }));
   }
-  const auto refused = Database::open(numbers_options(folder / "a.db"));
+  const auto refused = Database::open(numbers_options(store.options()));
   ASSERT_FALSE(refused) << "an older program must not touch it";
   EXPECT_EQ(refused.error().code, ErrorCode::kUnsupported);
-  auto backup = must_open(numbers_options(folder / "a.db.numbers.v1.bak"));
-  EXPECT_EQ(read_numbers(*backup), (std::set<std::int64_t>{7}));
+  if (store.is_sqlite()) {
+    auto backup = must_open(numbers_options(store.path().string() + ".numbers.v1.bak"));
+    EXPECT_EQ(read_numbers(*backup), (std::set<std::int64_t>{7}));
+  }
 }
 
-TEST(Database, AFailedMigrationChangesNothing) {
-  const TestFolder folder;
-  must_open(numbers_options(folder / "a.db"))->write_blocking(insert_number(7)).value();
+TEST_P(OnEngine, AFailedMigrationChangesNothing) {
+  must_open(numbers_options(store.options()))->write_blocking(insert_number(7)).value();
   const std::array<std::string_view, 3> broken = {
       kNumbers[0], "CREATE TABLE more(x INTEGER)", "CREATE TABLE numbers(again INTEGER)"};
-  auto options = numbers_options(folder / "a.db");
+  auto options = numbers_options(store.options());
   options.schemas[0].migrations = broken;
   EXPECT_FALSE(Database::open(options));
-  auto database = must_open(numbers_options(folder / "a.db"));
+  auto database = must_open(numbers_options(store.options()));
   EXPECT_EQ(read_numbers(*database), (std::set<std::int64_t>{7}));
   EXPECT_FALSE(database->read([](Transaction& tx) -> Result<void> {
-    GENESIS_TRY(const Statement select, tx.prepare("SELECT * FROM more"));
-    return {};
+    GENESIS_TRY(Statement select, tx.prepare("SELECT * FROM more"));
+    return select.run();
   }));
 }
 
-TEST(Database, RefusesForeignAndMissingFiles) {
-  const TestFolder folder;
-  auto reader = numbers_options(folder / "none.db");
-  reader.mode = OpenMode::kReadOnly;
-  EXPECT_EQ(Database::open(reader).error().code, ErrorCode::kNotFound);
-  reader.mode = OpenMode::kGuest;
-  EXPECT_EQ(Database::open(reader).error().code, ErrorCode::kNotFound);
-  std::FILE* file = std::fopen((folder / "text.db").c_str(), "w");
-  std::fputs("this is not a database, but long enough to look like a file of its own\n", file);
-  std::fclose(file);
-  EXPECT_EQ(Database::open(numbers_options(folder / "text.db")).error().code, ErrorCode::kDataLoss);
-}
-
-TEST(Database, OneOwnerAndGuestsBesideIt) {
-  const TestFolder folder;
-  auto owner = must_open(numbers_options(folder / "a.db"));
-  ASSERT_TRUE(owner->write_blocking(insert_number(1)));
-  EXPECT_EQ(Database::open(numbers_options(folder / "a.db")).error().code, ErrorCode::kConflict);
-  auto options = numbers_options(folder / "a.db");
-  options.mode = OpenMode::kOwnerOrGuest;
-  {
-    auto guest = must_open(options);
-    EXPECT_FALSE(guest->is_owner());
-    EXPECT_TRUE(guest->write_blocking(insert_number(2)));
-    EXPECT_EQ(guest->checkpoint().error().code, ErrorCode::kPermissionDenied);
-  }
-  options.mode = OpenMode::kReadOnly;
-  auto reader = must_open(options);
-  EXPECT_EQ(read_numbers(*reader), (std::set<std::int64_t>{1, 2}));
-  EXPECT_EQ(reader->write_blocking(insert_number(3)).error().code, ErrorCode::kPermissionDenied);
-  ASSERT_TRUE(owner->write_blocking(insert_number(3)));
-  EXPECT_EQ(read_numbers(*reader), (std::set<std::int64_t>{1, 2, 3}));
-  reader.reset();
-  owner.reset();
-  options.mode = OpenMode::kOwnerOrGuest;
-  EXPECT_TRUE(must_open(options)->is_owner());
-}
-
-TEST(Database, GuestsGetThroughUnderLoad) {
-  const TestFolder folder;
-  auto options = numbers_options(folder / "a.db");
+TEST_P(OnEngine, GuestsGetThroughUnderLoad) {
+  auto options = numbers_options(store.options());
   options.checkpoint_frames = 20;
   auto owner = must_open(options);
   std::atomic<bool> stop = false;
@@ -280,9 +228,8 @@ TEST(Database, GuestsGetThroughUnderLoad) {
   }
 }
 
-TEST(Database, AReaderKeepsItsSnapshotAndNeverWaits) {
-  const TestFolder folder;
-  auto database = must_open(numbers_options(folder / "a.db"));
+TEST_P(OnEngine, AReaderKeepsItsSnapshotAndNeverWaits) {
+  auto database = must_open(numbers_options(store.options()));
   ASSERT_TRUE(database->write_blocking(insert_number(1)));
   const auto outcome = database->read([&](Transaction& tx) -> Result<void> {
     GENESIS_TRY(Statement count, tx.prepare("SELECT count(*) FROM numbers"));
@@ -298,6 +245,73 @@ TEST(Database, AReaderKeepsItsSnapshotAndNeverWaits) {
   EXPECT_TRUE(outcome);
   EXPECT_EQ(read_numbers(*database).size(), 2U);
 }
+
+TEST_P(OnEngine, AZeroByteInATextIsKeptOrRefusedButNeverCut) {
+  auto database = must_open(numbers_options(store.options()));
+  const auto written = database->write_blocking(insert_number(1, std::string("a\0b", 3)));
+  if (!written) {
+    EXPECT_EQ(written.error().code, ErrorCode::kInvalidArgument) << written.error().message;
+    EXPECT_TRUE(read_numbers(*database).empty());
+    return;
+  }
+  EXPECT_TRUE(database->read([](Transaction& tx) -> Result<void> {
+    GENESIS_TRY(Statement select, tx.prepare("SELECT text FROM numbers"));
+    GENESIS_TRY(const bool row, select.step());
+    EXPECT_TRUE(row && select.text(0).size() == 3);
+    return {};
+  }));
+}
+
+TEST_P(OnEngine, SumsAreIntegersAndOverflowIsAnError) {
+  auto database = must_open(numbers_options(store.options()));
+  constexpr std::int64_t kLarge = INT64_MAX / 2;
+  for (const std::int64_t n : {kLarge, kLarge + 1, std::int64_t{-5'000'123'400'000'001}}) {
+    ASSERT_TRUE(database->write_blocking(insert_number(n)));
+  }
+  const auto sum = [&](std::int64_t least) -> Result<std::int64_t> {
+    std::int64_t value = 0;
+    GENESIS_TRY_VOID(database->read([&](Transaction& tx) -> Result<void> {
+      GENESIS_TRY(Statement select,
+                  tx.prepare("SELECT coalesce(sum(n), 0) FROM numbers WHERE n >= ?1"));
+      GENESIS_TRY(const bool row, select.bind(1, least).step());
+      EXPECT_TRUE(row && select.type(0) == ColumnType::kInteger);
+      value = select.integer(0);
+      return {};
+    }));
+    return value;
+  };
+  EXPECT_EQ(sum(INT64_MIN).value(), INT64_MAX - 5'000'123'400'000'001);
+  EXPECT_EQ(sum(INT64_MAX).value(), 0);
+  ASSERT_TRUE(database->write_blocking(insert_number(9)));
+  EXPECT_EQ(sum(0).has_value(), false) << "one more than 64 bits hold";
+}
+
+TEST_P(OnEngine, AStatementMayRunInsideTheRowsOfAnother) {
+  auto database = must_open(numbers_options(store.options()));
+  for (std::int64_t n = 0; n < 2500; ++n) {
+    database->submit(insert_number(n), [](Result<void> result) { EXPECT_TRUE(result); });
+  }
+  ASSERT_TRUE(database->write_blocking(insert_number(2500)));
+  std::int64_t rows = 0;
+  const auto walked = database->read([&](Transaction& tx) -> Result<void> {
+    GENESIS_TRY(Statement all, tx.prepare("SELECT n FROM numbers ORDER BY n"));
+    while (true) {
+      GENESIS_TRY(const bool more, all.step());
+      if (!more) {
+        return {};
+      }
+      GENESIS_TRY(Statement one, tx.prepare("SELECT text FROM numbers WHERE n = ?1"));
+      GENESIS_TRY(const bool there, one.bind(1, all.integer(0)).step());
+      EXPECT_TRUE(there && all.integer(0) == rows) << rows;
+      ++rows;
+    }
+  });
+  EXPECT_TRUE(walked) << walked.error().message;
+  EXPECT_EQ(rows, 2501);
+}
+
+INSTANTIATE_TEST_SUITE_P(OnSqlite, OnEngine, testing::Values(Engine::kSqlite));
+INSTANTIATE_TEST_SUITE_P(OnPostgres, OnEngine, testing::Values(Engine::kPostgres));
 
 }  // namespace
 

@@ -1,10 +1,10 @@
 // Comparing the file with its seal and its log, and asking SQLite for its own opinion.
 #include "store/file_check.h"
 
-#include "store/connection.h"
 #include "store/log_scan.h"
 #include "store/page_check.h"
 #include "store/seal.h"
+#include "store/sqlite_connection.h"
 
 #include <fmt/format.h>
 
@@ -23,7 +23,7 @@ constexpr int kLooks = 40;
 constexpr int kSameFindings = 3;
 constexpr std::chrono::milliseconds kBetweenLooks{25};
 
-Result<PageCheck> steady_look(const std::filesystem::path& path, const Connection& raw) {
+Result<PageCheck> steady_look(const std::filesystem::path& path, const SqliteConnection& raw) {
   std::string last;
   int same = 0;
   for (int look = 0; look < kLooks; ++look) {
@@ -50,7 +50,7 @@ std::unexpected<Error> damaged(const std::filesystem::path& path, const std::str
                     ErrorCode::kDataLoss);
 }
 
-Result<void> integrity(const std::filesystem::path& path, Connection& connection) {
+Result<void> integrity(const std::filesystem::path& path, SqliteConnection& connection) {
   GENESIS_TRY(Statement check, connection.prepare("PRAGMA integrity_check(1)"));
   GENESIS_TRY(const bool row, check.step());
   if (!row || check.text(0) != "ok") {
@@ -91,7 +91,7 @@ Result<FileReport> check_file(const std::filesystem::path& path, const std::stri
     return damaged(path, "found at a start on " + noted);
   }
   GENESIS_TRY(const auto connection,
-              Connection::open({.path = path, .vfs = vfs, .read_only = true}));
+              SqliteConnection::open({.path = path, .vfs = vfs, .read_only = true}));
   GENESIS_TRY(const PageCheck pages, steady_look(path, *connection));
   if (!pages.damage.empty()) {
     return damaged(path, pages.damage);

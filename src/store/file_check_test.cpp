@@ -2,10 +2,10 @@
 #include "store/file_check.h"
 
 #include "base/random.h"
-#include "store/connection.h"
 #include "store/database.h"
 #include "store/page_check.h"
 #include "store/seal.h"
+#include "store/sqlite_connection.h"
 #include "store/test_database.h"
 
 #include <gtest/gtest.h>
@@ -57,7 +57,7 @@ TEST(FileCheck, FindsEachOfAThousandFlippedBits) {
     if (i % 20 == 0) {
       EXPECT_EQ(finding(options.path), ErrorCode::kDataLoss) << "bit " << bit;
     }
-    const auto raw = Connection::open({.path = options.path, .read_only = true});
+    const auto raw = SqliteConnection::open({.path = options.path, .read_only = true});
     const auto look = check_pages(options.path, **raw);
     found += look && !look->damage.empty() ? 1 : 0;
     flip(options.path, bit);

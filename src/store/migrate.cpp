@@ -2,7 +2,7 @@
 #include "store/migrate.h"
 
 #include "base/log.h"
-#include "store/connection.h"
+#include "store/sqlite_connection.h"
 
 #include <fmt/format.h>
 
@@ -23,7 +23,7 @@ constexpr std::string_view kStateTable =
 // "Gens": tells file(1) and other programs whose database this is.
 constexpr std::string_view kApplicationId = "PRAGMA application_id = 1197829747;";
 
-Result<bool> has_state_table(Connection& connection, const std::filesystem::path& path) {
+Result<bool> has_state_table(SqliteConnection& connection, const std::filesystem::path& path) {
   GENESIS_TRY(const std::int64_t tables,
               connection.query_integer("SELECT count(*) FROM sqlite_schema"));
   GENESIS_TRY(
@@ -37,27 +37,7 @@ Result<bool> has_state_table(Connection& connection, const std::filesystem::path
   return ours > 0;
 }
 
-Result<std::int64_t> version_of(Connection& connection, std::string_view component) {
-  GENESIS_TRY(Statement get,
-              connection.prepare("SELECT value FROM store_state WHERE name = 'schema.' || ?1"));
-  GENESIS_TRY(const bool row, get.bind(1, component).step());
-  return row ? get.integer(0) : 0;
-}
-
-std::unexpected<Error> too_new(const std::filesystem::path& path,
-                               const Schema& schema,
-                               std::int64_t version) {
-  return fail(
-      ErrorCode::kUnsupported,
-      fmt::format("{} was written by a newer Genesis: '{}' is at version {}, this program knows {}",
-                  path.string(),
-                  schema.component,
-                  version,
-                  schema.migrations.size()),
-      "use the newer program, or restore the .bak file beside the database");
-}
-
-Result<void> back_up(Connection& connection,
+Result<void> back_up(SqliteConnection& connection,
                      const std::filesystem::path& path,
                      std::string_view component,
                      std::int64_t version) {
@@ -82,24 +62,20 @@ Result<void> back_up(Connection& connection,
   return {};
 }
 
-Result<void> apply(Connection& connection, const Schema& schema, std::int64_t from) {
+Result<void> apply(SqliteConnection& connection, const Schema& schema, std::int64_t from) {
   for (std::size_t i = static_cast<std::size_t>(from); i < schema.migrations.size(); ++i) {
     GENESIS_TRY_VOID(connection.execute(schema.migrations[i]));
   }
-  GENESIS_TRY(Statement set,
-              connection.prepare("INSERT OR REPLACE INTO store_state VALUES('schema.' || ?1, ?2)"));
-  return set.bind(1, schema.component)
-      .bind(2, static_cast<std::int64_t>(schema.migrations.size()))
-      .run();
+  return note_version(connection, schema);
 }
 
-Result<void> apply_all(Connection& connection, bool fresh, std::span<const Schema> schemas) {
+Result<void> apply_all(SqliteConnection& connection, bool fresh, std::span<const Schema> schemas) {
   if (fresh) {
     GENESIS_TRY_VOID(connection.execute(kApplicationId));
     GENESIS_TRY_VOID(connection.execute(kStateTable));
   }
   for (const Schema& schema : schemas) {
-    GENESIS_TRY(const std::int64_t version, version_of(connection, schema.component));
+    GENESIS_TRY(const std::int64_t version, schema_version(connection, schema.component));
     if (version < std::ssize(schema.migrations)) {
       GENESIS_TRY_VOID(apply(connection, schema, version));
     }
@@ -109,16 +85,64 @@ Result<void> apply_all(Connection& connection, bool fresh, std::span<const Schem
 
 }  // namespace
 
-Result<void> migrate(Connection& connection,
+Result<std::int64_t> schema_version(Connection& connection, std::string_view component) {
+  GENESIS_TRY(Statement get,
+              connection.prepare("SELECT value FROM store_state WHERE name = 'schema.' || ?1"));
+  GENESIS_TRY(const bool row, get.bind(1, component).step());
+  return row ? get.integer(0) : 0;
+}
+
+Result<void> note_version(Connection& connection, const Schema& schema) {
+  GENESIS_TRY(Statement set,
+              connection.prepare("INSERT INTO store_state VALUES('schema.' || ?1, ?2)"
+                                 " ON CONFLICT(name) DO UPDATE SET value = excluded.value"));
+  return set.bind(1, schema.component)
+      .bind(2, static_cast<std::int64_t>(schema.migrations.size()))
+      .run();
+}
+
+std::unexpected<Error> too_new(std::string_view name, const Schema& schema, std::int64_t version) {
+  return fail(
+      ErrorCode::kUnsupported,
+      fmt::format("{} was written by a newer Genesis: '{}' is at version {}, this program knows {}",
+                  name,
+                  schema.component,
+                  version,
+                  schema.migrations.size()),
+      "use the newer program, or restore the backup made before it");
+}
+
+Result<void> require_versions(Connection& connection,
+                              std::string_view name,
+                              std::span<const Schema> schemas) {
+  for (const Schema& schema : schemas) {
+    GENESIS_TRY(const std::int64_t version, schema_version(connection, schema.component));
+    if (version > std::ssize(schema.migrations)) {
+      return too_new(name, schema, version);
+    }
+    if (version < std::ssize(schema.migrations)) {
+      return fail(ErrorCode::kConflict,
+                  fmt::format("{} is from an older Genesis ('{}' at version {} of {})",
+                              name,
+                              schema.component,
+                              version,
+                              schema.migrations.size()),
+                  "start `genesis serve` once: it brings the database up to date");
+    }
+  }
+  return {};
+}
+
+Result<void> migrate(SqliteConnection& connection,
                      const std::filesystem::path& path,
                      std::span<const Schema> schemas) {
   GENESIS_TRY(const bool existed, has_state_table(connection, path));
   bool pending = !existed;
   bool backed_up = !existed;
   for (const Schema& schema : existed ? schemas : std::span<const Schema>{}) {
-    GENESIS_TRY(const std::int64_t version, version_of(connection, schema.component));
+    GENESIS_TRY(const std::int64_t version, schema_version(connection, schema.component));
     if (version > std::ssize(schema.migrations)) {
-      return too_new(path, schema, version);
+      return too_new(path.string(), schema, version);
     }
     pending = pending || version < std::ssize(schema.migrations);
     if (version < std::ssize(schema.migrations) && !backed_up) {
@@ -140,7 +164,7 @@ Result<void> migrate(Connection& connection,
   return applied;
 }
 
-Result<void> require_current(Connection& connection,
+Result<void> require_current(SqliteConnection& connection,
                              const std::filesystem::path& path,
                              std::span<const Schema> schemas) {
   GENESIS_TRY(const bool existed, has_state_table(connection, path));
@@ -148,22 +172,7 @@ Result<void> require_current(Connection& connection,
     return fail_param(
         path.string(), fmt::format("{} is empty", path.string()), ErrorCode::kNotFound);
   }
-  for (const Schema& schema : schemas) {
-    GENESIS_TRY(const std::int64_t version, version_of(connection, schema.component));
-    if (version > std::ssize(schema.migrations)) {
-      return too_new(path, schema, version);
-    }
-    if (version < std::ssize(schema.migrations)) {
-      return fail(ErrorCode::kConflict,
-                  fmt::format("{} is from an older Genesis ('{}' at version {} of {})",
-                              path.string(),
-                              schema.component,
-                              version,
-                              schema.migrations.size()),
-                  "start `genesis serve` once: it brings the database up to date");
-    }
-  }
-  return {};
+  return require_versions(connection, path.string(), schemas);
 }
 
 }  // namespace genesis::store

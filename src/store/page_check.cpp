@@ -1,9 +1,9 @@
 // Page by page: equal to the seal, or to a frame of the log, or damaged.
 #include "store/page_check.h"
 
-#include "store/connection.h"
 #include "store/log_scan.h"
 #include "store/seal.h"
+#include "store/sqlite_connection.h"
 
 #include <fmt/format.h>
 
@@ -64,7 +64,7 @@ struct Difference {
 Result<Difference> compare(const Seal& seal,
                            std::int64_t pages,
                            const LogPages& log,
-                           const Connection& raw) {
+                           const SqliteConnection& raw) {
   Difference difference;
   const auto total = std::max<std::int64_t>(pages, std::ssize(seal.pages));
   for (std::int64_t i = 0; i < total; ++i) {
@@ -87,12 +87,13 @@ Result<Difference> compare(const Seal& seal,
 }  // namespace
 
 Result<std::int64_t> sealed_commits(const std::filesystem::path& path) {
-  GENESIS_TRY(const auto file,
-              Connection::open({.path = path, .vfs = {}, .read_only = true, .immutable = true}));
+  GENESIS_TRY(
+      const auto file,
+      SqliteConnection::open({.path = path, .vfs = {}, .read_only = true, .immutable = true}));
   return file->query_integer("SELECT value FROM store_state WHERE name = 'commits'");
 }
 
-Result<PageCheck> check_pages(const std::filesystem::path& path, const Connection& raw) {
+Result<PageCheck> check_pages(const std::filesystem::path& path, const SqliteConnection& raw) {
   PageCheck check;
   GENESIS_TRY(const std::int64_t size, raw.file_size());
   auto loaded = load_seal(path);

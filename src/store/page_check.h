@@ -11,7 +11,7 @@
 
 namespace genesis::store {
 
-class Connection;
+class SqliteConnection;
 
 struct PageCheck {
   SealState seal = SealState::kUnsealed;
@@ -24,7 +24,7 @@ struct PageCheck {
 };
 
 // `raw` reads the file's bytes; no statement is run on it.
-Result<PageCheck> check_pages(const std::filesystem::path& path, const Connection& raw);
+Result<PageCheck> check_pages(const std::filesystem::path& path, const SqliteConnection& raw);
 
 // The commit counter in the file alone, without the log.
 Result<std::int64_t> sealed_commits(const std::filesystem::path& path);

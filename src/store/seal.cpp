@@ -3,7 +3,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
-#include "store/connection.h"
+#include "store/sqlite_connection.h"
 
 #include <fmt/format.h>
 
@@ -151,7 +151,7 @@ Result<void> save_seal(const std::filesystem::path& database,
   return {};
 }
 
-Result<Digest> hash_page(const Connection& connection,
+Result<Digest> hash_page(const SqliteConnection& connection,
                          std::uint32_t number,
                          std::uint32_t page_size) {
   std::vector<std::uint8_t> page(page_size);

@@ -17,7 +17,7 @@
 
 namespace genesis::store {
 
-class Connection;
+class SqliteConnection;
 
 struct Seal {
   std::uint32_t page_size = 0;
@@ -43,7 +43,7 @@ Result<void> note_damage(const std::filesystem::path& database, std::string_view
 Result<std::string> noted_damage(const std::filesystem::path& database);
 
 // Hash of page `number` (from 1) of the database file.
-Result<Digest> hash_page(const Connection& connection,
+Result<Digest> hash_page(const SqliteConnection& connection,
                          std::uint32_t number,
                          std::uint32_t page_size);
 

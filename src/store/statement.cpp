@@ -1,9 +1,7 @@
-// Binding, stepping and reading columns.
+// Handing the calls of a statement to its engine.
 #include "store/statement.h"
 
 #include "store/connection.h"
-
-#include <sqlite3.h>
 
 #include <utility>
 
@@ -33,26 +31,13 @@ void Statement::give_back() {
   }
 }
 
-namespace {
-
-void note(PreparedState& state, int result) {
-  if (state.bind_result == SQLITE_OK) {
-    state.bind_result = result;
-  }
-}
-
-}  // namespace
-
 Statement& Statement::bind(int index, std::int64_t value) {
-  note(*state_, sqlite3_bind_int64(state_->stmt, index, value));
+  state_->bind_integer(index, value);
   return *this;
 }
 
 Statement& Statement::bind(int index, std::string_view value) {
-  // A null pointer would bind NULL, so an empty view gets a real address.
-  const char* data = value.data() != nullptr ? value.data() : "";
-  note(*state_,
-       sqlite3_bind_text64(state_->stmt, index, data, value.size(), SQLITE_TRANSIENT, SQLITE_UTF8));
+  state_->bind_text(index, value);
   return *this;
 }
 
@@ -61,31 +46,17 @@ Statement& Statement::bind(int index, std::optional<std::int64_t> value) {
 }
 
 Statement& Statement::bind_blob(int index, std::span<const std::uint8_t> value) {
-  const void* data = value.empty() ? static_cast<const void*>("") : value.data();
-  note(*state_, sqlite3_bind_blob64(state_->stmt, index, data, value.size(), SQLITE_TRANSIENT));
+  state_->bind_blob(index, value);
   return *this;
 }
 
 Statement& Statement::bind_null(int index) {
-  note(*state_, sqlite3_bind_null(state_->stmt, index));
+  state_->bind_null(index);
   return *this;
 }
 
 Result<bool> Statement::step() {
-  if (state_->bind_result != SQLITE_OK) {
-    return std::unexpected(home_->error(state_->bind_result, "bind a value for"));
-  }
-  const int result = sqlite3_step(state_->stmt);
-  if (result == SQLITE_ROW) {
-    return true;
-  }
-  if (result == SQLITE_DONE) {
-    return false;
-  }
-  Error error = home_->error(result, "use");
-  // A failed statement keeps its locks until reset.
-  sqlite3_reset(state_->stmt);
-  return std::unexpected(std::move(error));
+  return state_->step();
 }
 
 Result<void> Statement::run() {
@@ -100,44 +71,23 @@ Result<void> Statement::run() {
 }
 
 void Statement::reset() {
-  sqlite3_reset(state_->stmt);
+  state_->reset();
 }
 
 ColumnType Statement::type(int column) const {
-  switch (sqlite3_column_type(state_->stmt, column)) {
-    case SQLITE_INTEGER:
-      return ColumnType::kInteger;
-    case SQLITE_FLOAT:
-      return ColumnType::kReal;
-    case SQLITE_TEXT:
-      return ColumnType::kText;
-    case SQLITE_BLOB:
-      return ColumnType::kBlob;
-    default:
-      return ColumnType::kNull;
-  }
+  return state_->type(column);
 }
 
 std::int64_t Statement::integer(int column) const {
-  return sqlite3_column_int64(state_->stmt, column);
+  return state_->integer(column);
 }
 
 std::string_view Statement::text(int column) const {
-  const auto* data = sqlite3_column_text(state_->stmt, column);
-  if (data == nullptr) {
-    return {};
-  }
-  return {reinterpret_cast<const char*>(data),
-          static_cast<std::size_t>(sqlite3_column_bytes(state_->stmt, column))};
+  return state_->text(column);
 }
 
 std::span<const std::uint8_t> Statement::blob(int column) const {
-  const void* data = sqlite3_column_blob(state_->stmt, column);
-  if (data == nullptr) {
-    return {};
-  }
-  return {static_cast<const std::uint8_t*>(data),
-          static_cast<std::size_t>(sqlite3_column_bytes(state_->stmt, column))};
+  return state_->blob(column);
 }
 
 Result<Statement> Transaction::prepare(std::string_view sql) {

@@ -1,5 +1,6 @@
-// SQL as the rooms see it: prepared statements inside a transaction. Nothing here names an engine,
-// so that PostgreSQL can stand behind the same interface.
+// SQL as the rooms see it: prepared statements inside a transaction. Nothing here names an engine:
+// SQLite or PostgreSQL stands behind it. docs/decisions/009-two-engines.md says which SQL both
+// take.
 #pragma once
 
 #include "base/result.h"
@@ -13,7 +14,7 @@
 namespace genesis::store {
 
 class Connection;
-struct PreparedState;
+class PreparedState;
 
 enum class ColumnType : std::uint8_t { kNull, kInteger, kReal, kText, kBlob };
 

@@ -48,6 +48,17 @@ inline DatabaseOptions numbers_options(const std::filesystem::path& path) {
   return options;
 }
 
+inline DatabaseOptions numbers_options(DatabaseOptions options) {
+  options.schemas = {{.component = "numbers", .migrations = kNumbers}};
+  return options;
+}
+
+inline std::unique_ptr<Database> must_open(DatabaseOptions options) {
+  auto database = Database::open(std::move(options));
+  EXPECT_TRUE(database) << database.error().message;
+  return database ? std::move(*database) : nullptr;
+}
+
 inline Database::Work insert_number(std::int64_t n, std::string text = "text") {
   return [n, text = std::move(text)](Transaction& tx) -> Result<void> {
     GENESIS_TRY(Statement insert, tx.prepare("INSERT INTO numbers VALUES(?1, ?2)"));

@@ -1,10 +1,10 @@
-// The writer thread's rounds: queue, one transaction, acknowledgements.
+// The writer thread's rounds: one transaction, acknowledgements, checkpoints.
 #include "store/writer.h"
 
 #include "base/log.h"
 
-#include <csignal>
 #include <new>
+#include <optional>
 #include <utility>
 
 namespace genesis::store {
@@ -18,106 +18,67 @@ constexpr std::chrono::milliseconds kGuestPause{2};
 // quick_check reads everything; above this size the commit counter alone has to do.
 constexpr std::int64_t kQuickCheckBytes = std::int64_t{64} << 20;
 
-// Signals belong to the main thread.
-std::thread start_quietly(auto body) {
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread thread(std::move(body));
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return thread;
-}
-
 }  // namespace
 
 Writer::Writer(const DatabaseOptions& options,
                bool owner,
-               std::unique_ptr<Connection> connection,
+               std::unique_ptr<SqliteConnection> connection,
                LockFile guest_lock)
     : options_(options),
       owner_(owner),
       connection_(std::move(connection)),
       guest_lock_(std::move(guest_lock)),
+      queue_(options.max_queue),
       thread_(start_quietly([this] { run(); })) {}
 
 Writer::~Writer() {
-  {
-    const std::lock_guard lock(mutex_);
-    stop_ = true;
-  }
-  wake_.notify_all();
+  queue_.stop();
   thread_.join();
-}
-
-void Writer::submit(Database::Work work, Database::Done done, Urgency urgency) {
-  const std::size_t bound =
-      urgency == Urgency::kCompletion ? options_.max_queue * 2 : options_.max_queue;
-  {
-    const std::lock_guard lock(mutex_);
-    if (queue_.size() < bound && !stop_) {
-      queue_.push_back({std::move(work), std::move(done)});
-      stats_.queued = queue_.size();
-      wake_.notify_one();
-      return;
-    }
-  }
-  done(fail(ErrorCode::kOverloaded, "the database's write queue is full", "try again in a moment"));
 }
 
 std::future<Result<void>> Writer::request_checkpoint() {
   std::promise<Result<void>> promise;
   std::future<Result<void>> future = promise.get_future();
-  const std::lock_guard lock(mutex_);
-  checkpoint_requests_.push_back(std::move(promise));
-  wake_.notify_one();
+  {
+    const std::lock_guard lock(mutex_);
+    checkpoint_requests_.push_back(std::move(promise));
+  }
+  queue_.poke();
   return future;
 }
 
 DatabaseStats Writer::stats() const {
   const std::lock_guard lock(mutex_);
-  return stats_;
+  DatabaseStats stats = stats_;
+  stats.queued = queue_.size();
+  return stats;
 }
 
 void Writer::run() {
   bool last = false;
   while (!last) {
-    Round round = next_round();
+    WorkQueue::Round round = queue_.take(
+        options_.max_batch,
+        owner_ && log_pending_ ? std::optional(options_.idle_checkpoint) : std::nullopt);
+    std::vector<std::promise<Result<void>>> requests;
+    {
+      const std::lock_guard lock(mutex_);
+      requests = std::exchange(checkpoint_requests_, {});
+    }
     if (!round.jobs.empty()) {
       commit(round.jobs);
     }
     const bool full = connection_ && connection_->log_frames() >= options_.checkpoint_frames;
     Result<void> outcome;
-    if (owner_ && (full || round.quiet || round.last || !round.checkpoints.empty())) {
+    if (owner_ && (full || round.quiet || round.last || !requests.empty())) {
       outcome = checkpoint();
     }
-    for (std::promise<Result<void>>& promise : round.checkpoints) {
+    for (std::promise<Result<void>>& promise : requests) {
       promise.set_value(outcome);
     }
     last = round.last;
   }
   close();
-}
-
-Writer::Round Writer::next_round() {
-  std::unique_lock lock(mutex_);
-  const auto something = [this] {
-    return stop_ || !queue_.empty() || !checkpoint_requests_.empty();
-  };
-  Round round;
-  if (owner_ && log_pending_) {
-    round.quiet = !wake_.wait_for(lock, options_.idle_checkpoint, something);
-  } else {
-    wake_.wait(lock, something);
-  }
-  while (!queue_.empty() && round.jobs.size() < options_.max_batch) {
-    round.jobs.push_back(std::move(queue_.front()));
-    queue_.pop_front();
-  }
-  round.checkpoints = std::exchange(checkpoint_requests_, {});
-  round.last = stop_ && queue_.empty();
-  stats_.queued = queue_.size();
-  return round;
 }
 
 void Writer::commit(std::vector<Job>& jobs) {
@@ -218,7 +179,7 @@ Result<void> Writer::ensure_open() {
 Result<void> Writer::reopen() {
   GENESIS_TRY(
       auto fresh,
-      Connection::open(
+      SqliteConnection::open(
           {.path = options_.path, .vfs = options_.vfs, .busy_timeout = options_.busy_timeout}));
   GENESIS_TRY_VOID(configure_writer(*fresh));
   GENESIS_TRY(const std::int64_t commits,

@@ -1,20 +1,19 @@
-// Writer: the thread that owns the only writing connection. Group commit, checkpoints, the seal,
-// and coming back after a failed commit. Private to the room.
+// Writer: the thread that owns the only writing connection to an SQLite file. Group commit,
+// checkpoints, the seal, and coming back after a failed commit. Private to the room.
 #pragma once
 
 #include "base/result.h"
-#include "store/connection.h"
 #include "store/database.h"
 #include "store/lock_file.h"
+#include "store/sqlite_connection.h"
+#include "store/work_queue.h"
 
-#include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <future>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace genesis::store {
@@ -24,32 +23,20 @@ class Writer {
   // `owner` decides whether this writer checkpoints; `guest_lock` is flock(<path>.guest).
   Writer(const DatabaseOptions& options,
          bool owner,
-         std::unique_ptr<Connection> connection,
+         std::unique_ptr<SqliteConnection> connection,
          LockFile guest_lock);
   Writer(const Writer&) = delete;
   Writer& operator=(const Writer&) = delete;
   // Commits what is queued, checkpoints and closes.
   ~Writer();
 
-  void submit(Database::Work work, Database::Done done, Urgency urgency);
+  void submit(Job job) { queue_.push(std::move(job)); }
+
   std::future<Result<void>> request_checkpoint();
   DatabaseStats stats() const;
 
  private:
-  struct Job {
-    Database::Work work;
-    Database::Done done;
-  };
-
-  struct Round {
-    std::vector<Job> jobs;
-    std::vector<std::promise<Result<void>>> checkpoints;
-    bool quiet = false;  // nothing came for a while
-    bool last = false;
-  };
-
   void run();
-  Round next_round();
   void commit(std::vector<Job>& jobs);
   Result<void> transact(std::vector<Job>& jobs, std::vector<Result<void>>& results);
   Result<void> run_job(Job& job);
@@ -66,16 +53,14 @@ class Writer {
   const DatabaseOptions options_;
   const bool owner_;
   // Touched by the writer thread only.
-  std::unique_ptr<Connection> connection_;
+  std::unique_ptr<SqliteConnection> connection_;
   LockFile guest_lock_;
   std::int64_t commits_ = 0;  // the counter as of our last good commit
   bool log_pending_ = true;   // the log may hold pages that are not in the file yet
 
+  WorkQueue queue_;
   mutable std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<Job> queue_;
   std::vector<std::promise<Result<void>>> checkpoint_requests_;
-  bool stop_ = false;
   DatabaseStats stats_;
 
   std::thread thread_;  // last: it uses everything above
