@@ -95,6 +95,19 @@ TEST(FileCheck, AnEmptiedDatabaseDoesNotStartAnew) {
   EXPECT_TRUE(Database::open(options)) << "without its seal it is a new one";
 }
 
+TEST(FileCheck, AnOwnerThatDiedWhileItMadeTheFirstSealLeftNone) {
+  const TestFolder folder;
+  const auto options = numbers_options(folder / "a.db");
+  fill(options, 1, 10);
+  // What is on disk just before the seal gets its name: a part of it under another one.
+  std::filesystem::rename(seal_path(options.path), seal_path(options.path).string() + ".new");
+  std::filesystem::resize_file(seal_path(options.path).string() + ".new", 100);
+  EXPECT_EQ(check_file(options.path).value().seal, SealState::kUnsealed);
+  fill(options, 11, 10);
+  EXPECT_EQ(check_file(options.path).value().seal, SealState::kSealed);
+  EXPECT_FALSE(std::filesystem::exists(seal_path(options.path).string() + ".new"));
+}
+
 // The state a killed owner leaves: file, log and seal copied from under it.
 void copy_live(const TestFolder& folder, const DatabaseOptions& options, std::string_view to) {
   for (const std::string suffix : {"", "-wal", ".seal"}) {

@@ -134,7 +134,12 @@ Result<void> save_seal(const std::filesystem::path& database,
                        const Seal& seal,
                        std::span<const std::uint32_t> changed) {
   const std::filesystem::path path = seal_path(database);
-  const SealFile file(path);
+  // A first seal gets its name only when it is whole: dying before that leaves none, not half a
+  // one.
+  std::error_code error;
+  const bool fresh = !std::filesystem::exists(path, error);
+  const std::filesystem::path written = fresh ? path.string() + ".new" : path.string();
+  const SealFile file(written);
   const std::size_t size = kHeaderBytes + seal.pages.size() * sizeof(Digest);
   bool good = file.open() && file.resize(size);
   for (const std::uint32_t page : changed) {
@@ -142,6 +147,10 @@ Result<void> save_seal(const std::filesystem::path& database,
   }
   // Entries before the header: a reader takes a new header for a promise about all entries.
   good = good && file.sync() && file.write(0, encode(seal)) && file.sync();
+  if (good && fresh) {
+    std::filesystem::rename(written, path, error);
+    good = !error;
+  }
   if (!good) {
     return fail_param(
         path.string(),
