@@ -1,7 +1,9 @@
-"""kill -9 of the gateway, a hundred times under load: afterwards the ledger equals the provider's books."""
+"""kill -9 of the gateway, a hundred times under load (GENESIS_KILLS for more): afterwards the ledger equals the
+provider's books."""
 
 import concurrent.futures
 import json
+import os
 import threading
 import time
 
@@ -11,7 +13,7 @@ from harness.gateway import Gateway, make_config, paid
 from harness.wire import Wire
 
 CHAT = "/v1/chat/completions"
-KILLS = 100
+KILLS = int(os.environ.get("GENESIS_KILLS", "100"))
 CLIENTS = 4
 
 
@@ -39,18 +41,20 @@ def keep_asking(port, stop, rng):
     return whole
 
 
-@pytest.mark.limit(600)
+@pytest.mark.limit(600 + 4 * KILLS)
 def test_a_hundred_kills(make_mock, tmp_path, rng):
+    own = make_mock("own", words=20, between_ms=1)
     primary = make_mock("primary", words=20, between_ms=1)
     fallback = make_mock("fallback", words=20, between_ms=1)
     home = tmp_path / "home"
-    config = make_config([paid(primary, tier="managed"), paid(fallback)])
+    config = make_config([paid(own, tier="self_hosted"), paid(primary, tier="managed"), paid(fallback)])
+    names = {"own", "primary", "fallback"}
     whole = 0
     starts = []
     with concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
         for _ in range(KILLS):
-            if rng.random() < 0.3:
-                primary.script(
+            if rng.random() < 0.5:
+                rng.choice([own, own, primary]).script(
                     {"fault": rng.choice(["status", "reset", "cut", "stall"]), "status": 503, "tokens": 5, "ms": 30_000}
                 )
             begin = time.monotonic()
@@ -63,8 +67,9 @@ def test_a_hundred_kills(make_mock, tmp_path, rng):
             gateway.kill()
             stop.set()
             whole += sum(future.result() for future in asking)
-    primary.reset()
-    journals = [mock.settle(60) for mock in (primary, fallback)]
+    for mock in (own, primary):
+        mock.reset()
+    journals = [mock.settle(60) for mock in (own, primary, fallback)]
 
     # One more start recovers what the last kill left open.
     gateway = Gateway(home, config).start()
@@ -72,11 +77,11 @@ def test_a_hundred_kills(make_mock, tmp_path, rng):
         "POST", CHAT, {"model": "auto", "messages": [{"role": "user", "content": "after all"}]}
     )
     assert status == 200, text
-    journals = [mock.settle() for mock in (primary, fallback)]
+    journals = [mock.settle() for mock in (own, primary, fallback)]
     gateway.check_end()
     verified = gateway.cli("ledger", "verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr
-    kinds = compare(ledger_rows(gateway), journals, {"primary", "fallback"}, killed=True)
+    kinds = compare(ledger_rows(gateway), journals, names, killed=True)
     starts.sort()
     print(
         f"{KILLS} kills, {sum(map(len, journals))} attempts at the providers, {whole} whole answers, "
