@@ -36,6 +36,7 @@ struct EndpointSnapshot {
   int in_flight = 0;
   int max_in_flight = 0;      // 0 = no limit known
   double first_token_ms = 0;  // moving average, 0 = not measured yet
+  double warm_up_ms = 0;      // what a start takes while not warm, 0 = not known
   double token_ms = 0;        // moving average of the time between tokens, 0 = not measured yet
   double failure_rate = 0;    // moving average of failed attempts, [0, 1]
   // Share of new requests it should get while it comes back from an ejection, (0, 1].

@@ -1,39 +1,53 @@
-// RuleRouter: the rule policy. A route names endpoints in order; usable ones come first in that
-// order, the others stay behind them as a last resort.
+// RuleRouter: from a name to a plan. Finds the endpoints a name stands for, leaves out what the
+// commercial share cap rules out, asks the route's policy for an order, and puts endpoints that
+// recover, are full or cannot take work behind the others.
 #pragma once
 
 #include "api/routing.h"
+#include "router/policy.h"
+#include "router/route_rules.h"
+#include "router/share_cap.h"
+#include "router/sticky_table.h"
 
-#include <algorithm>
+#include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace genesis::router {
 
-struct RouteRule {
-  std::string name;                    // what clients put into `model`
-  std::vector<std::string> endpoints;  // in order of preference
-  std::vector<std::string> aliases;    // further names for the same rule
-
-  bool answers_to(std::string_view word) const {
-    return name == word || std::ranges::find(aliases, word) != aliases.end();
-  }
+// What outlives a reload of the configuration.
+struct RouterState {
+  std::shared_ptr<StickyTable> pins = std::make_shared<StickyTable>();
+  std::shared_ptr<ShareCap> cap;  // null: no cap
 };
 
-// Immutable; safe from any thread. Beside the rules, an endpoint's name and a model's name are
-// routes of their own, so that a client can ask for exactly one.
-class RuleRouter final : public Router {
+// Beside routes and agents, an endpoint's name and a model's name are routes of their own, so that
+// a client can ask for exactly one. Thread-safe; the rules never change.
+class RuleRouter final : public Router, public RequestObserver {
  public:
-  explicit RuleRouter(std::vector<RouteRule> rules) : rules_(std::move(rules)) {}
+  explicit RuleRouter(RouterRules rules, RouterState state = {});
+
+  // A further policy that routes can name; before the first plan().
+  void add_policy(std::unique_ptr<Policy> policy);
 
   Result<Plan> plan(const RouteFeatures& features,
                     std::span<const EndpointSnapshot> endpoints) const override;
 
-  const std::vector<RouteRule>& rules() const { return rules_; }
+  void on_dispatch(const RouteFeatures& features, const EndpointSnapshot& endpoint) override;
+  void on_finished(const RequestTrace& trace) override;
+
+  const RouterRules& rules() const { return rules_; }
 
  private:
-  std::vector<RouteRule> rules_;
+  const RouteRule& rule_of(const std::string& asked) const;
+  Policy& policy_of(const RouteRule& rule) const;
+
+  RouterRules rules_;
+  RouterState state_;
+  RouteRule plain_;  // for endpoints and models asked for by name
+  std::map<std::string, std::unique_ptr<Policy>, std::less<>> policies_;
 };
 
 }  // namespace genesis::router
