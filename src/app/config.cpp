@@ -1,5 +1,6 @@
 #include "app/config.h"
 
+#include "app/config_read.h"
 #include "base/file.h"
 
 #include <fmt/format.h>
@@ -14,12 +15,6 @@ namespace {
 
 constexpr std::size_t kMaxConfigBytes = 1024 * 1024;
 constexpr std::size_t kMaxSecretBytes = 16 * 1024;
-
-std::unexpected<Error> config_error(std::string param, std::string message, std::string hint = {}) {
-  auto error = fail_param(std::move(param), std::move(message), ErrorCode::kConfig);
-  error.error().hint = std::move(hint);
-  return error;
-}
 
 const OptionSpec* find_general(std::string_view key) {
   for (const OptionSpec& spec : general_options()) {
@@ -63,35 +58,12 @@ Result<OptionMap> merge(const Home& home, const std::vector<OptionOverride>& fla
   }
   for (const OptionSpec& spec : general_options()) {
     const std::string key(spec.key);
-    if (!map.contains(key)) {
+    if (!map.contains(key) && !is_name_table(spec)) {
       map[key] = OptionValue{
           .type = spec.type, .text = std::string(spec.fallback), .list = {}, .origin = "default"};
     }
   }
   return map;
-}
-
-const OptionValue* find(const OptionMap& map, const std::string& key) {
-  const auto at = map.find(key);
-  return at == map.end() ? nullptr : &at->second;
-}
-
-std::string text_of(const OptionMap& map, const std::string& key) {
-  const OptionValue* value = find(map, key);
-  return value == nullptr ? "" : value->text;
-}
-
-// The value was checked when it was read, so this cannot fail; unset gives `fallback`.
-std::int64_t integer_of(const OptionMap& map, const std::string& key, std::int64_t fallback = 0) {
-  const std::string text = text_of(map, key);
-  std::int64_t value = fallback;
-  std::from_chars(text.data(), text.data() + text.size(), value);
-  return value;
-}
-
-std::vector<std::string> list_of(const OptionMap& map, const std::string& key) {
-  const OptionValue* value = find(map, key);
-  return value == nullptr ? std::vector<std::string>{} : value->list;
 }
 
 endpoint::Budgets read_budgets(const OptionMap& map,
@@ -104,14 +76,6 @@ endpoint::Budgets read_budgets(const OptionMap& map,
           .first_token = ms("first_token_ms", base.first_token),
           .between_tokens = ms("between_tokens_ms", base.between_tokens),
           .total = ms("total_ms", base.total)};
-}
-
-bool is_name(std::string_view name) {
-  const auto allowed = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           std::string_view("._-:/").contains(c);
-  };
-  return !name.empty() && name.size() <= 128 && std::ranges::all_of(name, allowed);
 }
 
 Result<EndpointConfig> read_endpoint(const OptionMap& map,
@@ -170,35 +134,6 @@ Result<EndpointConfig> read_endpoint(const OptionMap& map,
   return out;
 }
 
-Result<router::RouteRule> read_route(const OptionMap& map,
-                                     const std::string& prefix,
-                                     const std::vector<EndpointConfig>& endpoints) {
-  const std::string where = find(map, prefix)->origin;
-  router::RouteRule rule{.name = text_of(map, prefix + "name"),
-                         .endpoints = list_of(map, prefix + "endpoints"),
-                         .aliases = list_of(map, prefix + "aliases")};
-  if (!is_name(rule.name) || rule.endpoints.empty()) {
-    return config_error(
-        prefix + "name",
-        fmt::format("{}: a [[route]] needs a 'name' and a list of 'endpoints'", where));
-  }
-  std::vector<std::string> known;
-  for (const EndpointConfig& endpoint : endpoints) {
-    known.push_back(endpoint.name);
-  }
-  for (const std::string& name : rule.endpoints) {
-    if (std::ranges::find(known, name) == known.end()) {
-      const std::string near = nearest(name, known);
-      return config_error(
-          prefix + "endpoints",
-          fmt::format("{}: route '{}' names the unknown endpoint '{}'", where, rule.name, name),
-          near.empty() ? "add an [[endpoint]] of that name"
-                       : fmt::format("did you mean '{}'?", near));
-    }
-  }
-  return rule;
-}
-
 Result<void> read_endpoints(const OptionMap& map, Config& config) {
   for (int i = 0; map.contains(fmt::format("endpoint[{}].", i)); ++i) {
     GENESIS_TRY(EndpointConfig endpoint,
@@ -224,40 +159,6 @@ Result<void> read_endpoints(const OptionMap& map, Config& config) {
   return {};
 }
 
-// A name must lead to one place: no second route, alias or endpoint may have it.
-Result<void> check_names(const router::RouteRule& rule,
-                         const Config& config,
-                         const std::string& where) {
-  std::vector<std::string> names = rule.aliases;
-  names.push_back(rule.name);
-  for (const std::string& name : names) {
-    const auto is_route = [&](const router::RouteRule& other) { return other.answers_to(name); };
-    if (std::ranges::count(names, name) > 1 || std::ranges::any_of(config.routes, is_route) ||
-        std::ranges::find(config.endpoints, name, &EndpointConfig::name) !=
-            config.endpoints.end()) {
-      return config_error(
-          "route.name",
-          fmt::format(
-              "{}: '{}' is already the name of an endpoint, a route or an alias", where, name),
-          "give the route or the alias another name");
-    }
-  }
-  return {};
-}
-
-// An own baseline holds for every name of the route.
-void read_baseline(const OptionMap& map, const std::string& prefix, Config& config) {
-  const std::string model = text_of(map, prefix + "baseline");
-  if (model.empty()) {
-    return;
-  }
-  const router::RouteRule& rule = config.routes.back();
-  config.baselines.routes[rule.name] = model;
-  for (const std::string& alias : rule.aliases) {
-    config.baselines.routes[alias] = model;
-  }
-}
-
 Result<ledger::TokenRatio> read_token_ratio(const OptionMap& map) {
   const OptionValue& value = map.at("ledger.baseline_token_ratio");
   auto ratio = ledger::parse_token_ratio(value.text);
@@ -266,36 +167,6 @@ Result<ledger::TokenRatio> read_token_ratio(const OptionMap& map) {
                         fmt::format("{}: {}", value.origin, ratio.error().message));
   }
   return ratio;
-}
-
-Result<void> read_routes(const OptionMap& map, Config& config) {
-  for (int i = 0; map.contains(fmt::format("route[{}].", i)); ++i) {
-    GENESIS_TRY(router::RouteRule rule,
-                read_route(map, fmt::format("route[{}].", i), config.endpoints));
-    GENESIS_TRY_VOID(check_names(rule, config, find(map, fmt::format("route[{}].", i))->origin));
-    config.routes.push_back(std::move(rule));
-    read_baseline(map, fmt::format("route[{}].", i), config);
-  }
-  const auto is_default = [&](const router::RouteRule& rule) {
-    return rule.name == config.default_route;
-  };
-  if (std::ranges::none_of(config.routes, is_default)) {
-    if (!config.routes.empty() && config.default_route != "auto") {
-      return config_error("routing.default_route",
-                          fmt::format("no [[route]] is called '{}'", config.default_route));
-    }
-    // Without a rule of its own the default route takes the endpoints tier by tier.
-    router::RouteRule rule{.name = config.default_route};
-    for (const Tier tier : {Tier::kSelfHosted, Tier::kManaged, Tier::kCommercial}) {
-      for (const EndpointConfig& endpoint : config.endpoints) {
-        if (endpoint.tier == tier) {
-          rule.endpoints.push_back(endpoint.name);
-        }
-      }
-    }
-    config.routes.push_back(std::move(rule));
-  }
-  return {};
 }
 
 }  // namespace
@@ -334,7 +205,7 @@ Result<Config> load_config(const Home& home, const std::vector<OptionOverride>& 
   config.log_level = log_level_from_name(text_of(map, "log.level")).value_or(LogLevel::kInfo);
   config.log_format = text_of(map, "log.format");
   GENESIS_TRY_VOID(read_endpoints(map, config));
-  GENESIS_TRY_VOID(read_routes(map, config));
+  GENESIS_TRY_VOID(read_routing(map, config));
   return config;
 }
 
@@ -345,15 +216,9 @@ void serve_only(Config& config, const std::string& model) {
                        .model = model,
                        .budgets = config.budgets}};
   config.routes = {{.name = config.default_route, .endpoints = {"local"}, .aliases = {}}};
-}
-
-bool knows_name(const Config& config, std::string_view name) {
-  const auto is_route = [&](const router::RouteRule& rule) { return rule.answers_to(name); };
-  const auto is_endpoint = [&](const EndpointConfig& endpoint) {
-    return endpoint.name == name || endpoint.model == name;
-  };
-  return std::ranges::any_of(config.routes, is_route) ||
-         std::ranges::any_of(config.endpoints, is_endpoint);
+  config.agents.clear();
+  config.cheap_models.clear();
+  config.commercial_cap.reset();
 }
 
 Result<std::string> read_secret(const std::string& source) {

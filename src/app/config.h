@@ -11,9 +11,11 @@
 #include "ledger/pins.h"
 #include "ledger/token_ratio.h"
 #include "net/http.h"
-#include "router/rule_router.h"
+#include "router/route_rules.h"
+#include "router/share_cap.h"
 
 #include <chrono>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -55,6 +57,12 @@ struct EngineConfig {
   bool operator==(const EngineConfig&) const = default;
 };
 
+// What is kept of finished requests for `genesis explain`.
+struct TraceConfig {
+  std::int64_t max_requests = 50'000;  // 0 = nothing
+  std::chrono::milliseconds max_age{std::chrono::hours(7 * 24)};
+};
+
 struct Config {
   net::Address listen;
   std::size_t max_body_bytes = 0;
@@ -71,6 +79,11 @@ struct Config {
   std::string default_route;
   std::vector<EndpointConfig> endpoints;
   std::vector<router::RouteRule> routes;
+  std::vector<router::AgentRule> agents;
+  std::map<std::string, std::string, std::less<>> cheap_models;  // by task
+  // Nullopt: no cap was asked for and there is no other tier that could do the work.
+  std::optional<router::ShareCapOptions> commercial_cap;
+  TraceConfig traces;
   LogLevel log_level = LogLevel::kInfo;
   std::string log_format;
   OptionMap origins;  // every key with its value and where it came from
@@ -93,8 +106,11 @@ Result<Config> load_config(const Home& home, const std::vector<OptionOverride>& 
 // Replaces the configured endpoints by one local engine for a pulled model.
 void serve_only(Config& config, const std::string& model);
 
-// True if `name` is a route, an alias, an endpoint or an endpoint's model.
+// True if `name` is an agent, a route, an alias, an endpoint or an endpoint's model.
 bool knows_name(const Config& config, std::string_view name);
+
+// Everything the router has to know.
+router::RouterRules router_rules(const Config& config);
 
 // The bearer token an endpoint's `api_key` points to; empty when none is configured.
 Result<std::string> read_secret(const std::string& source);

@@ -9,7 +9,7 @@ namespace genesis::app {
 
 namespace {
 
-// Reads one table (the root, an [[endpoint]] or a [[route]]) against its options.
+// Reads one table (the root, an [[endpoint]], a [[route]] ...) against its options.
 class TableReader {
  public:
   TableReader(std::span<const OptionSpec> specs, std::string_view file, OptionMap& out)
@@ -34,12 +34,13 @@ class TableReader {
 
  private:
   static bool is_list_of_tables(std::string_view key) {
-    return key == "endpoint" || key == "route";
+    return key == "endpoint" || key == "route" || key == "agent";
   }
 
   const OptionSpec* find(std::string_view key) const {
     for (const OptionSpec& spec : specs_) {
-      if (spec.key == key) {
+      const std::string_view prefix = spec.key.substr(0, spec.key.size() - 1);
+      if (spec.key == key || (is_name_table(spec) && key.starts_with(prefix))) {
         return &spec;
       }
     }
@@ -62,7 +63,9 @@ class TableReader {
   std::unexpected<Error> unknown(const std::string& key, std::uint32_t line) const {
     std::vector<std::string> known;
     for (const OptionSpec& spec : specs_) {
-      known.emplace_back(spec.key);
+      if (!is_name_table(spec)) {
+        known.emplace_back(spec.key);
+      }
       known.emplace_back(spec.key.substr(0, spec.key.find('.')));
     }
     auto error = fail_param(
@@ -200,6 +203,7 @@ Result<OptionMap> read_config_text(std::string_view text, std::string_view file_
   GENESIS_TRY_VOID(TableReader(general_options(), file_name, out).read(parsed.table(), "", ""));
   GENESIS_TRY_VOID(read_tables(parsed.table(), "endpoint", endpoint_options(), file_name, out));
   GENESIS_TRY_VOID(read_tables(parsed.table(), "route", route_options(), file_name, out));
+  GENESIS_TRY_VOID(read_tables(parsed.table(), "agent", agent_options(), file_name, out));
   return out;
 }
 

@@ -91,7 +91,7 @@ Result<void> Generation::add_chain(const ChainPorts& ports,
 }
 
 void Generation::add_dispatcher(const GenerationParts& parts) {
-  router_ = std::make_unique<router::RuleRouter>(config_->routes);
+  router_ = std::make_unique<router::RuleRouter>(router_rules(*config_));
   std::vector<endpoint::DispatchTarget> targets;
   for (const auto& each : chains_) {
     targets.push_back(each->target());
@@ -133,6 +133,9 @@ void Generation::list_models() {
     for (const std::string& alias : rule.aliases) {
       add_model(alias, "genesis", "alias");
     }
+  }
+  for (const router::AgentRule& agent : config_->agents) {
+    add_model(agent.name, "genesis", "agent");
   }
   for (const EndpointConfig& endpoint : config_->endpoints) {
     add_model(endpoint.name, endpoint.name, "endpoint");

@@ -95,6 +95,30 @@ constexpr std::array kGeneral = {
                1,
                kMaxMs},
     OptionSpec{"routing.default_route", kString, "auto", "Route of requests that carry no model."},
+    OptionSpec{"cheap_model_mapping.*",
+               kString,
+               "",
+               "By task: the route, endpoint or model that is asked first."},
+    OptionSpec{
+        "commercial.max_share",
+        kString,
+        "1%",
+        "Most dispatches to the commercial tier, as a share of all requests; 100% = no cap."},
+    OptionSpec{
+        "commercial.window", kString, "24h", "Sliding window of the share: 90s, 30m, 24h, 7d."},
+    OptionSpec{"commercial.min_requests",
+               kInteger,
+               "5",
+               "Commercial dispatches allowed in a window whatever their share.",
+               0,
+               1'000'000'000},
+    OptionSpec{"traces.max_requests",
+               kInteger,
+               "50000",
+               "Requests kept for genesis explain; 0 = none.",
+               0,
+               10'000'000},
+    OptionSpec{"traces.max_age", kString, "7d", "How long they are kept."},
     OptionSpec{"log.level",
                kChoice,
                "info",
@@ -165,10 +189,43 @@ constexpr std::array kRoute = {
     OptionSpec{"name", kString, "", "What clients put into `model`."},
     OptionSpec{"endpoints", kList, "", "Endpoint names in order of preference."},
     OptionSpec{"aliases", kList, "", "Further names for the same route."},
+    OptionSpec{"tiers",
+               kList,
+               "",
+               "Only endpoints of these tiers, in this order; without `endpoints` all of them."},
+    OptionSpec{"policy", kChoice, "rule", "Who orders the endpoints.", 0, 0, "rule"},
+    OptionSpec{"balance",
+               kChoice,
+               "",
+               "How neighbours of one tier share; empty: weighted where there are weights.",
+               0,
+               0,
+               "order|weighted|least_load|"},
+    OptionSpec{"weights.*", kInteger, "1", "Share of an endpoint; 0 = last.", 0, 1'000'000},
+    OptionSpec{"sticky",
+               kChoice,
+               "off",
+               "What stays at the endpoint whose cache it warmed.",
+               0,
+               0,
+               "session|prefix|off"},
+    OptionSpec{"hedge_ms",
+               kInteger,
+               "0",
+               "Ask the next endpoint too when no token came for so long; 0 = never.",
+               0,
+               kMaxMs},
+    OptionSpec{"rescue", kBool, "true", "Finish a cut answer elsewhere where that is exact."},
     OptionSpec{"baseline",
                kString,
                "",
                "Model its answers are compared with; empty = ledger.baseline_model."},
+};
+
+constexpr std::array kAgent = {
+    OptionSpec{"name", kString, "", "What clients put into `model` or x-genesis-agent."},
+    OptionSpec{"model", kString, "", "The route, endpoint or model it uses."},
+    OptionSpec{"task", kString, "", "Its task in [cheap_model_mapping], if the caller names none."},
 };
 
 bool is_decimal(std::string_view text) {
@@ -227,6 +284,10 @@ std::span<const OptionSpec> endpoint_options() {
 
 std::span<const OptionSpec> route_options() {
   return kRoute;
+}
+
+std::span<const OptionSpec> agent_options() {
+  return kAgent;
 }
 
 Result<OptionValue> read_option(const OptionSpec& spec, std::string_view text, std::string origin) {

@@ -25,7 +25,9 @@ enum class OptionType : std::uint8_t {
 };
 
 struct OptionSpec {
-  std::string_view key;  // "server.listen", or the key inside [[endpoint]] / [[route]]
+  // "server.listen", or the key inside [[endpoint]], [[route]] or [[agent]]. One that ends in ".*"
+  // stands for a table whose keys are names: "weights.*" for weights = { a = 3 }.
+  std::string_view key;
   OptionType type = OptionType::kString;
   std::string_view fallback;
   std::string_view doc;
@@ -38,6 +40,12 @@ struct OptionSpec {
 std::span<const OptionSpec> general_options();
 std::span<const OptionSpec> endpoint_options();
 std::span<const OptionSpec> route_options();
+std::span<const OptionSpec> agent_options();
+
+// True for a key that stands for a table of names.
+constexpr bool is_name_table(const OptionSpec& spec) {
+  return spec.key.ends_with(".*");
+}
 
 // A value as read, with where it came from: "default", "genesis.toml:12", "GENESIS_HOST",
 // "--listen".
@@ -48,7 +56,7 @@ struct OptionValue {
   std::string origin = "default";
 };
 
-// Keys: "server.listen", "endpoint[0].name", "route[1].endpoints".
+// Keys: "server.listen", "endpoint[0].name", "route[1].endpoints", "route[1].weights.local".
 using OptionMap = std::map<std::string, OptionValue, std::less<>>;
 
 // Checks type, range and choice of a text form; the error names the key.

@@ -33,7 +33,6 @@ struct RouteRule {
   Sticky sticky = Sticky::kOff;
   std::chrono::milliseconds hedge_after{0};
   bool rescue = true;
-  std::string baseline = {};  // model whose list price savings of this route are measured against
 
   bool answers_to(std::string_view word) const {
     return name == word || std::ranges::find(aliases, word) != aliases.end();

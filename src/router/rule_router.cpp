@@ -269,6 +269,9 @@ void RuleRouter::on_dispatch(const RouteFeatures& features, const EndpointSnapsh
 }
 
 void RuleRouter::on_finished(const RequestTrace& trace) {
+  if (state_.cap && !trace.attempts.empty()) {
+    state_.cap->count_request(trace.features.now);
+  }
   const RouteRule& rule = rule_of(trace.features.route);
   policy_of(rule).on_finished(rule, trace);
 }

@@ -20,7 +20,7 @@ namespace genesis::router {
 // What outlives a reload of the configuration.
 struct RouterState {
   std::shared_ptr<StickyTable> pins = std::make_shared<StickyTable>();
-  std::shared_ptr<ShareCap> cap;  // null: no cap
+  std::shared_ptr<ShareCap> cap;  // null: no cap; the dispatches are counted by CappedChat
 };
 
 // Beside routes and agents, an endpoint's name and a model's name are routes of their own, so that

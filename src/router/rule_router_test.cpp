@@ -188,6 +188,22 @@ TEST_F(CapTest, NothingElseLeftIsUnavailableWithATime) {
   EXPECT_GE(*plan.error().retry_after, std::chrono::hours(24));
 }
 
+TEST_F(CapTest, RequestsThatWereDispatchedMakeRoom) {
+  ASSERT_TRUE(cap_->take(kNow));
+  RequestTrace trace{.features = {.route = "auto", .now = kNow}};
+  for (int i = 0; i < 300; ++i) {
+    router_.on_finished(trace);
+  }
+  EXPECT_TRUE(cap_->state(kNow).full()) << "a request that went nowhere counts for nothing";
+  trace.attempts.push_back({.endpoint = "local"});
+  for (int i = 0; i < 300; ++i) {
+    router_.on_finished(trace);
+  }
+  EXPECT_EQ(cap_->state(kNow).allowed, 3);
+  EXPECT_EQ(names(*router_.plan({.route = "auto", .now = kNow}, endpoints_)),
+            (Names{"paid", "local"}));
+}
+
 TEST(Plan, TellsWhatEachAlternativeWouldCost) {
   std::vector<EndpointSnapshot> endpoints = {endpoint("local", Tier::kSelfHosted),
                                              endpoint("managed", Tier::kManaged),

@@ -103,22 +103,21 @@ ShareCapState ShareCap::state(SteadyTime now) const {
   return state;
 }
 
-void ShareCap::count_request(SteadyTime now) {
-  const std::scoped_lock lock(mutex_);
-  advance(now);
-  ++slice(newest_).requests;
-  ++requests_;
-}
-
 bool ShareCap::take(SteadyTime now) {
   const std::scoped_lock lock(mutex_);
   advance(now);
-  if (count(0).full()) {
+  if (count(1).full()) {
     return false;
   }
   ++slice(newest_).commercial;
   ++commercial_;
   return true;
+}
+
+void ShareCap::count_request(SteadyTime begun) {
+  const std::scoped_lock lock(mutex_);
+  advance(begun);
+  count_at(index_of(begun), 1, 0);
 }
 
 void ShareCap::restore(SteadyTime now,
@@ -127,7 +126,11 @@ void ShareCap::restore(SteadyTime now,
                        std::int64_t commercial) {
   const std::scoped_lock lock(mutex_);
   advance(now);
-  const std::int64_t index = std::min(newest_, index_of(now - std::max(age, milliseconds(0))));
+  count_at(index_of(now - std::max(age, milliseconds(0))), requests, commercial);
+}
+
+void ShareCap::count_at(std::int64_t index, std::int64_t requests, std::int64_t commercial) {
+  index = std::min(index, newest_);
   if (index < newest_ - touched_slices_) {
     return;
   }

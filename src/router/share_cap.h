@@ -23,7 +23,7 @@ struct ShareCapOptions {
 
 // How full the window is.
 struct ShareCapState {
-  std::int64_t requests = 0;    // that were dispatched anywhere
+  std::int64_t requests = 0;    // that were dispatched anywhere, the one that asks included
   std::int64_t commercial = 0;  // dispatches to the commercial tier, a retry counts again
   std::int64_t allowed = 0;     // of the latter
   bool limited = false;         // false: there is no cap
@@ -42,12 +42,12 @@ class ShareCap {
 
   const ShareCapOptions& options() const { return options_; }
 
-  // As it would be with one more request counted.
+  // For a request that is not counted yet.
   ShareCapState state(SteadyTime now) const;
-  // Counts a request at its first dispatch.
-  void count_request(SteadyTime now);
-  // Counts one dispatch to the commercial tier if there is room.
+  // Counts one dispatch to the commercial tier if there is room, for a request not counted yet.
   bool take(SteadyTime now);
+  // Counts a request once it has ended, whatever served it.
+  void count_request(SteadyTime begun);
   // What an earlier process counted, `age` ago.
   void restore(SteadyTime now,
                std::chrono::milliseconds age,
@@ -64,6 +64,7 @@ class ShareCap {
   std::int64_t index_of(SteadyTime time) const;
   Slice& slice(std::int64_t index) const;
   void advance(SteadyTime now) const;
+  void count_at(std::int64_t index, std::int64_t requests, std::int64_t commercial);
   ShareCapState count(std::int64_t more_requests) const;
   std::chrono::milliseconds until_room(SteadyTime now) const;
 
