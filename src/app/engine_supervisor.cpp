@@ -66,6 +66,12 @@ EngineSupervisor::EngineSupervisor(Executor executor,
 EngineSupervisor::~EngineSupervisor() = default;
 
 void EngineSupervisor::set_state(EngineState state) {
+  const SteadyTime now = std::chrono::steady_clock::now();
+  if (state == EngineState::kStarting) {
+    starting_since_ = now;
+  } else if (state == EngineState::kReady && state_ == EngineState::kStarting) {
+    last_start_ms_ = std::chrono::duration<double, std::milli>(now - starting_since_).count();
+  }
   state_ = state;
   if (state == EngineState::kReady) {
     silent_ = CancelSource();

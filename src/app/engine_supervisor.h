@@ -58,6 +58,9 @@ class EngineSupervisor {
 
   EngineState state() const { return state_; }
 
+  // From the process's start until it was ready, the last time it got there; 0 = never yet.
+  double last_start_ms() const { return last_start_ms_; }
+
   pid_t pid() const { return pid_; }
 
   // What the engine last said of itself at GET /info, as JSON; empty before it was first ready.
@@ -100,6 +103,8 @@ class EngineSupervisor {
   int quick_crashes_ = 0;
   int in_flight_ = 0;
   SteadyTime idle_since_;
+  SteadyTime starting_since_;
+  double last_start_ms_ = 0;
   std::string last_exit_;
   std::string info_json_;
   CancelSource silent_;   // cancelled at kSilent, new at each kReady

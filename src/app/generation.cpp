@@ -47,6 +47,53 @@ std::unexpected<Error> unreadable_secret(const Config& config,
   return std::unexpected(std::move(error));
 }
 
+// How often a dated price is looked up again for predictions.
+constexpr std::chrono::seconds kPricePeriod{60};
+
+// What an endpoint asks at the moment, remembered for a while.
+class RoutePrices {
+ public:
+  RoutePrices(std::shared_ptr<const ledger::PriceTable> table, const EndpointConfig& endpoint)
+      : table_(std::move(table)),
+        endpoint_(endpoint.name),
+        model_(endpoint.price_model.empty() ? endpoint.model : endpoint.price_model) {}
+
+  const RoutePrice& at(const Clock& clock) {
+    if (clock.steady() >= until_) {
+      until_ = clock.steady() + kPricePeriod;
+      price_ = look_up(clock.unix_ms());
+    }
+    return price_;
+  }
+
+ private:
+  RoutePrice look_up(std::int64_t unix_ms) const {
+    RoutePrice price{.input = {},
+                     .cached_input = {},
+                     .output = {},
+                     .per_hour = table_->endpoint_per_hour(endpoint_)};
+    if (const ledger::TokenPrice* tokens = table_->find_for(endpoint_, model_, unix_ms)) {
+      price.input = tokens->input;
+      price.cached_input = tokens->cached_input;
+      price.output = tokens->output;
+    }
+    return price;
+  }
+
+  std::shared_ptr<const ledger::PriceTable> table_;
+  std::string endpoint_;
+  std::string model_;
+  SteadyTime until_{};
+  RoutePrice price_;
+};
+
+EndpointPhase phase_of(const EngineSupervisor* engine) {
+  if (engine == nullptr || engine->state() == EngineState::kReady) {
+    return EndpointPhase::kWarm;
+  }
+  return engine->state() == EngineState::kStopped ? EndpointPhase::kCold : EndpointPhase::kWarming;
+}
+
 }  // namespace
 
 Generation::Generation(std::shared_ptr<const Config> config, int number)
@@ -90,12 +137,37 @@ Result<void> Generation::add_chain(const ChainPorts& ports,
   return {};
 }
 
+// The chain as the dispatcher sees it, with what the router wants to know beside, and behind the
+// share cap where it is commercial.
+endpoint::DispatchTarget Generation::make_target(const GenerationParts& parts,
+                                                 EndpointChain& chain) {
+  endpoint::DispatchTarget target = chain.target();
+  target.snapshot = [own = std::move(target.snapshot),
+                     engine = chain.engine().get(),
+                     prices = std::make_shared<RoutePrices>(prices_, chain.config()),
+                     &clock = parts.ports.clock] {
+    EndpointSnapshot snapshot = own();
+    snapshot.price = prices->at(clock);
+    snapshot.phase = phase_of(engine);
+    snapshot.warm_up_ms = engine == nullptr ? 0 : engine->last_start_ms();
+    return snapshot;
+  };
+  if (chain.config().tier == Tier::kCommercial && parts.routing.cap) {
+    capped_.push_back(
+        std::make_unique<router::CappedChat>(*target.chat, parts.routing.cap, parts.ports.clock));
+    target.chat = capped_.back().get();
+  }
+  return target;
+}
+
 void Generation::add_dispatcher(const GenerationParts& parts) {
-  router_ = std::make_unique<router::RuleRouter>(router_rules(*config_));
+  router_ = std::make_unique<router::RuleRouter>(router_rules(*config_), parts.routing);
   std::vector<endpoint::DispatchTarget> targets;
   for (const auto& each : chains_) {
-    targets.push_back(each->target());
+    targets.push_back(make_target(parts, *each));
   }
+  std::vector<RequestObserver*> observers = parts.observers;
+  observers.push_back(router_.get());
   std::array<std::uint8_t, 8> seed{};
   secure_random_bytes(seed);
   dispatcher_ = std::make_unique<endpoint::Dispatcher>(
@@ -109,8 +181,9 @@ void Generation::add_dispatcher(const GenerationParts& parts) {
                                        const endpoint::DispatchTarget& target) {
                 return access.may_use(request, target);
               },
-          .observers = parts.observers},
+          .observers = std::move(observers)},
       endpoint::DispatchOptions{.seed = std::bit_cast<std::uint64_t>(seed)});
+  agents_ = std::make_unique<router::AgentChat>(*dispatcher_, config_->agents);
 }
 
 std::shared_ptr<EndpointChain> Generation::chain(std::string_view name) const {

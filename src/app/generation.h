@@ -12,6 +12,8 @@
 #include "base/result.h"
 #include "endpoint/dispatcher.h"
 #include "ledger/price_table.h"
+#include "router/agent_chat.h"
+#include "router/capped_chat.h"
 #include "router/rule_router.h"
 
 #include <functional>
@@ -26,6 +28,7 @@ struct GenerationParts {
   ChainPorts ports;
   const KeyAccess& access;
   std::vector<RequestObserver*> observers;  // told of every request
+  router::RouterState routing;
 };
 
 // Where a local endpoint's engine is to be found and started.
@@ -47,7 +50,7 @@ class Generation {
 
   const std::shared_ptr<const ledger::PriceTable>& prices() const { return prices_; }
 
-  ChatModel& chat() { return *dispatcher_; }
+  ChatModel& chat() { return *agents_; }
 
   // Routes, aliases, endpoints and their models: everything `model` may say.
   const std::vector<ModelCard>& models() const { return models_; }
@@ -64,6 +67,7 @@ class Generation {
                          const EndpointConfig& endpoint,
                          const Generation* previous,
                          const LaunchOf& launch_of);
+  endpoint::DispatchTarget make_target(const GenerationParts& parts, EndpointChain& chain);
   void add_dispatcher(const GenerationParts& parts);
   void add_model(const std::string& id, const std::string& owner, const std::string& kind);
   void list_models();
@@ -73,7 +77,9 @@ class Generation {
   std::shared_ptr<const ledger::PriceTable> prices_;
   std::vector<std::shared_ptr<EndpointChain>> chains_;
   std::unique_ptr<router::RuleRouter> router_;
+  std::vector<std::unique_ptr<router::CappedChat>> capped_;  // commercial endpoints, with a cap
   std::unique_ptr<endpoint::Dispatcher> dispatcher_;
+  std::unique_ptr<router::AgentChat> agents_;
   std::vector<ModelCard> models_;
   std::int64_t made_unix_;
 };

@@ -1,11 +1,14 @@
 #include "app/graph.h"
 
 #include "app/endpoint_chain.h"
+#include "app/explain.h"
 #include "app/generation.h"
 #include "app/key_access.h"
 #include "app/machine_clock.h"
 #include "app/models.h"
 #include "app/prices.h"
+#include "app/share_history.h"
+#include "app/trace_store.h"
 #include "base/json.h"
 #include "ledger/savings.h"
 #include "ledger/schema.h"
@@ -49,6 +52,10 @@ class CurrentGeneration final : public ChatModel, public ModelCatalog {
   std::shared_ptr<Generation> generation;
 };
 
+TraceStoreOptions trace_options(const Config& config) {
+  return {.max_requests = config.traces.max_requests, .max_age = config.traces.max_age};
+}
+
 class GraphImpl final : public Graph {
  public:
   GraphImpl(boost::asio::io_context& io, std::shared_ptr<const Config> config, const Home& home)
@@ -91,7 +98,8 @@ class GraphImpl final : public Graph {
                       .metrics = metrics_,
                       .ledger = *ledger_},
             .access = *authenticator_,
-            .observers = observers_};
+            .observers = observers_,
+            .routing = routing_};
   }
 
   Result<EngineLaunch> engine_launch(const Config& config,
@@ -99,6 +107,7 @@ class GraphImpl final : public Graph {
                                      const OnProgress* progress);
   void enter(std::shared_ptr<Generation> next);
   Task<void> sweep();
+  Task<void> keep_traces();
   void tear_down(const Generation& generation);
   bool uses(const std::shared_ptr<EndpointChain>& chain) const;
   bool uses(const std::shared_ptr<EngineSupervisor>& engine) const;
@@ -116,6 +125,8 @@ class GraphImpl final : public Graph {
   std::unique_ptr<ledger::KeyStore> keys_;
   std::unique_ptr<KeyAccess> authenticator_;
   std::unique_ptr<MachineClock> machine_clock_;
+  std::unique_ptr<TraceStore> traces_;
+  router::RouterState routing_;
   std::vector<RequestObserver*> observers_;  // filled before build(); they outlive the generations
   CurrentGeneration current_;
   // Former generations that may still have requests, the oldest first.
@@ -130,7 +141,7 @@ Result<void> GraphImpl::open() {
   GENESIS_TRY(database_,
               store::Database::open({.path = first_config_->ledger_path,
                                      .mode = store::OpenMode::kOwner,
-                                     .schemas = {ledger::schema()}}));
+                                     .schemas = {ledger::schema(), trace_schema()}}));
   GENESIS_TRY(ledger_,
               ledger::SqlLedger::open(*database_,
                                       clock_,
@@ -141,6 +152,10 @@ Result<void> GraphImpl::open() {
   GENESIS_TRY(keys_, open_keys(*database_, clock_, home_));
   authenticator_ = std::make_unique<KeyAccess>(*keys_, first_config_->require_key);
   machine_clock_ = std::make_unique<MachineClock>(io_.get_executor(), *ledger_, clock_);
+  traces_ = std::make_unique<TraceStore>(
+      io_.get_executor(), *database_, metrics_, trace_options(*first_config_));
+  observers_.push_back(traces_.get());
+  GENESIS_TRY(routing_.cap, make_share_cap(*first_config_, nullptr, *database_, clock_));
   return {};
 }
 
@@ -178,16 +193,28 @@ Result<void> GraphImpl::build(const OnProgress& progress) {
 void GraphImpl::start() {
   enter(current_.generation);
   boost::asio::co_spawn(io_, sweep(), boost::asio::detached);
+  boost::asio::co_spawn(io_, keep_traces(), boost::asio::detached);
+}
+
+Task<void> GraphImpl::keep_traces() {
+  ++background_;
+  co_await traces_->run(stopping_.token());
+  --background_;
 }
 
 Task<Result<void>> GraphImpl::reload(std::shared_ptr<const Config> config) {
-  GENESIS_CO_TRY(auto next, Generation::build(parts(), config, &now(), [&](const auto& endpoint) {
+  GenerationParts next_parts = parts();
+  GENESIS_CO_TRY(next_parts.routing.cap, make_share_cap(*config, routing_.cap, *database_, clock_));
+  GENESIS_CO_TRY(auto next,
+                 Generation::build(next_parts, config, &now(), [&](const auto& endpoint) {
                    return engine_launch(*config, endpoint, nullptr);
                  }));
   // Attempts reserved while the baselines are pinned still go by the old configuration.
   GENESIS_CO_TRY_VOID(
       co_await ledger_->reconfigure({.prices = next->prices(), .baselines = config->baselines}));
   authenticator_->set_require_key(config->require_key);
+  traces_->configure(trace_options(*config));
+  routing_ = next_parts.routing;
   former_.push_back(std::exchange(current_.generation, next));
   enter(std::move(next));
   co_return Result<void>{};
@@ -364,16 +391,22 @@ std::string GraphImpl::endpoints_report() const {
 
 std::vector<server::AdminRoute> GraphImpl::admin_routes() {
   using Answer = Task<Result<std::string>>;
-  return {
-      {.method = "GET",
-       .path = "/admin/savings",
-       .handle = [this](const net::ServerRequest&) -> Answer {
-         GENESIS_CO_TRY_VOID(co_await ledger_->flush());
-         co_return savings_report();
-       }},
-      {.method = "GET",
-       .path = "/admin/endpoints",
-       .handle = [this](const net::ServerRequest&) -> Answer { co_return endpoints_report(); }}};
+  return {{.method = "GET",
+           .path = "/admin/savings",
+           .handle = [this](const net::ServerRequest&) -> Answer {
+             GENESIS_CO_TRY_VOID(co_await ledger_->flush());
+             co_return savings_report();
+           }},
+          {.method = "GET",
+           .path = "/admin/endpoints",
+           .handle = [this](const net::ServerRequest&) -> Answer { co_return endpoints_report(); }},
+          {.method = "GET",
+           .path = "/admin/explain/{id}",
+           .handle = [this](const net::ServerRequest& request) -> Answer {
+             const std::string id = request.path.substr(request.path.rfind('/') + 1);
+             GENESIS_CO_TRY_VOID(co_await ledger_->flush());
+             co_return explain_json(*database_, id);
+           }}};
 }
 
 }  // namespace

@@ -57,6 +57,7 @@ class CommandLine {
     add_serving();
     add_models();
     add_money();
+    add_explain();
     add_house_keeping();
   }
 
@@ -272,6 +273,17 @@ class CommandLine {
     on(app, [this] { return savings(common_, savings_); });
   }
 
+  void add_explain() {
+    CLI::App& app = verb(root_,
+                         "explain",
+                         "Tell why a request went where it went, and what each attempt cost",
+                         "  genesis explain req-01J9ZC...\n  genesis explain --last --json");
+    CLI::Option* id = app.add_option("id", name_, "The response's x-request-id");
+    app.add_flag("--last", last_, "The newest request (default without an id)")->excludes(id);
+    add_json(app, common_);
+    on(app, [this] { return explain(common_, name_); });
+  }
+
   void add_keys() {
     CLI::App& key = verb(root_,
                          "key",
@@ -374,6 +386,7 @@ class CommandLine {
   std::string since_;
   int limit_ = 0;
   bool origin_ = false;
+  bool last_ = false;
 };
 
 }  // namespace

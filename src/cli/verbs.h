@@ -85,6 +85,9 @@ int savings(const CommonOptions& common, const SavingsOptions& options);
 int ledger_verify(const CommonOptions& common);
 int ledger_list(const CommonOptions& common, const std::string& since, int limit);
 
+// `id` empty: the newest request.
+int explain(const CommonOptions& common, const std::string& id);
+
 int config_show(const CommonOptions& common, bool origin);
 int config_check(const CommonOptions& common);
 int doctor(const CommonOptions& common);

@@ -42,17 +42,14 @@ void money_field(JsonWriter& writer, std::string_view name, const std::optional<
   }
 }
 
-}  // namespace
-
-Result<std::vector<LedgerRow>> list_rows(const store::Database& database,
-                                         std::int64_t since_ms,
-                                         std::int64_t limit) {
+template <typename Bind>
+Result<std::vector<LedgerRow>> select_rows(const store::Database& database,
+                                           const std::string& sql,
+                                           Bind bind) {
   std::vector<LedgerRow> rows;
-  const std::string sql = fmt::format(
-      "SELECT {} FROM entries WHERE unix_ms >= ?1 ORDER BY seq DESC LIMIT ?2", entry_columns());
   GENESIS_TRY_VOID(database.read([&](store::Transaction& tx) -> Result<void> {
     GENESIS_TRY(store::Statement select, tx.prepare(sql));
-    select.bind(1, since_ms).bind(2, limit > 0 ? limit : std::int64_t{-1});
+    bind(select);
     while (true) {
       GENESIS_TRY(const bool more, select.step());
       if (!more) {
@@ -62,8 +59,28 @@ Result<std::vector<LedgerRow>> list_rows(const store::Database& database,
       rows.push_back(to_row(entry));
     }
   }));
+  return rows;
+}
+
+}  // namespace
+
+Result<std::vector<LedgerRow>> list_rows(const store::Database& database,
+                                         std::int64_t since_ms,
+                                         std::int64_t limit) {
+  const std::string sql = fmt::format(
+      "SELECT {} FROM entries WHERE unix_ms >= ?1 ORDER BY seq DESC LIMIT ?2", entry_columns());
+  GENESIS_TRY(auto rows, select_rows(database, sql, [&](store::Statement& select) {
+                select.bind(1, since_ms).bind(2, limit > 0 ? limit : std::int64_t{-1});
+              }));
   std::ranges::reverse(rows);
   return rows;
+}
+
+Result<std::vector<LedgerRow>> rows_of_request(const store::Database& database,
+                                               std::string_view request_id) {
+  const std::string sql = fmt::format(
+      "SELECT {} FROM entries WHERE request_id = ?1 ORDER BY seq LIMIT 1000", entry_columns());
+  return select_rows(database, sql, [&](store::Statement& select) { select.bind(1, request_id); });
 }
 
 std::string row_json(const LedgerRow& row) {

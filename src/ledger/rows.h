@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace genesis::ledger {
@@ -40,6 +41,10 @@ struct LedgerRow {
 Result<std::vector<LedgerRow>> list_rows(const store::Database& database,
                                          std::int64_t since_ms,
                                          std::int64_t limit);
+
+// All rows of one request, oldest first.
+Result<std::vector<LedgerRow>> rows_of_request(const store::Database& database,
+                                               std::string_view request_id);
 
 std::string row_json(const LedgerRow& row);
 

@@ -150,7 +150,7 @@ struct Sorted {
 
 Candidate make_candidate(const Slot& slot, const RouteRule& rule, const RouteFeatures& features) {
   const EndpointSnapshot& endpoint = *slot.endpoint;
-  const bool hourly = !endpoint.price.input && endpoint.price.per_hour;
+  const bool hourly = endpoint.price.per_hour && endpoint.price.input.value_or(0) == 0;
   return {
       .endpoint = &endpoint,
       .group = slot.group,

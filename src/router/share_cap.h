@@ -19,6 +19,8 @@ struct ShareCapOptions {
   // So many dispatches a window are allowed whatever their share: 1 % of the first request of a day
   // would be none.
   std::int64_t min_requests = 5;
+
+  bool operator==(const ShareCapOptions&) const = default;
 };
 
 // How full the window is.

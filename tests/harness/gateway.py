@@ -29,15 +29,20 @@ def toml_value(value):
         return "{ " + ", ".join(f"{k} = {toml_value(v)}" for k, v in value.items()) + " }"
     if isinstance(value, list):
         return "[" + ", ".join(toml_value(v) for v in value) + "]"
+    if isinstance(value, int):
+        return str(value)
     return quote(value)
 
 
-def make_config(endpoints=(), routes=(), **sections):
-    """genesis.toml from values: make_config([{...}], server={"max_concurrent": 4})."""
+def make_config(endpoints=(), routes=(), agents=(), **sections):
+    """genesis.toml from values: make_config([{...}], server={"max_concurrent": 4}).
+
+    Most tests are about something else than the cap on the commercial tier, so there is none unless given."""
     lines = []
+    sections = {"commercial": {"max_share": "100%"}} | sections
     for name, keys in sections.items():
         lines += [f"[{name}]"] + [f"{key} = {toml_value(value)}" for key, value in keys.items()]
-    for kind, tables in (("endpoint", endpoints), ("route", routes)):
+    for kind, tables in (("endpoint", endpoints), ("route", routes), ("agent", agents)):
         for table in tables:
             lines += [f"[[{kind}]]"] + [f"{key} = {toml_value(value)}" for key, value in table.items()]
     return "\n".join(lines) + "\n"
