@@ -45,6 +45,8 @@ struct AttemptOutcome {
   // What the upstream said, when our own count differs from it by more than the ledger tolerates:
   // `usage` then holds the larger of the two and the row is marked `disputed`.
   std::optional<Usage> disputed;
+  // Nobody can know what it used (it went out, and nothing came back): booked at its upper bound.
+  bool unconfirmed = false;
   std::int64_t first_token_ms = -1;
   std::int64_t total_ms = 0;
 };

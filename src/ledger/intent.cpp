@@ -120,7 +120,7 @@ void each_intent_column(E& e, F&& f) {
 
 bool known_kind(std::string_view name) {
   return name == kind::kReserve || name == kind::kPost || name == kind::kVoid ||
-         name == kind::kQuarantine;
+         name == kind::kQuarantine || name == kind::kUnconfirmed;
 }
 
 }  // namespace

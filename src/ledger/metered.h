@@ -2,8 +2,10 @@
 // the call leaves and ends the attempt afterwards, however it goes:
 //
 //   answered in full                          post, delivered
-//   refused, 4xx, 5xx, 429, reset or timeout
-//     before begin()                          void: the upstream accepted nothing
+//   refused, 4xx, 5xx, 429 or reset, no
+//     connection, before begin()              void: the upstream accepted nothing
+//   sent, and silent until its time was up    unconfirmed, at a paid endpoint: it may have worked,
+//                                             and bill, for all we know, up to the upper bound
 //   anything after begin(), a cancellation,
 //     an unusable answer                      post, not delivered: the estimated input plus what
 //     came
@@ -14,6 +16,13 @@
 // or one per four bytes, whichever is more. A post that holds an estimate is noted "estimated";
 // usage that the upstream left out, or that cannot be (negative, parts above the whole), is
 // estimated as well.
+//
+// Disputed. The upstream's counts of a full answer are held against our own: of the output exactly,
+// where each token was told (give or take two a choice, or 2 %), else from a sixteenth of the bytes
+// that came through to one token a byte and 16 a choice, hidden reasoning left out; of the input
+// from a 32nd of the text's bytes to twice its upper bound and 256 (not with images, whose tokens
+// only the upstream knows). A count outside is booked as the larger of the upstream's and the
+// nearest of ours; the row is marked, keeps what the upstream said, and notes our range.
 //
 // Without a ledger nothing is paid for: managed and commercial endpoints answer kUnavailable. An
 // endpoint of our own goes on, unbooked, with an error in the log and a counter.
@@ -51,6 +60,7 @@ class MeteredChat final : public ChatModel {
   Task<Result<Usage>> dispatch(const ChatRequest& request, ChatSink& sink, const AttemptId& id);
   Task<void> end_attempt(const AttemptId& id, const AttemptOutcome& outcome);
   Task<void> void_attempt(const AttemptId& id, std::string reason);
+  void note_dispute(const AttemptId& id, const AttemptOutcome& outcome);
   void note_unbooked(const AttemptId& id, const Error& error);
 
   Ledger& ledger_;
@@ -59,6 +69,7 @@ class MeteredChat final : public ChatModel {
   MeteredOptions options_;
   Metric& unbooked_;
   Metric& estimated_;
+  Metric& disputed_;
 };
 
 // The upper bound that is reserved for a request.

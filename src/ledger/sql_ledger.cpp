@@ -115,6 +115,14 @@ Entry post_entry(const Entry& reserve, const AttemptOutcome& outcome, std::int64
   return entry;
 }
 
+// Usage, amount and price stay those of the reservation: the upper bound.
+void set_unconfirmed(Entry& entry, const Entry& reserve) {
+  entry.kind = kind::kUnconfirmed;
+  entry.set_usage(reserve.usage());
+  entry.amount_nano = reserve.amount_nano;
+  entry.price_id = reserve.price_id;
+}
+
 Entry void_entry(const Entry& reserve, const std::string& reason, std::int64_t now) {
   Entry entry = end_entry(reserve, kind::kVoid, now);
   entry.finish = reason.substr(0, kMaxNameBytes);
@@ -207,6 +215,7 @@ SqlLedger::SqlLedger(store::Database& database,
       rows_reserved_(row_counter(metrics, kind::kReserve)),
       rows_posted_(row_counter(metrics, kind::kPost)),
       rows_voided_(row_counter(metrics, kind::kVoid)),
+      rows_unconfirmed_(row_counter(metrics, kind::kUnconfirmed)),
       rows_quarantined_(row_counter(metrics, kind::kQuarantine)),
       rows_machine_(row_counter(metrics, kind::kMachine)),
       rows_disputed_(metrics.counter("genesis_ledger_disputed_rows_total",
@@ -378,7 +387,11 @@ Task<Result<NanoUsd>> SqlLedger::post(const AttemptId& id, const AttemptOutcome&
   const std::unique_ptr<Entry> reserve = std::move(known->second);
   open_.erase(known);
   Intent intent = end_intent(*reserve, post_entry(*reserve, outcome, clock_.unix_ms()));
-  price(intent);
+  if (outcome.unconfirmed) {
+    set_unconfirmed(intent.entry, *reserve);
+  } else {
+    price(intent);
+  }
   if (intent.entry.amount_nano) {
     add_baseline(intent.entry);
   } else {
@@ -389,7 +402,10 @@ Task<Result<NanoUsd>> SqlLedger::post(const AttemptId& id, const AttemptOutcome&
   Entry booked = intent.entry;
   GENESIS_CO_TRY_VOID(co_await end(std::move(intent)));
   rows_disputed_.add(outcome.disputed ? 1 : 0);
-  (booked.amount_nano ? rows_posted_ : rows_quarantined_).add();
+  (!booked.amount_nano   ? rows_quarantined_
+   : outcome.unconfirmed ? rows_unconfirmed_
+                         : rows_posted_)
+      .add();
   co_return co_await finish_post(std::move(booked));
 }
 

@@ -138,6 +138,7 @@ class SqlLedger final : public Ledger {
   Metric& rows_reserved_;
   Metric& rows_posted_;
   Metric& rows_voided_;
+  Metric& rows_unconfirmed_;
   Metric& rows_quarantined_;
   Metric& rows_machine_;
   Metric& rows_disputed_;
