@@ -2,6 +2,7 @@
 
 #include "app/config_read.h"
 #include "base/file.h"
+#include "ledger/money.h"
 
 #include <fmt/format.h>
 
@@ -169,6 +170,53 @@ Result<ledger::TokenRatio> read_token_ratio(const OptionMap& map) {
   return ratio;
 }
 
+// [[budget]]: whose, how much and in which window.
+Result<ledger::Budget> read_spend_limit(const OptionMap& map, const std::string& prefix) {
+  const std::string where = find(map, prefix)->origin;
+  ledger::Budget budget{.origin = "file"};
+  int subjects = 0;
+  for (const auto scope :
+       {ledger::BudgetScope::kTeam, ledger::BudgetScope::kKey, ledger::BudgetScope::kAgent}) {
+    const std::string subject = text_of(map, prefix + std::string(ledger::scope_name(scope)));
+    if (!subject.empty()) {
+      budget.scope = scope;
+      budget.subject = subject;
+      ++subjects;
+    }
+  }
+  if (subjects > 1) {
+    return config_error(
+        prefix + "team",
+        fmt::format("{}: a [[budget]] has one of 'team', 'key' and 'agent', or none", where),
+        "write one [[budget]] for each");
+  }
+  const std::string usd = text_of(map, prefix + "usd");
+  if (usd.empty()) {
+    return config_error(prefix + "usd",
+                        fmt::format("{}: a [[budget]] needs 'usd', such as \"10.00\"", where));
+  }
+  GENESIS_TRY(budget.limit, ledger::parse_usd(usd));
+  const std::string per = text_of(map, prefix + "per");
+  budget.per = ledger::window_from_name(per).value_or(ledger::BudgetWindow::kMonth);
+  GENESIS_TRY_VOID(ledger::validate_budget(budget));
+  return budget;
+}
+
+Result<void> read_spend_limits(const OptionMap& map, Config& config) {
+  for (int i = 0; map.contains(fmt::format("budget[{}].", i)); ++i) {
+    const std::string prefix = fmt::format("budget[{}].", i);
+    GENESIS_TRY(ledger::Budget budget, read_spend_limit(map, prefix));
+    if (std::ranges::find(config.spend_limits, budget.id(), &ledger::Budget::id) !=
+        config.spend_limits.end()) {
+      return config_error(
+          prefix + "usd",
+          fmt::format("{}: the budget '{}' is set twice", find(map, prefix)->origin, budget.id()));
+    }
+    config.spend_limits.push_back(std::move(budget));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<Config> load_config(const Home& home, const std::vector<OptionOverride>& flags) {
@@ -206,6 +254,7 @@ Result<Config> load_config(const Home& home, const std::vector<OptionOverride>& 
   config.log_format = text_of(map, "log.format");
   GENESIS_TRY_VOID(read_endpoints(map, config));
   GENESIS_TRY_VOID(read_routing(map, config));
+  GENESIS_TRY_VOID(read_spend_limits(map, config));
   return config;
 }
 

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/result.h"
 #include "endpoint/guarded_chat.h"
+#include "ledger/budget.h"
 #include "ledger/pins.h"
 #include "ledger/token_ratio.h"
 #include "net/http.h"
@@ -84,6 +85,7 @@ struct Config {
   // Nullopt: no cap was asked for and there is no other tier that could do the work.
   std::optional<router::ShareCapOptions> commercial_cap;
   TraceConfig traces;
+  std::vector<ledger::Budget> spend_limits;  // [[budget]]
   LogLevel log_level = LogLevel::kInfo;
   std::string log_format;
   OptionMap origins;  // every key with its value and where it came from

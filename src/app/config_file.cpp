@@ -34,7 +34,7 @@ class TableReader {
 
  private:
   static bool is_list_of_tables(std::string_view key) {
-    return key == "endpoint" || key == "route" || key == "agent";
+    return key == "endpoint" || key == "route" || key == "agent" || key == "budget";
   }
 
   const OptionSpec* find(std::string_view key) const {
@@ -204,6 +204,7 @@ Result<OptionMap> read_config_text(std::string_view text, std::string_view file_
   GENESIS_TRY_VOID(read_tables(parsed.table(), "endpoint", endpoint_options(), file_name, out));
   GENESIS_TRY_VOID(read_tables(parsed.table(), "route", route_options(), file_name, out));
   GENESIS_TRY_VOID(read_tables(parsed.table(), "agent", agent_options(), file_name, out));
+  GENESIS_TRY_VOID(read_tables(parsed.table(), "budget", budget_options(), file_name, out));
   return out;
 }
 

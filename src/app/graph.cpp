@@ -149,6 +149,7 @@ Result<void> GraphImpl::open() {
                                       {.prices = std::move(prices),
                                        .baselines = first_config_->baselines,
                                        .ring = first_config_->ledger_path.string() + ".ring"}));
+  GENESIS_TRY_VOID(ledger_->set_file_budgets(first_config_->spend_limits));
   GENESIS_TRY(keys_, open_keys(*database_, clock_, home_));
   authenticator_ = std::make_unique<KeyAccess>(*keys_, first_config_->require_key);
   machine_clock_ = std::make_unique<MachineClock>(io_.get_executor(), *ledger_, clock_);
@@ -212,6 +213,7 @@ Task<Result<void>> GraphImpl::reload(std::shared_ptr<const Config> config) {
   // Attempts reserved while the baselines are pinned still go by the old configuration.
   GENESIS_CO_TRY_VOID(
       co_await ledger_->reconfigure({.prices = next->prices(), .baselines = config->baselines}));
+  GENESIS_CO_TRY_VOID(co_await ledger_->change_file_budgets(config->spend_limits));
   authenticator_->set_require_key(config->require_key);
   traces_->configure(trace_options(*config));
   routing_ = next_parts.routing;

@@ -68,8 +68,10 @@ Result<server::Principal> KeyAccess::authenticate(std::optional<std::string_view
     }
     return server::Principal{.key_id = std::string(server::kKeylessId),
                              .tenant = "default",
+                             .team = {},
                              .admin = false,
-                             .models = {}};
+                             .models = {},
+                             .limits = {}};
   }
   auto key = keys_.authenticate(*token);
   if (!key) {
@@ -80,8 +82,12 @@ Result<server::Principal> KeyAccess::authenticate(std::optional<std::string_view
   }
   return server::Principal{.key_id = (*key)->id,
                            .tenant = (*key)->tenant,
+                           .team = (*key)->team,
                            .admin = (*key)->admin,
-                           .models = (*key)->models};
+                           .models = (*key)->models,
+                           .limits = {.requests_per_minute = (*key)->limits.requests_per_minute,
+                                      .tokens_per_minute = (*key)->limits.tokens_per_minute,
+                                      .parallel = (*key)->limits.parallel}};
 }
 
 Result<void> KeyAccess::may_use(const ChatRequest& request,

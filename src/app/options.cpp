@@ -228,6 +228,15 @@ constexpr std::array kAgent = {
     OptionSpec{"task", kString, "", "Its task in [cheap_model_mapping], if the caller names none."},
 };
 
+constexpr std::array kBudget = {
+    OptionSpec{
+        "team", kString, "", "Whose spending is limited: one of team, key and agent, or all."},
+    OptionSpec{"key", kString, "", "A key's id, as `genesis key ls` shows it."},
+    OptionSpec{"agent", kString, "", "An agent's name, as its requests tell it."},
+    OptionSpec{"usd", kUsd, "", "USD in a window."},
+    OptionSpec{"per", kChoice, "month", "The window, in UTC.", 0, 0, "day|week|month|total"},
+};
+
 bool is_decimal(std::string_view text) {
   const auto digit = [](char c) { return c >= '0' && c <= '9'; };
   const std::size_t dot = text.find('.');
@@ -288,6 +297,10 @@ std::span<const OptionSpec> route_options() {
 
 std::span<const OptionSpec> agent_options() {
   return kAgent;
+}
+
+std::span<const OptionSpec> budget_options() {
+  return kBudget;
 }
 
 Result<OptionValue> read_option(const OptionSpec& spec, std::string_view text, std::string origin) {

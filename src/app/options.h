@@ -25,8 +25,8 @@ enum class OptionType : std::uint8_t {
 };
 
 struct OptionSpec {
-  // "server.listen", or the key inside [[endpoint]], [[route]] or [[agent]]. One that ends in ".*"
-  // stands for a table whose keys are names: "weights.*" for weights = { a = 3 }.
+  // "server.listen", or the key inside [[endpoint]], [[route]], [[agent]] or [[budget]]. One that
+  // ends in ".*" stands for a table whose keys are names: "weights.*" for weights = { a = 3 }.
   std::string_view key;
   OptionType type = OptionType::kString;
   std::string_view fallback;
@@ -40,6 +40,7 @@ struct OptionSpec {
 std::span<const OptionSpec> general_options();
 std::span<const OptionSpec> endpoint_options();
 std::span<const OptionSpec> route_options();
+std::span<const OptionSpec> budget_options();
 std::span<const OptionSpec> agent_options();
 
 // True for a key that stands for a table of names.

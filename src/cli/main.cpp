@@ -234,6 +234,7 @@ class CommandLine {
 
   void add_money() {
     add_keys();
+    add_budgets();
     CLI::App& savings_verb =
         verb(root_,
              "savings",
@@ -257,11 +258,48 @@ class CommandLine {
                           "ls",
                           "List ledger rows",
                           "  genesis ledger ls\n  genesis ledger ls --since 1h --json");
-    rows.add_option("--since", since_, "7d, 24h, 30m or a date");
-    rows.add_option("--limit", limit_, "Newest rows at most; 0 = all")
+    rows.add_option("--since", rows_.since, "7d, 24h, 30m or a date");
+    rows.add_flag(
+        "--disputed", rows_.disputed, "Only posts whose count the upstream told as it cannot be");
+    rows.add_option("--limit", rows_.limit, "Newest rows at most; 0 = all")
         ->check(CLI::Range(0, 100'000'000));
     add_json(rows, common_);
-    on(rows, [this] { return ledger_list(common_, since_, limit_); });
+    on(rows, [this] { return ledger_list(common_, rows_); });
+  }
+
+  void add_budgets() {
+    CLI::App& budget = verb(root_,
+                            "budget",
+                            "Limit what a key, a team, an agent or everybody may spend",
+                            "  genesis budget set 10.00/month --team qa\n  genesis budget ls");
+    budget.require_subcommand(1);
+    CLI::App& set = verb(budget,
+                         "set",
+                         "Set or change one; a running gateway obeys at once",
+                         "  genesis budget set 10.00/month --team qa\n"
+                         "  genesis budget set 500/total");
+    set.add_option("amount", budget_.amount, "USD in a window: 5.00/day, /week, /month, /total")
+        ->required();
+    CLI::Option* team = set.add_option("--team", budget_.team, "Keys of this team together");
+    CLI::Option* key = set.add_option("--key", budget_.key, "One key, by its id")->excludes(team);
+    set.add_option("--agent", budget_.agent, "Requests that name this agent")
+        ->excludes(team)
+        ->excludes(key);
+    add_json(set, common_);
+    on(set, [this] { return budget_set(common_, budget_); });
+    CLI::App& ls = verb(budget,
+                        "ls",
+                        "List budgets with what is spent and held",
+                        "  genesis budget ls\n  genesis budget ls --json");
+    add_json(ls, common_);
+    on(ls, [this] { return budget_list(common_); });
+    CLI::App& rm = verb(budget,
+                        "rm",
+                        "Remove one",
+                        "  genesis budget rm team:qa/month\n  genesis budget rm all/total");
+    rm.add_option("id", name_, "The budget's id, as listed")->required();
+    add_json(rm, common_);
+    on(rm, [this] { return budget_remove(common_, name_); });
   }
 
   void add_savings(CLI::App& app) {
@@ -302,6 +340,17 @@ class CommandLine {
                     key_.models,
                     "Routes, endpoints or models it may use, separated by commas (default: all)")
         ->delimiter(',');
+    create.add_option("--team", key_.team, "Whose budget it draws on, besides its own");
+    create
+        .add_option("--budget",
+                    key_.budgets,
+                    "USD it may spend in a window: 5.00/day, /week, /month, /total")
+        ->delimiter(',');
+    const CLI::Range limits(1, 1'000'000'000);
+    create.add_option("--rpm", key_.requests_per_minute, "Requests a minute")->check(limits);
+    create.add_option("--tpm", key_.tokens_per_minute, "Tokens a minute")->check(limits);
+    create.add_option("--parallel", key_.parallel, "Requests at the same time")->check(limits);
+    create.add_option("--expires", key_.expires, "End of its life: 30d, 12h, 45m");
     add_json(create, common_);
     on(create, [this] { return key_create(common_, key_); });
     CLI::App& ls = verb(key, "ls", "List keys", "  genesis key ls\n  genesis key ls --json");
@@ -383,8 +432,8 @@ class CommandLine {
   KeyCreateOptions key_;
   SavingsOptions savings_;
   std::string name_;
-  std::string since_;
-  int limit_ = 0;
+  RowOptions rows_;
+  BudgetSetOptions budget_;
   bool origin_ = false;
   bool last_ = false;
 };

@@ -6,6 +6,7 @@
 #include "cli/exit_codes.h"
 #include "cli/terminal.h"
 #include "cli/verbs.h"
+#include "ledger/budget.h"
 #include "ledger/rows.h"
 #include "ledger/savings.h"
 #include "ledger/schema.h"
@@ -59,6 +60,7 @@ void write_key(JsonWriter& writer, const ledger::ApiKey& key) {
   writer.field("id", key.id);
   writer.field("name", key.name);
   writer.field("tenant", key.tenant);
+  writer.field("team", key.team);
   writer.field_bool("admin", key.admin);
   writer.key("models");
   writer.begin_array();
@@ -68,6 +70,21 @@ void write_key(JsonWriter& writer, const ledger::ApiKey& key) {
   writer.end_array();
   writer.field("created", format_rfc3339(key.created_ms));
   writer.field_bool("revoked", key.revoked_ms != 0);
+  if (key.expires_ms != 0) {
+    writer.field("expires", format_rfc3339(key.expires_ms));
+  } else {
+    writer.field_null("expires");
+  }
+  writer.field("requests_per_minute", key.limits.requests_per_minute);
+  writer.field("tokens_per_minute", key.limits.tokens_per_minute);
+  writer.field("parallel", key.limits.parallel);
+}
+
+std::string key_state(const ledger::ApiKey& key) {
+  if (key.revoked_ms != 0) {
+    return "revoked";
+  }
+  return key.expires_ms != 0 && key.expires_ms <= SystemClock().unix_ms() ? "expired" : "valid";
 }
 
 std::string joined(const std::vector<std::string>& words) {
@@ -78,15 +95,37 @@ std::string joined(const std::vector<std::string>& words) {
   return out.empty() ? "all" : out;
 }
 
+Result<std::chrono::seconds> parse_lifetime(const std::string& text) {
+  const auto start = parse_since(text, 0);
+  // A date would be a point in time; only a length counts back from zero to below it.
+  if (!start || *start >= 0) {
+    return fail_param("--expires", fmt::format("cannot read '{}'; use 30d, 12h or 45m", text));
+  }
+  return std::chrono::seconds(-*start / 1000);
+}
+
 Result<ledger::CreatedKey> create_key(const CommonOptions& common,
                                       const KeyCreateOptions& options) {
+  ledger::NewKey wanted{.name = options.name,
+                        .tenant = options.tenant,
+                        .team = options.team,
+                        .admin = options.admin,
+                        .models = options.models,
+                        .limits = {.requests_per_minute = options.requests_per_minute,
+                                   .tokens_per_minute = options.tokens_per_minute,
+                                   .parallel = options.parallel},
+                        .budgets = {}};
+  for (const std::string& text : options.budgets) {
+    GENESIS_TRY(ledger::Budget budget, ledger::parse_budget_amount(text));
+    wanted.budgets.push_back(std::move(budget));
+  }
+  if (!options.expires.empty()) {
+    GENESIS_TRY(wanted.lifetime, parse_lifetime(options.expires));
+  }
   GENESIS_TRY(const Books books, open_books(common, store::OpenMode::kOwnerOrGuest));
   const SystemClock clock;
   GENESIS_TRY(const auto keys, app::open_keys(*books.database, clock, books.home));
-  return keys->create({.name = options.name,
-                       .tenant = options.tenant,
-                       .admin = options.admin,
-                       .models = options.models});
+  return keys->create(wanted);
 }
 
 // A listing of what is not there yet is an empty one.
@@ -133,11 +172,12 @@ Result<void> write_out(const std::string& file, const std::string& content) {
 }
 
 Result<std::vector<ledger::LedgerRow>> read_rows(const CommonOptions& common,
-                                                 const std::string& since,
-                                                 int limit) {
-  GENESIS_TRY(const std::int64_t since_ms, since_or_start(since));
+                                                 const RowOptions& options) {
+  GENESIS_TRY(const std::int64_t since_ms, since_or_start(options.since));
   GENESIS_TRY(const Books books, open_books(common, store::OpenMode::kReadOnly));
-  return ledger::list_rows(*books.database, since_ms, limit);
+  return ledger::list_rows(
+      *books.database,
+      {.since_ms = since_ms, .limit = options.limit, .disputed = options.disputed});
 }
 
 Result<ledger::VerifyReport> verify_books(const CommonOptions& common) {
@@ -145,6 +185,72 @@ Result<ledger::VerifyReport> verify_books(const CommonOptions& common) {
   GENESIS_TRY(const app::Config config, open_config(common, home));
   GENESIS_TRY_VOID(check_exists(config.ledger_path));
   return ledger::verify(config.ledger_path);
+}
+
+Result<ledger::Budget> wanted_budget(const BudgetSetOptions& options) {
+  GENESIS_TRY(ledger::Budget budget, ledger::parse_budget_amount(options.amount));
+  const std::pair<ledger::BudgetScope, const std::string*> subjects[] = {
+      {ledger::BudgetScope::kTeam, &options.team},
+      {ledger::BudgetScope::kKey, &options.key},
+      {ledger::BudgetScope::kAgent, &options.agent}};
+  for (const auto& [scope, subject] : subjects) {
+    if (!subject->empty()) {
+      budget.scope = scope;
+      budget.subject = *subject;
+    }
+  }
+  budget.origin = "command";
+  return budget;
+}
+
+Result<std::string> set_budget(const CommonOptions& common, const BudgetSetOptions& options) {
+  GENESIS_TRY(const ledger::Budget budget, wanted_budget(options));
+  GENESIS_TRY(const Books books, open_books(common, store::OpenMode::kOwnerOrGuest));
+  GENESIS_TRY_VOID(books.database->write_blocking([&](store::Transaction& tx) {
+    return ledger::set_budget(tx, budget, SystemClock().unix_ms());
+  }));
+  return budget.id();
+}
+
+Result<void> remove_budget(const CommonOptions& common, const std::string& id) {
+  GENESIS_TRY(const Books books, open_books(common, store::OpenMode::kOwnerOrGuest));
+  return books.database->write_blocking(
+      [&](store::Transaction& tx) { return ledger::remove_budget(tx, id); });
+}
+
+Result<std::vector<ledger::BudgetState>> read_budgets(const CommonOptions& common) {
+  GENESIS_TRY(const Books books, open_books(common, store::OpenMode::kReadOnly));
+  std::vector<ledger::BudgetState> states;
+  GENESIS_TRY_VOID(books.database->read([&](store::Transaction& tx) -> Result<void> {
+    GENESIS_TRY(states, ledger::list_budgets(tx, SystemClock().unix_ms()));
+    return {};
+  }));
+  return states;
+}
+
+void write_budget(JsonWriter& writer, const ledger::BudgetState& state) {
+  writer.begin_object();
+  writer.field("id", state.budget.id());
+  writer.field("scope", ledger::scope_name(state.budget.scope));
+  writer.field("subject", state.budget.subject);
+  writer.field("per", ledger::window_name(state.budget.per));
+  writer.field("limit_nano", state.budget.limit);
+  writer.field("spent_nano", state.sums.spent);
+  writer.field("held_nano", state.sums.held);
+  writer.field("left_nano", state.left());
+  writer.field("window_start", format_rfc3339(state.window_ms));
+  if (state.resets_ms == INT64_MAX) {
+    writer.field_null("resets");
+  } else {
+    writer.field("resets", format_rfc3339(state.resets_ms));
+  }
+  writer.field("origin", state.budget.origin);
+  writer.end_object();
+}
+
+// Overdrawn shows with its sign.
+std::string signed_usd(NanoUsd amount) {
+  return amount < 0 ? "-" + format_usd(-amount) : format_usd(amount);
 }
 
 }  // namespace
@@ -183,13 +289,15 @@ int key_list(const CommonOptions& common) {
     rows.push_back({key.id,
                     key.name,
                     key.tenant,
+                    key.team.empty() ? "-" : key.team,
                     key.admin ? "admin" : "inference",
                     joined(key.models),
-                    key.revoked_ms != 0 ? "revoked" : "valid"});
+                    key_state(key)});
   }
   writer.end_array();
-  print_out(common.json ? writer.take() + "\n"
-                        : format_table({"ID", "NAME", "TENANT", "ROLE", "MODELS", "STATE"}, rows));
+  print_out(common.json
+                ? writer.take() + "\n"
+                : format_table({"ID", "NAME", "TENANT", "TEAM", "ROLE", "MODELS", "STATE"}, rows));
   return kExitOk;
 }
 
@@ -199,6 +307,58 @@ int key_revoke(const CommonOptions& common, const std::string& id) {
     return report(revoked.error());
   }
   print_out(common.json ? "{\"revoked\":true}\n" : fmt::format("revoked {}\n", id));
+  return kExitOk;
+}
+
+int budget_set(const CommonOptions& common, const BudgetSetOptions& options) {
+  const auto id = set_budget(common, options);
+  if (!id) {
+    return report(id.error());
+  }
+  if (common.json) {
+    JsonWriter writer;
+    writer.begin_object();
+    writer.field("id", *id);
+    writer.end_object();
+    print_out(writer.take() + "\n");
+  } else {
+    print_out(fmt::format("set {}\n", *id));
+  }
+  return kExitOk;
+}
+
+int budget_remove(const CommonOptions& common, const std::string& id) {
+  const auto removed = remove_budget(common, id);
+  if (!removed) {
+    return report(removed.error());
+  }
+  print_out(common.json ? "{\"removed\":true}\n" : fmt::format("removed {}\n", id));
+  return kExitOk;
+}
+
+int budget_list(const CommonOptions& common) {
+  const auto budgets = none_if_missing(read_budgets(common));
+  if (!budgets) {
+    return report(budgets.error());
+  }
+  JsonWriter writer;
+  writer.begin_array();
+  std::vector<std::vector<std::string>> rows;
+  for (const ledger::BudgetState& state : *budgets) {
+    write_budget(writer, state);
+    rows.push_back({state.budget.id(),
+                    format_usd(state.budget.limit),
+                    format_usd(state.sums.spent),
+                    format_usd(state.sums.held),
+                    signed_usd(state.left()),
+                    state.resets_ms == INT64_MAX ? "never" : format_rfc3339(state.resets_ms),
+                    state.budget.origin});
+  }
+  writer.end_array();
+  print_out(
+      common.json
+          ? writer.take() + "\n"
+          : format_table({"BUDGET", "USD", "SPENT", "HELD", "LEFT", "RESETS", "SET BY"}, rows));
   return kExitOk;
 }
 
@@ -235,8 +395,8 @@ int ledger_verify(const CommonOptions& common) {
   return kExitOk;
 }
 
-int ledger_list(const CommonOptions& common, const std::string& since, int limit) {
-  const auto rows = none_if_missing(read_rows(common, since, limit));
+int ledger_list(const CommonOptions& common, const RowOptions& options) {
+  const auto rows = none_if_missing(read_rows(common, options));
   if (!rows) {
     return report(rows.error());
   }

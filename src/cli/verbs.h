@@ -41,8 +41,27 @@ struct PullOptions {
 struct KeyCreateOptions {
   std::string name;
   std::string tenant = "default";
+  std::string team;
   bool admin = false;
   std::vector<std::string> models;
+  std::vector<std::string> budgets;  // "5.00/day"
+  int requests_per_minute = 0;
+  int tokens_per_minute = 0;
+  int parallel = 0;
+  std::string expires;  // "30d"
+};
+
+struct BudgetSetOptions {
+  std::string amount;  // "10.00/month"
+  std::string team;
+  std::string key;
+  std::string agent;
+};
+
+struct RowOptions {
+  std::string since;
+  int limit = 0;  // 0 = all
+  bool disputed = false;
 };
 
 struct SavingsOptions {
@@ -83,7 +102,11 @@ int key_revoke(const CommonOptions& common, const std::string& id);
 
 int savings(const CommonOptions& common, const SavingsOptions& options);
 int ledger_verify(const CommonOptions& common);
-int ledger_list(const CommonOptions& common, const std::string& since, int limit);
+int ledger_list(const CommonOptions& common, const RowOptions& options);
+
+int budget_set(const CommonOptions& common, const BudgetSetOptions& options);
+int budget_list(const CommonOptions& common);
+int budget_remove(const CommonOptions& common, const std::string& id);
 
 // `id` empty: the newest request.
 int explain(const CommonOptions& common, const std::string& id);

@@ -31,7 +31,10 @@ LedgerRow to_row(const Entry& entry) {
           .delivered = entry.delivered != 0,
           .first_token_ms = entry.first_token_ms,
           .total_ms = entry.total_ms,
-          .note = entry.note};
+          .note = entry.note,
+          .team = entry.team,
+          .agent = entry.agent,
+          .disputed = entry.disputed};
 }
 
 void money_field(JsonWriter& writer, std::string_view name, const std::optional<NanoUsd>& amount) {
@@ -64,14 +67,15 @@ Result<std::vector<LedgerRow>> select_rows(const store::Database& database,
 
 }  // namespace
 
-Result<std::vector<LedgerRow>> list_rows(const store::Database& database,
-                                         std::int64_t since_ms,
-                                         std::int64_t limit) {
-  const std::string sql = fmt::format(
-      "SELECT {} FROM entries WHERE unix_ms >= ?1 ORDER BY seq DESC LIMIT ?2", entry_columns());
-  GENESIS_TRY(auto rows, select_rows(database, sql, [&](store::Statement& select) {
-                select.bind(1, since_ms).bind(2, limit > 0 ? limit : std::int64_t{-1});
-              }));
+Result<std::vector<LedgerRow>> list_rows(const store::Database& database, const RowFilter& filter) {
+  const std::string sql =
+      fmt::format("SELECT {} FROM entries WHERE unix_ms >= ?1{} ORDER BY seq DESC LIMIT ?2",
+                  entry_columns(),
+                  filter.disputed ? " AND disputed <> ''" : "");
+  GENESIS_TRY(
+      auto rows, select_rows(database, sql, [&](store::Statement& select) {
+        select.bind(1, filter.since_ms).bind(2, filter.limit > 0 ? filter.limit : INT64_MAX);
+      }));
   std::ranges::reverse(rows);
   return rows;
 }
@@ -112,6 +116,14 @@ std::string row_json(const LedgerRow& row) {
   writer.field("first_token_ms", row.first_token_ms);
   writer.field("total_ms", row.total_ms);
   writer.field("note", row.note);
+  writer.field("team", row.team);
+  writer.field("agent", row.agent);
+  if (row.disputed.empty()) {
+    writer.field_null("disputed");
+  } else {
+    writer.key("disputed");
+    writer.raw(row.disputed);
+  }
   writer.end_object();
   return writer.take();
 }

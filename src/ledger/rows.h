@@ -35,12 +35,19 @@ struct LedgerRow {
   std::int64_t first_token_ms = -1;
   std::int64_t total_ms = 0;
   std::string note;
+  std::string team;
+  std::string agent;
+  std::string disputed;  // the upstream's usage as JSON, empty if it is what was booked
 };
 
-// Rows not older than `since_ms`, oldest first; with `limit` > 0 the newest `limit` of them.
-Result<std::vector<LedgerRow>> list_rows(const store::Database& database,
-                                         std::int64_t since_ms,
-                                         std::int64_t limit);
+struct RowFilter {
+  std::int64_t since_ms = 0;
+  std::int64_t limit = 0;  // the newest so many; 0 = all
+  bool disputed = false;   // only rows whose count the upstream told differently
+};
+
+// Oldest first.
+Result<std::vector<LedgerRow>> list_rows(const store::Database& database, const RowFilter& filter);
 
 // All rows of one request, oldest first.
 Result<std::vector<LedgerRow>> rows_of_request(const store::Database& database,

@@ -256,6 +256,16 @@ Result<void> SqlLedger::set_file_budgets(const std::vector<Budget>& budgets) {
   return {};
 }
 
+Task<Result<void>> SqlLedger::change_file_budgets(std::vector<Budget> budgets) {
+  const bool any = !budgets.empty();
+  auto work = [budgets = std::move(budgets), now = clock_.unix_ms()](store::Transaction& tx) {
+    return sync_file_budgets(tx, budgets, now);
+  };
+  GENESIS_CO_TRY_VOID(co_await database_.write(std::move(work), store::Urgency::kCompletion));
+  queue_->note_budgets(queue_->has_budgets() || any);
+  co_return Result<void>{};
+}
+
 Task<Result<void>> SqlLedger::flush() {
   co_return co_await queue_->write([](Booking&) { return Result<void>{}; },
                                    store::Urgency::kCompletion);

@@ -92,6 +92,8 @@ class SqlLedger final : public Ledger {
 
   // Makes the budgets that genesis.toml asks for those in force.
   Result<void> set_file_budgets(const std::vector<Budget>& budgets);
+  // The same without blocking, for a reload.
+  Task<Result<void>> change_file_budgets(std::vector<Budget> budgets);
 
   // Attempts that crash recovery found open, and rows that only the ring still held.
   std::int64_t recovered() const { return recovered_; }

@@ -17,6 +17,9 @@ net::Headers response_headers(const Exchange& x, std::string_view content_type) 
   headers.add("x-request-id", x.record.id);
   headers.add("Cache-Control", "no-store");
   headers.add("X-Content-Type-Options", "nosniff");
+  for (const auto& [name, value] : x.rate.all()) {
+    headers.add(name, value);
+  }
   return headers;
 }
 

@@ -16,6 +16,7 @@ struct Exchange {
   net::ResponseWriter& response;
   Wire wire = Wire::kOpenAi;
   Principal principal;
+  net::Headers rate;  // what the key's limits leave, for every answer
   RequestRecord record;
 };
 

@@ -62,10 +62,12 @@ struct Gateway::Impl {
       : options(std::move(gateway_options)),
         ports(std::move(gateway_ports)),
         metrics(ports.metrics),
+        limiter(ports.clock),
         inference{.executor = std::move(executor),
                   .options = options,
                   .ports = ports,
-                  .metrics = metrics} {
+                  .metrics = metrics,
+                  .limiter = limiter} {
     add_service_routes();
     add_inference_routes();
     for (const AdminRoute& route : ports.admin_routes) {
@@ -124,6 +126,7 @@ struct Gateway::Impl {
   GatewayOptions options;
   GatewayPorts ports;
   RequestMetrics metrics;
+  RateLimiter limiter;
   InferenceContext inference;
   std::vector<Route> table;
 };
@@ -134,7 +137,7 @@ Gateway::Gateway(Executor executor, GatewayOptions options, GatewayPorts ports)
 Gateway::~Gateway() = default;
 
 Task<void> Gateway::handle(const net::ServerRequest& request, net::ResponseWriter& response) {
-  Exchange x{.request = request, .response = response, .principal = {}, .record = {}};
+  Exchange x{.request = request, .response = response, .principal = {}, .rate = {}, .record = {}};
   x.record.id = new_id("req-");
   x.record.client_id = plain_word(request.headers.get("x-request-id").value_or(""));
   x.record.started = impl_->ports.clock.steady();

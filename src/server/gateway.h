@@ -24,12 +24,23 @@ namespace genesis::server {
 // Principal::key_id of a caller without a key.
 inline constexpr std::string_view kKeylessId = "local";
 
+// What one key may ask for at most; 0 = no limit. See rate_limit.h.
+struct RateLimits {
+  std::int64_t requests_per_minute = 0;
+  std::int64_t tokens_per_minute = 0;
+  std::int64_t parallel = 0;
+
+  bool any() const { return requests_per_minute + tokens_per_minute + parallel > 0; }
+};
+
 // Who is asking, after authentication.
 struct Principal {
   std::string key_id;  // "local" without a key on loopback
   std::string tenant;
+  std::string team;
   bool admin = false;
   std::vector<std::string> models;  // empty = all routes and models
+  RateLimits limits;
 };
 
 // Checks keys. `token` is the bearer token, or nullopt when none was sent. A word that merely fills

@@ -86,6 +86,7 @@ Result<InferenceCall> prepare(const InferenceContext& context, Exchange& x, Infe
   request.id = x.record.id;
   request.tenant = x.principal.tenant;
   request.key_id = x.principal.key_id;
+  request.caller.team = x.principal.team;
   if (!x.principal.models.empty()) {
     request.allowed_models = std::make_shared<const std::vector<std::string>>(x.principal.models);
   }
@@ -95,6 +96,18 @@ Result<InferenceCall> prepare(const InferenceContext& context, Exchange& x, Infe
   }
   x.record.parsed = context.ports.clock.steady();
   return call;
+}
+
+// What the key's limits say; they are told in every answer from here on.
+Result<RateTicket> admit(InferenceContext& context, Exchange& x, const InferenceCall& call) {
+  const RateLimits& limits = x.principal.limits;
+  // Four bytes a token, and what may be generated as far as the request says.
+  const ChatRequest& request = call.request;
+  const std::int64_t tokens = std::ssize(x.request.body) / 4 +
+                              std::int64_t{request.sampling.max_tokens.value_or(0)} * request.n;
+  auto ticket = context.limiter.admit(x.principal.key_id, limits, tokens);
+  context.limiter.add_headers(x.principal.key_id, limits, x.rate);
+  return ticket;
 }
 
 AnswerMeta make_meta(const InferenceContext& context, const InferenceCall& call) {
@@ -305,12 +318,18 @@ Task<void> serve_inference(InferenceContext& context, Exchange& x, InferenceRout
     co_await send_error(x, call.error());
     co_return;
   }
+  auto ticket = admit(context, x, *call);
+  if (!ticket) {
+    co_await send_error(x, ticket.error());
+    co_return;
+  }
   const AnswerMeta meta = make_meta(context, *call);
   if (call->request.stream) {
     co_await stream_answer(context, x, meta);
   } else {
     co_await collect_answer(context, x, meta, route);
   }
+  ticket->settle(x.record.usage.input + x.record.usage.output);
 }
 
 }  // namespace genesis::server

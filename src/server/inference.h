@@ -4,6 +4,7 @@
 #include "base/task.h"
 #include "server/exchange.h"
 #include "server/gateway.h"
+#include "server/rate_limit.h"
 #include "server/request_record.h"
 
 #include <cstdint>
@@ -24,6 +25,7 @@ struct InferenceContext {
   const GatewayOptions& options;
   const GatewayPorts& ports;
   RequestMetrics& metrics;
+  RateLimiter& limiter;
   int in_flight = 0;
 };
 

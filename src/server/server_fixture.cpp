@@ -83,18 +83,28 @@ namespace {
 
 class FakeAuth final : public Authenticator {
  public:
+  explicit FakeAuth(const RateLimits& limits) : limits_(limits) {}
+
   Result<Principal> authenticate(std::optional<std::string_view> key) const override {
     if (!key || *key == "none") {
       return Principal{.key_id = "local", .tenant = "local"};
     }
     if (*key == "user-key" || *key == "admin-key") {
-      return Principal{.key_id = std::string(*key), .tenant = "acme", .admin = *key == "admin-key"};
+      return Principal{.key_id = std::string(*key),
+                       .tenant = "acme",
+                       .team = "qa",
+                       .admin = *key == "admin-key",
+                       .models = {},
+                       .limits = *key == "user-key" ? limits_ : RateLimits{}};
     }
     if (*key == "small-key") {
       return Principal{.key_id = "small-key", .tenant = "acme", .models = {"tiny"}};
     }
     return fail(ErrorCode::kUnauthenticated, "unknown API key", "genesis key create");
   }
+
+ private:
+  const RateLimits& limits_;
 };
 
 class FakeCatalog final : public ModelCatalog {
@@ -124,7 +134,8 @@ struct World::Ports {
   FakeCatalog catalog;
 };
 
-World::World(GatewayOptions options) : ports_(std::make_unique<Ports>()) {
+World::World(GatewayOptions options)
+    : ports_(std::make_unique<Ports>(FakeAuth(limits), FakeCatalog{})) {
   options.version = "1.2.3";
   chat.script = answers({{.text = "Hi"}, {.finish = FinishReason::kStop}});
   GatewayPorts ports{

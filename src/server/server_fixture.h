@@ -84,6 +84,7 @@ struct World {
   MetricsRegistry metrics;
   ScriptedChat chat;
   std::vector<std::string> not_ready;
+  RateLimits limits;  // of "user-key"
   // Called with each response before its handler runs.
   std::function<void(FakeResponse&)> prepare;
   std::unique_ptr<Gateway> gateway;

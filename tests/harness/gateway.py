@@ -34,7 +34,7 @@ def toml_value(value):
     return quote(value)
 
 
-def make_config(endpoints=(), routes=(), agents=(), **sections):
+def make_config(endpoints=(), routes=(), agents=(), budget=(), **sections):
     """genesis.toml from values: make_config([{...}], server={"max_concurrent": 4}).
 
     Most tests are about something else than the cap on the commercial tier, so there is none unless given."""
@@ -42,7 +42,7 @@ def make_config(endpoints=(), routes=(), agents=(), **sections):
     sections = {"commercial": {"max_share": "100%"}} | sections
     for name, keys in sections.items():
         lines += [f"[{name}]"] + [f"{key} = {toml_value(value)}" for key, value in keys.items()]
-    for kind, tables in (("endpoint", endpoints), ("route", routes), ("agent", agents)):
+    for kind, tables in (("endpoint", endpoints), ("route", routes), ("agent", agents), ("budget", budget)):
         for table in tables:
             lines += [f"[[{kind}]]"] + [f"{key} = {toml_value(value)}" for key, value in table.items()]
     return "\n".join(lines) + "\n"
