@@ -28,8 +28,8 @@ EndpointChain::EndpointChain(ChainPorts ports,
                 .price_model = config_.price_model.empty() ? config_.model : config_.price_model}) {
 }
 
-provider::OpenAiOptions EndpointChain::provider_options(std::string api_key) const {
-  provider::OpenAiOptions options{
+provider::UpstreamOptions EndpointChain::provider_options(std::string api_key) const {
+  provider::UpstreamOptions options{
       .base = config_.url,
       .api_key = std::move(api_key),
       .model = config_.model,

@@ -53,7 +53,7 @@ class EndpointChain {
   EndpointSnapshot snapshot() const { return guarded_.snapshot(); }
 
  private:
-  provider::OpenAiOptions provider_options(std::string api_key) const;
+  provider::UpstreamOptions provider_options(std::string api_key) const;
   endpoint::GuardedChat::Options guard_options();
 
   EndpointConfig config_;

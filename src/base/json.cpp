@@ -32,38 +32,6 @@ void append_shortest(std::string& out, T value) {
   out.append(buffer.data(), end.ptr);
 }
 
-// Length of the valid UTF-8 sequence at the front of `text`, or 0 (RFC 3629, table in section 4).
-std::size_t utf8_sequence_length(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char lead = byte(0);
-  if (lead < 0x80) {
-    return 1;
-  }
-  std::size_t length = 0;
-  unsigned char low = 0x80;
-  unsigned char high = 0xBF;
-  if (lead >= 0xC2 && lead <= 0xDF) {
-    length = 2;
-  } else if (lead >= 0xE0 && lead <= 0xEF) {
-    length = 3;
-    low = lead == 0xE0 ? 0xA0 : 0x80;
-    high = lead == 0xED ? 0x9F : 0xBF;
-  } else if (lead >= 0xF0 && lead <= 0xF4) {
-    length = 4;
-    low = lead == 0xF0 ? 0x90 : 0x80;
-    high = lead == 0xF4 ? 0x8F : 0xBF;
-  }
-  if (length == 0 || text.size() < length || byte(1) < low || byte(1) > high) {
-    return 0;
-  }
-  for (std::size_t i = 2; i < length; ++i) {
-    if (byte(i) < 0x80 || byte(i) > 0xBF) {
-      return 0;
-    }
-  }
-  return length;
-}
-
 constexpr std::uint64_t in_every_byte(unsigned char c) {
   return 0x0101'0101'0101'0101ULL * c;
 }
@@ -71,30 +39,6 @@ constexpr std::uint64_t in_every_byte(unsigned char c) {
 // High bit set at bytes of `word` that are zero; exact up to and including the first one.
 constexpr std::uint64_t zero_bytes(std::uint64_t word) {
   return (word - in_every_byte(1)) & ~word & in_every_byte(0x80);
-}
-
-// How many leading bytes stand in a JSON string as they are: ASCII but control characters, the
-// quote and the backslash. Eight bytes at a time
-// (graphics.stanford.edu/~seander/bithacks.html#HasLessInWord).
-std::size_t plain_prefix(std::string_view text) {
-  std::size_t at = 0;
-  for (; at + sizeof(std::uint64_t) <= text.size(); at += sizeof(std::uint64_t)) {
-    std::uint64_t word = 0;
-    std::memcpy(&word, text.data() + at, sizeof word);
-    const std::uint64_t control = (word - in_every_byte(0x20)) & ~word & in_every_byte(0x80);
-    const std::uint64_t special = (word & in_every_byte(0x80)) | control |
-                                  zero_bytes(word ^ in_every_byte('"')) |
-                                  zero_bytes(word ^ in_every_byte('\\'));
-    if (special != 0) {
-      static_assert(std::endian::native == std::endian::little);
-      return at + static_cast<std::size_t>(std::countr_zero(special)) / 8;
-    }
-  }
-  while (at < text.size() && static_cast<unsigned char>(text[at]) >= 0x20 &&
-         static_cast<unsigned char>(text[at]) < 0x80 && text[at] != '"' && text[at] != '\\') {
-    ++at;
-  }
-  return at;
 }
 
 void append_escaped_ascii(std::string& out, char c) {
@@ -241,6 +185,59 @@ class MemberScanner {
 };
 
 }  // namespace
+
+// Eight bytes at a time (graphics.stanford.edu/~seander/bithacks.html#HasLessInWord).
+std::size_t plain_prefix(std::string_view text) {
+  std::size_t at = 0;
+  for (; at + sizeof(std::uint64_t) <= text.size(); at += sizeof(std::uint64_t)) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, text.data() + at, sizeof word);
+    const std::uint64_t control = (word - in_every_byte(0x20)) & ~word & in_every_byte(0x80);
+    const std::uint64_t special = (word & in_every_byte(0x80)) | control |
+                                  zero_bytes(word ^ in_every_byte('"')) |
+                                  zero_bytes(word ^ in_every_byte('\\'));
+    if (special != 0) {
+      static_assert(std::endian::native == std::endian::little);
+      return at + static_cast<std::size_t>(std::countr_zero(special)) / 8;
+    }
+  }
+  while (at < text.size() && static_cast<unsigned char>(text[at]) >= 0x20 &&
+         static_cast<unsigned char>(text[at]) < 0x80 && text[at] != '"' && text[at] != '\\') {
+    ++at;
+  }
+  return at;
+}
+
+std::size_t utf8_sequence_length(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char lead = byte(0);
+  if (lead < 0x80) {
+    return 1;
+  }
+  std::size_t length = 0;
+  unsigned char low = 0x80;
+  unsigned char high = 0xBF;
+  if (lead >= 0xC2 && lead <= 0xDF) {
+    length = 2;
+  } else if (lead >= 0xE0 && lead <= 0xEF) {
+    length = 3;
+    low = lead == 0xE0 ? 0xA0 : 0x80;
+    high = lead == 0xED ? 0x9F : 0xBF;
+  } else if (lead >= 0xF0 && lead <= 0xF4) {
+    length = 4;
+    low = lead == 0xF0 ? 0x90 : 0x80;
+    high = lead == 0xF4 ? 0x8F : 0xBF;
+  }
+  if (length == 0 || text.size() < length || byte(1) < low || byte(1) > high) {
+    return 0;
+  }
+  for (std::size_t i = 2; i < length; ++i) {
+    if (byte(i) < 0x80 || byte(i) > 0xBF) {
+      return 0;
+    }
+  }
+  return length;
+}
 
 Result<boost::json::value> parse_json(std::string_view text) {
   boost::json::parse_options options;

@@ -32,6 +32,13 @@ struct JsonMember {
 // for balanced structure, so use it on text that parse_json() has accepted.
 Result<std::vector<JsonMember>> scan_members(std::string_view object_text);
 
+// How many leading bytes of `text` stand in a JSON string as they are: ASCII but control
+// characters, the quote and the backslash.
+std::size_t plain_prefix(std::string_view text);
+// Length of the valid UTF-8 sequence at the front of `text`, which is not empty, or 0 (RFC 3629,
+// table in section 4).
+std::size_t utf8_sequence_length(std::string_view text);
+
 // Appends `text` as a JSON string with quotes; invalid UTF-8 becomes U+FFFD.
 void append_json_string(std::string& out, std::string_view text);
 // Appends the shortest decimal that reads back equal; NaN and infinities become null.

@@ -2,11 +2,19 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace genesis::net {
 
 namespace {
 
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+
+// Where the first line of `bytes` ends. Two memchr() beat one find_first_of() many times over.
+std::size_t find_line_end(std::string_view bytes) {
+  const std::size_t lf = bytes.find('\n');
+  return std::min(bytes.substr(0, lf).find('\r'), lf);
+}
 
 }  // namespace
 
@@ -22,7 +30,7 @@ Result<std::vector<SseEvent>> SseReader::push(std::string_view bytes) {
       continue;
     }
     last_was_cr_ = false;
-    const auto end = bytes.find_first_of("\r\n");
+    const auto end = find_line_end(bytes);
     const std::string_view piece = bytes.substr(0, end);
     if (line_.size() + piece.size() + data_.size() > max_event_bytes_) {
       failed_ = true;

@@ -55,7 +55,11 @@ void write_messages(JsonWriter& json, const ChatInput& input) {
   for (const ChatMessage& message : input.messages) {
     json.begin_object();
     json.field("role", message.role);
-    json.field("content", message.content);
+    if (message.parts_json.empty()) {
+      json.field("content", message.content);
+    } else {
+      json.field_raw("content", message.parts_json);
+    }
     if (!message.name.empty()) {
       json.field("name", message.name);
     }
@@ -139,7 +143,7 @@ void write_sampling(JsonWriter& json, const Sampling& s) {
 
 void write_logprobs(JsonWriter& json, const ChatRequest& request, bool token_ids) {
   const Sampling& s = request.sampling;
-  if (request.dialect == Dialect::kOpenAiChat) {
+  if (is_chat(request.dialect)) {
     if (s.want_logprobs) {
       json.field_bool("logprobs", true);
       json.field("top_logprobs", std::int64_t{s.top_logprobs});
@@ -163,7 +167,7 @@ std::string write_body(const ChatRequest& request, std::string_view model, bool 
   JsonWriter json;
   json.begin_object();
   json.field("model", model);
-  if (request.dialect == Dialect::kOpenAiChat) {
+  if (is_chat(request.dialect)) {
     write_messages(json, *request.input);
   } else {
     write_prompt(json, *request.input);
@@ -184,7 +188,7 @@ std::string write_body(const ChatRequest& request, std::string_view model, bool 
 }  // namespace
 
 std::string_view openai_target(Dialect dialect) {
-  return dialect == Dialect::kOpenAiChat ? "/chat/completions" : "/completions";
+  return is_chat(dialect) ? "/chat/completions" : "/completions";
 }
 
 Result<std::string> openai_request_body(const ChatRequest& request,

@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "provider/openai_scan.h"
 #include "provider/openai_tokens.h"
 
 #include <boost/json.hpp>
@@ -15,6 +16,7 @@ namespace {
 
 namespace json = boost::json;
 
+constexpr std::string_view kDone = "[DONE]";
 // No model reads or writes so many tokens in one request; larger counts are nonsense.
 constexpr std::int64_t kMaxTokens = 100'000'000;
 // Enough of an unknown word to recognise it in a log.
@@ -221,7 +223,7 @@ Result<void> OpenAiReader::read_message(const json::object& message, ChatDelta& 
 Result<void> OpenAiReader::read_tokens(const json::object& choice, ChatDelta& delta) {
   std::vector<TokenInfo> tokens;
   if (const json::object* logprobs = object_at(choice, "logprobs")) {
-    const bool chat = request_.dialect == Dialect::kOpenAiChat;
+    const bool chat = is_chat(request_.dialect);
     GENESIS_TRY(tokens, chat ? read_chat_tokens(*logprobs) : read_completion_tokens(*logprobs));
   }
   GENESIS_TRY(auto prompt_ids, read_token_ids(choice, "prompt_token_ids"));
@@ -239,8 +241,7 @@ Result<void> OpenAiReader::read_tokens(const json::object& choice, ChatDelta& de
 }
 
 bool OpenAiReader::wants_prompt() const {
-  return request_.dialect != Dialect::kOpenAiChat &&
-         (request_.echo || request_.sampling.want_prompt_logprobs);
+  return !is_chat(request_.dialect) && (request_.echo || request_.sampling.want_prompt_logprobs);
 }
 
 // How many of the first `tokens` records belong to the echoed prompt.
@@ -321,6 +322,68 @@ FinishReason OpenAiReader::finish_reason(std::string_view name, const json::obje
     }
   }
   return FinishReason::kStop;
+}
+
+OpenAiAnswerReader::OpenAiAnswerReader(const ChatRequest& request,
+                                       Options options,
+                                       const Clock& clock)
+    : request_(request),
+      options_(std::move(options)),
+      clock_(clock),
+      reader_(request, options_.endpoint),
+      // An echoed prompt is told apart token by token.
+      scans_(!request.echo && !request.sampling.want_prompt_logprobs) {}
+
+AnswerPart OpenAiAnswerReader::part_of(OpenAiChunk chunk) const {
+  AnswerPart part{
+      .deltas = std::move(chunk.deltas), .usage = chunk.usage, .absurd_usage = chunk.absurd_usage};
+  if (chunk.error) {
+    part.error = error_in_stream(*chunk.error, options_.endpoint);
+  }
+  return part;
+}
+
+Result<AnswerPart> OpenAiAnswerReader::read_event(net::SseEvent& event) {
+  const std::string_view data = event.data;
+  if (data.substr(0, data.find_last_not_of(" \t") + 1) == kDone) {
+    return AnswerPart{.end = true};
+  }
+  if (data.empty()) {
+    return AnswerPart{};
+  }
+  AnswerPart part;
+  const bool is_error = event.event == "error";
+  auto plain =
+      scans_ && !is_error ? scan_openai_chunk(data, std::max(request_.n, 1)) : std::nullopt;
+  if (plain) {
+    part.deltas.push_back(std::move(*plain));
+  } else {
+    GENESIS_TRY(auto chunk, reader_.read(data));
+    if (is_error && !chunk.error) {
+      chunk.error = UpstreamError{};
+    }
+    part = part_of(std::move(chunk));
+  }
+  if (options_.raw && part.deltas.size() == 1) {
+    part.deltas.front().raw = to_one_line(std::move(event.data));
+  }
+  return part;
+}
+
+Result<AnswerPart> OpenAiAnswerReader::read_body(std::string& body, const net::Headers&) {
+  GENESIS_TRY(auto chunk, reader_.read(body));
+  AnswerPart part = part_of(std::move(chunk));
+  // What answers with a body though a stream was asked for is written as a stream by the server.
+  if (options_.raw && part.deltas.size() == 1 && !request_.stream) {
+    part.deltas.front().raw = std::move(body);
+  }
+  return part;
+}
+
+Error OpenAiAnswerReader::read_refusal(int status,
+                                       const net::Headers& headers,
+                                       std::string_view body) {
+  return error_from_response(status, headers, body, options_.endpoint, clock_.unix_ms());
 }
 
 }  // namespace genesis::provider

@@ -2,13 +2,14 @@
 #pragma once
 
 #include "api/chat.h"
+#include "base/clock.h"
 #include "base/result.h"
-#include "provider/openai_errors.h"
+#include "provider/upstream.h"
+#include "provider/upstream_errors.h"
 
 #include <boost/json/fwd.hpp>
 
 #include <cstddef>
-#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,7 +25,7 @@ struct OpenAiChunk {
   std::optional<UpstreamError> error;
 };
 
-// Reads the objects of one answer in order. Not thread-safe.
+// Reads the objects of one answer in order, as trees. Not thread-safe.
 class OpenAiReader {
  public:
   // `request` outlives the reader.
@@ -55,6 +56,31 @@ class OpenAiReader {
   const ChatRequest& request_;
   std::string endpoint_;
   std::vector<Choice> choices_;
+};
+
+// A whole answer of either route, events or body.
+class OpenAiAnswerReader final : public AnswerReader {
+ public:
+  struct Options {
+    std::string endpoint;  // names it in messages
+    bool raw = false;      // hand the upstream's JSON on with each delta
+  };
+
+  // `request` and `clock` outlive the reader.
+  OpenAiAnswerReader(const ChatRequest& request, Options options, const Clock& clock);
+
+  Result<AnswerPart> read_event(net::SseEvent& event) override;
+  Result<AnswerPart> read_body(std::string& body, const net::Headers& headers) override;
+  Error read_refusal(int status, const net::Headers& headers, std::string_view body) override;
+
+ private:
+  AnswerPart part_of(OpenAiChunk chunk) const;
+
+  const ChatRequest& request_;
+  Options options_;
+  const Clock& clock_;
+  OpenAiReader reader_;
+  bool scans_ = false;  // plain chunks need no tree
 };
 
 }  // namespace genesis::provider

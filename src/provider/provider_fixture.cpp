@@ -95,11 +95,15 @@ net::Headers ProviderTest::json_headers() {
   return headers;
 }
 
+std::unique_ptr<ChatModel> ProviderTest::make_provider() {
+  return std::make_unique<OpenAiProvider>(*client_, clock, options);
+}
+
 Result<Usage> ProviderTest::chat(const ChatRequest& request) {
-  OpenAiProvider provider(*client_, clock, options);
+  const std::unique_ptr<ChatModel> provider = make_provider();
   std::optional<Result<Usage>> result;
   asio::co_spawn(io,
-                 provider.chat(request, sink),
+                 provider->chat(request, sink),
                  [&](const std::exception_ptr& failure, Result<Usage> value) {
                    if (failure) {
                      std::rethrow_exception(failure);

@@ -48,6 +48,8 @@ class ProviderTest : public ::testing::Test {
   static net::Headers json_headers();
 
   Result<Usage> chat(const ChatRequest& request);
+  // What is under test; OpenAiProvider unless a test says otherwise.
+  virtual std::unique_ptr<ChatModel> make_provider();
   Task<void> sleep(std::chrono::milliseconds time);
   void spin(const std::function<bool()>& done);
 
@@ -55,10 +57,13 @@ class ProviderTest : public ::testing::Test {
 
   boost::asio::io_context io{1};
   SystemClock clock;
-  OpenAiOptions options;
+  UpstreamOptions options;
   RecordingSink sink;
   std::vector<net::ServerRequest> seen;  // what the upstream was asked
   bool client_left = false;              // the upstream noticed that we hung up
+
+ protected:
+  net::Client& client() { return *client_; }
 
  private:
   std::unique_ptr<net::Server> server_;

@@ -1,5 +1,5 @@
 // Status mapping, error shapes and Retry-After.
-#include "provider/openai_errors.h"
+#include "provider/upstream_errors.h"
 
 #include <gtest/gtest.h>
 

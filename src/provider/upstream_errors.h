@@ -45,6 +45,9 @@ std::optional<std::chrono::milliseconds> parse_retry_after(const net::Headers& h
 
 inline constexpr std::chrono::minutes kMaxRetryAfter{60};
 
+// Shorter values of header fields are not taken for secrets.
+inline constexpr std::size_t kMinSecretBytes = 8;
+
 // Replaces every occurrence of `secret` in `text`, so that an upstream that repeats our key in its
 // message does not put it into a log.
 void redact(std::string& text, std::string_view secret);

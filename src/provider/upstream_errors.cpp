@@ -1,4 +1,4 @@
-#include "provider/openai_errors.h"
+#include "provider/upstream_errors.h"
 
 #include "base/json.h"
 
