@@ -166,13 +166,13 @@ struct ChatDelta {
   std::vector<TokenInfo> prompt_tokens;  // once, when prompt logprobs were asked for
   std::optional<FinishReason> finish;
   std::string stop_sequence;  // beside kStopSequence, where the upstream tells it
-  // The upstream's own JSON of this piece when it speaks the dialect of the client and both stream,
-  // or neither does: passed on in place of what would be written from the fields above, which hold
-  // the same. One line, valid JSON. `raw_event` is the SSE event's name. Empty where a translation
-  // took place, and for a piece of more than one choice. A delta with nothing but `raw` is an event
-  // without content of its own (a role, message_start, ping); such ones come before the first
-  // content, too. OpenAI's chunk with the usage is never passed on: whoever ends the stream writes
-  // it. Anthropic's message_stop is passed on, with the `finish`.
+  // The upstream's own JSON of this piece when it speaks the dialect of the client: passed on in
+  // place of what would be written from the fields above, which hold the same. One line, valid
+  // JSON; a whole body where the upstream did not stream. `raw_event` is the SSE event's name.
+  // Empty where a translation took place, for a streamed piece of more than one choice, and, when
+  // the client does not stream, where it would add nothing. A delta with nothing but `raw` is an
+  // event without content (a role, message_start); such ones come before the first content and
+  // behind the `finish` (the usage), too.
   std::string raw;
   std::string raw_event;
   std::shared_ptr<const EmbedAnswer> embed;  // the whole answer, in the only delta, of is_embed()

@@ -88,7 +88,8 @@ class RemoteSession final : public ChatSession {
                   {.base = std::move(base),
                    .api_key = std::move(key),
                    .model = {},
-                   .served = {.endpoint = "gateway", .model = {}, .tier = Tier::kSelfHosted}}) {}
+                   .served = {.endpoint = "gateway", .model = {}, .tier = Tier::kSelfHosted},
+                   .headers = {}}) {}
 
   Result<Answer> ask(ChatRequest request, const OnText& on_text) override {
     request.model = request.route;

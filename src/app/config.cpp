@@ -15,7 +15,6 @@ namespace genesis::app {
 namespace {
 
 constexpr std::size_t kMaxConfigBytes = 1024 * 1024;
-constexpr std::size_t kMaxSecretBytes = 16 * 1024;
 
 const OptionSpec* find_general(std::string_view key) {
   for (const OptionSpec& spec : general_options()) {
@@ -96,6 +95,7 @@ Result<EndpointConfig> read_endpoint(const OptionMap& map,
           .value_or(out.kind == EndpointKind::kLocal ? Tier::kSelfHosted : Tier::kCommercial);
   out.model = text_of(map, prefix + "model");
   const std::string url = text_of(map, prefix + "url");
+  GENESIS_TRY_VOID(read_upstream(map, prefix, out));
   if (out.kind == EndpointKind::kUrl) {
     auto parsed = net::parse_base_url(url);
     if (!parsed) {
@@ -104,7 +104,8 @@ Result<EndpointConfig> read_endpoint(const OptionMap& map,
                                       where,
                                       out.name,
                                       url.empty() ? "'url' is missing" : parsed.error().message),
-                          "url = \"https://host/v1\"");
+                          out.dialect == UpstreamDialect::kOpenAi ? "url = \"https://host/v1\""
+                                                                  : "url = \"https://host\"");
     }
     out.url = std::move(*parsed);
     if (out.model.empty()) {
@@ -268,40 +269,6 @@ void serve_only(Config& config, const std::string& model) {
   config.agents.clear();
   config.cheap_models.clear();
   config.commercial_cap.reset();
-}
-
-Result<std::string> read_secret(const std::string& source) {
-  if (source.empty()) {
-    return std::string();
-  }
-  const std::size_t colon = source.find(':');
-  const std::string where = source.substr(colon + 1);
-  std::string secret;
-  if (source.starts_with("env:")) {
-    const char* value =
-        std::getenv(where.c_str());  // NOLINT(concurrency-mt-unsafe): read once at start
-    if (value == nullptr) {
-      return config_error("api_key",
-                          fmt::format("the environment variable {} is not set", where),
-                          fmt::format("export {}=...", where));
-    }
-    secret = value;
-  } else {
-    auto text = read_file(where, kMaxSecretBytes);
-    if (!text) {
-      return config_error("api_key", text.error().message);
-    }
-    secret = std::move(*text);
-  }
-  while (!secret.empty() && std::string_view(" \t\r\n").contains(secret.back())) {
-    secret.pop_back();
-  }
-  if (secret.empty() || std::ranges::any_of(secret, [](char c) { return c < '!' || c > '~'; })) {
-    return config_error(
-        "api_key",
-        fmt::format("the secret in {} is empty or has blanks or control characters", source));
-  }
-  return secret;
 }
 
 }  // namespace genesis::app

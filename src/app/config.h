@@ -26,13 +26,27 @@ namespace genesis::app {
 
 enum class EndpointKind : std::uint8_t { kLocal, kUrl };
 
+// What an endpoint speaks.
+enum class UpstreamDialect : std::uint8_t { kOpenAi, kAnthropic, kTgi, kTei };
+
+// A header field that goes with every request to an endpoint.
+struct HeaderConfig {
+  std::string name;
+  std::string value;   // empty when it is a secret
+  std::string source;  // of a secret: "env:NAME" or "file:path"
+
+  bool operator==(const HeaderConfig&) const = default;
+};
+
 struct EndpointConfig {
   std::string name;
   EndpointKind kind = EndpointKind::kUrl;
   Tier tier = Tier::kCommercial;
+  UpstreamDialect dialect = UpstreamDialect::kOpenAi;
   net::BaseUrl url;  // kUrl
   std::string model;
   std::string api_key_source;  // "env:NAME", "file:path" or empty
+  std::vector<HeaderConfig> headers;
   std::string price_model;
   // Decimal USD texts, empty = from the price table.
   std::string price_input;
@@ -114,7 +128,12 @@ bool knows_name(const Config& config, std::string_view name);
 // Everything the router has to know.
 router::RouterRules router_rules(const Config& config);
 
-// The bearer token an endpoint's `api_key` points to; empty when none is configured.
-Result<std::string> read_secret(const std::string& source);
+// What must not be in a file of its own: read when an endpoint is built.
+struct EndpointSecrets {
+  std::string api_key;                                       // empty when none is configured
+  std::vector<std::pair<std::string, std::string>> headers;  // all of them, by name
+};
+
+Result<EndpointSecrets> read_endpoint_secrets(const EndpointConfig& endpoint);
 
 }  // namespace genesis::app

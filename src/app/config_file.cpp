@@ -21,7 +21,9 @@ class TableReader {
                     const std::string& key_prefix) {
     for (const auto& [name, node] : table) {
       const std::string key = spec_prefix + std::string(name.str());
-      if (const OptionSpec* spec = find(key)) {
+      if (const OptionSpec* spec = find(key); spec != nullptr && spec->type == OptionType::kTable) {
+        GENESIS_TRY_VOID(own_names(*spec, node, key_prefix + key + "."));
+      } else if (spec != nullptr) {
         GENESIS_TRY(out_[key_prefix + key], value(*spec, node));
       } else if (node.is_table() && is_section(key)) {
         GENESIS_TRY_VOID(read(*node.as_table(), key + ".", key_prefix));
@@ -111,12 +113,31 @@ class TableReader {
         return read_option(spec, node.as_string()->get(), at(node));
       case OptionType::kString:
       case OptionType::kChoice:
+      case OptionType::kTable:
         break;
     }
     if (!node.is_string()) {
       return wrong_type(spec, node, "a string");
     }
     return read_option(spec, node.as_string()->get(), at(node));
+  }
+
+  // A table whose keys the writer chooses.
+  Result<void> own_names(const OptionSpec& spec,
+                         const toml::node& node,
+                         const std::string& prefix) const {
+    const toml::table* table = node.as_table();
+    if (table == nullptr) {
+      return wrong_type(spec, node, "a table, such as { name = \"value\" }");
+    }
+    for (const auto& [name, item] : *table) {
+      const OptionSpec entry{.key = spec.key,
+                             .type = item.is_table() ? OptionType::kSecret : OptionType::kString,
+                             .fallback = {},
+                             .doc = {}};
+      GENESIS_TRY(out_[prefix + std::string(name.str())], value(entry, item));
+    }
+    return {};
   }
 
   Result<OptionValue> list(const OptionSpec& spec, const toml::node& node) const {

@@ -27,6 +27,11 @@ bool is_name(std::string_view name);
 // "90s", "30m", "24h", "7d"; kConfig naming `key` and its line.
 Result<std::chrono::milliseconds> duration_of(const OptionMap& map, const std::string& key);
 
+// Dialect and headers of one endpoint whose name and kind have been read.
+Result<void> read_upstream(const OptionMap& map,
+                           const std::string& prefix,
+                           EndpointConfig& endpoint);
+
 // Routes, agents, cheap models, the commercial cap and traces; the endpoints have been read.
 Result<void> read_routing(const OptionMap& map, Config& config);
 

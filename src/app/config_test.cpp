@@ -181,5 +181,46 @@ TEST(Nearest, FindsCloseWordsOnly) {
   EXPECT_EQ(nearest("zzzzzz", {"listen", "path"}), "");
 }
 
+std::string url_endpoint(const std::string& more) {
+  return "[[endpoint]]\nname = \"a\"\nurl = \"http://h\"\nmodel = \"m\"\n" + more + "\n";
+}
+
+TEST_F(ConfigTest, EndpointsHaveADialectAndHeaders) {
+  const auto config = load(url_endpoint(
+      "dialect = \"anthropic\"\n"
+      "headers = { anthropic-beta = \"a, b\", x-api-key = { env = \"GENESIS_TEST_KEY\" } }"));
+  ASSERT_TRUE(config) << config.error().message;
+  const EndpointConfig& endpoint = config->endpoints.at(0);
+  EXPECT_EQ(endpoint.dialect, UpstreamDialect::kAnthropic);
+  ASSERT_EQ(endpoint.headers.size(), 2U);
+  EXPECT_EQ(endpoint.headers[0].name, "anthropic-beta");
+  EXPECT_EQ(endpoint.headers[0].value, "a, b");
+  EXPECT_EQ(endpoint.headers[1].source, "env:GENESIS_TEST_KEY");
+  ::unsetenv("GENESIS_TEST_KEY");
+  const auto unset = read_endpoint_secrets(endpoint);
+  ASSERT_FALSE(unset);
+  EXPECT_EQ(unset.error().param, "headers.x-api-key");
+  ::setenv("GENESIS_TEST_KEY", "Bearer 1234", 1);
+  const auto secrets = read_endpoint_secrets(endpoint);
+  ::unsetenv("GENESIS_TEST_KEY");
+  ASSERT_TRUE(secrets) << secrets.error().message;
+  EXPECT_EQ(secrets->headers[1].second, "Bearer 1234");
+  EXPECT_EQ(load(url_endpoint(""))->endpoints.at(0).dialect, UpstreamDialect::kOpenAi);
+}
+
+TEST_F(ConfigTest, RefusesHeadersAndDialectsThatCannotBe) {
+  expect_error(url_endpoint("dialect = \"gemini\""), "5", "openai|anthropic|tgi|tei");
+  expect_error(url_endpoint("headers = \"x\""), "5", "table");
+  expect_error(url_endpoint("headers = { x = 1 }"), "5", "string");
+  expect_error(url_endpoint("headers = { \"a b\" = \"x\" }"), "5", "name of a header");
+  expect_error(url_endpoint("headers = { Host = \"x\" }"), "5", "genesis itself");
+  expect_error(url_endpoint("headers = { x = \"a\\nb\" }"), "5", "visible");
+  expect_error(url_endpoint("headers = { Authorization = \"Bearer x\" }"), "5", "env");
+  expect_error(url_endpoint("headers = { x = { env = \"A\", file = \"b\" } }"), "5", "env");
+  expect_error("[[endpoint]]\nname = \"l\"\nkind = \"local\"\ndialect = \"tgi\"\n", "4", "local");
+  expect_error(
+      "[[endpoint]]\nname = \"l\"\nkind = \"local\"\nheaders = { x = \"y\" }\n", "4", "local");
+}
+
 }  // namespace
 }  // namespace genesis::app

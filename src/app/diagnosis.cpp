@@ -99,7 +99,7 @@ Finding look_at_address(const Home& home, const Config& config) {
 
 Result<void> check_settings(const Config& config) {
   for (const EndpointConfig& endpoint : config.endpoints) {
-    const auto secret = read_secret(endpoint.api_key_source);
+    const auto secret = read_endpoint_secrets(endpoint);
     if (!secret) {
       Error error = secret.error();
       error.message = fmt::format("endpoint '{}': {}", endpoint.name, error.message);

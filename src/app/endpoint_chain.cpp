@@ -1,23 +1,59 @@
 #include "app/endpoint_chain.h"
 
+#include "provider/anthropic.h"
+#include "provider/openai.h"
+#include "provider/tei.h"
+#include "provider/tgi.h"
+
 #include <utility>
 
 namespace genesis::app {
 
+namespace {
+
+// Tells secrets apart without keeping them.
+Digest digest_of(const EndpointSecrets& secrets) {
+  std::string all = secrets.api_key;
+  for (const auto& [name, value] : secrets.headers) {
+    all.append("\n").append(name).append(":").append(value);
+  }
+  return sha256(all);
+}
+
+std::unique_ptr<ChatModel> make_provider(UpstreamDialect dialect,
+                                         net::Client& client,
+                                         const Clock& clock,
+                                         provider::UpstreamOptions options) {
+  switch (dialect) {
+    case UpstreamDialect::kAnthropic:
+      return std::make_unique<provider::AnthropicProvider>(client, clock, std::move(options));
+    case UpstreamDialect::kTgi:
+      return std::make_unique<provider::TgiProvider>(client, clock, std::move(options));
+    case UpstreamDialect::kTei:
+      return std::make_unique<provider::TeiProvider>(client, clock, std::move(options));
+    case UpstreamDialect::kOpenAi:
+      break;
+  }
+  return std::make_unique<provider::OpenAiProvider>(client, clock, std::move(options));
+}
+
+}  // namespace
+
 EndpointChain::EndpointChain(ChainPorts ports,
                              EndpointConfig config,
-                             std::string api_key,
+                             EndpointSecrets secrets,
                              std::shared_ptr<EngineSupervisor> engine)
     : config_(std::move(config)),
-      api_key_digest_(sha256(api_key)),
+      secrets_digest_(digest_of(secrets)),
       client_(ports.executor,
               {.connect_timeout = config_.budgets.connect, .resend_on_stale = false}),
       supervisor_(std::move(engine)),
-      provider_(client_, ports.clock, provider_options(std::move(api_key))),
-      local_(supervisor_ ? std::make_unique<LocalEndpoint>(*supervisor_, provider_) : nullptr),
+      provider_(make_provider(
+          config_.dialect, client_, ports.clock, provider_options(std::move(secrets)))),
+      local_(supervisor_ ? std::make_unique<LocalEndpoint>(*supervisor_, *provider_) : nullptr),
       guarded_(ports.executor,
                ports.clock,
-               local_ ? static_cast<ChatModel&>(*local_) : provider_,
+               local_ ? static_cast<ChatModel&>(*local_) : *provider_,
                guard_options()),
       metered_(ports.ledger,
                ports.clock,
@@ -28,14 +64,15 @@ EndpointChain::EndpointChain(ChainPorts ports,
                 .price_model = config_.price_model.empty() ? config_.model : config_.price_model}) {
 }
 
-provider::UpstreamOptions EndpointChain::provider_options(std::string api_key) const {
+provider::UpstreamOptions EndpointChain::provider_options(EndpointSecrets secrets) const {
   provider::UpstreamOptions options{
       .base = config_.url,
-      .api_key = std::move(api_key),
+      .api_key = std::move(secrets.api_key),
       .model = config_.model,
       .token_ids = supervisor_ != nullptr,
       .always_stream = config_.always_stream,
-      .served = {.endpoint = config_.name, .model = config_.model, .tier = config_.tier}};
+      .served = {.endpoint = config_.name, .model = config_.model, .tier = config_.tier},
+      .headers = std::move(secrets.headers)};
   if (supervisor_) {
     options.base.address.unix_path = supervisor_->launch().socket.string();
     options.base.path = "/v1";
@@ -56,9 +93,9 @@ endpoint::GuardedChat::Options EndpointChain::guard_options() {
 }
 
 bool EndpointChain::made_from(const EndpointConfig& config,
-                              std::string_view api_key,
+                              const EndpointSecrets& secrets,
                               const std::shared_ptr<EngineSupervisor>& engine) const {
-  return config_ == config && api_key_digest_ == sha256(api_key) && supervisor_ == engine;
+  return config_ == config && secrets_digest_ == digest_of(secrets) && supervisor_ == engine;
 }
 
 endpoint::DispatchTarget EndpointChain::target() {

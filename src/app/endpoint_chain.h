@@ -12,11 +12,9 @@
 #include "endpoint/guarded_chat.h"
 #include "ledger/metered.h"
 #include "net/client.h"
-#include "provider/openai.h"
+#include "provider/upstream.h"
 
 #include <memory>
-#include <string>
-#include <string_view>
 
 namespace genesis::app {
 
@@ -31,10 +29,10 @@ struct ChainPorts {
 // Lives on the io thread.
 class EndpointChain {
  public:
-  // `engine` is set for local endpoints; `api_key` is empty or the upstream's key.
+  // `engine` is set for local endpoints.
   EndpointChain(ChainPorts ports,
                 EndpointConfig config,
-                std::string api_key,
+                EndpointSecrets secrets,
                 std::shared_ptr<EngineSupervisor> engine);
 
   const EndpointConfig& config() const { return config_; }
@@ -45,7 +43,7 @@ class EndpointChain {
 
   // True when a chain made from these would be no other than this one.
   bool made_from(const EndpointConfig& config,
-                 std::string_view api_key,
+                 const EndpointSecrets& secrets,
                  const std::shared_ptr<EngineSupervisor>& engine) const;
 
   endpoint::DispatchTarget target();
@@ -53,14 +51,14 @@ class EndpointChain {
   EndpointSnapshot snapshot() const { return guarded_.snapshot(); }
 
  private:
-  provider::UpstreamOptions provider_options(std::string api_key) const;
+  provider::UpstreamOptions provider_options(EndpointSecrets secrets) const;
   endpoint::GuardedChat::Options guard_options();
 
   EndpointConfig config_;
-  Digest api_key_digest_;
+  Digest secrets_digest_;
   net::Client client_;
   std::shared_ptr<EngineSupervisor> supervisor_;  // local endpoints only, as the next but one
-  provider::OpenAiProvider provider_;
+  std::unique_ptr<ChatModel> provider_;
   std::unique_ptr<LocalEndpoint> local_;
   endpoint::GuardedChat guarded_;
   ledger::MeteredChat metered_;

@@ -123,17 +123,17 @@ Result<void> Generation::add_chain(const ChainPorts& ports,
     GENESIS_TRY(EngineLaunch launch, launch_of(endpoint));
     engine = engine_for(std::move(launch), ports, previous);
   }
-  auto key = read_secret(endpoint.api_key_source);
-  if (!key) {
-    return unreadable_secret(*config_, endpoint, std::move(key).error());
+  auto secrets = read_endpoint_secrets(endpoint);
+  if (!secrets) {
+    return unreadable_secret(*config_, endpoint, std::move(secrets).error());
   }
   auto before = previous == nullptr ? nullptr : previous->chain(endpoint.name);
-  if (before && before->made_from(endpoint, *key, engine)) {
+  if (before && before->made_from(endpoint, *secrets, engine)) {
     chains_.push_back(std::move(before));
     return {};
   }
   chains_.push_back(
-      std::make_shared<EndpointChain>(ports, endpoint, std::move(*key), std::move(engine)));
+      std::make_shared<EndpointChain>(ports, endpoint, std::move(*secrets), std::move(engine)));
   return {};
 }
 

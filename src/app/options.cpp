@@ -153,11 +153,27 @@ constexpr std::array kEndpoint = {
                0,
                0,
                "self_hosted|managed|commercial|"},
-    OptionSpec{"url", kString, "", "Base URL as the OpenAI client takes it, e.g. https://host/v1."},
+    OptionSpec{"dialect",
+               kChoice,
+               "openai",
+               "What a url speaks. TGI v3 speaks openai, too, and needs it for conversations.",
+               0,
+               0,
+               "openai|anthropic|tgi|tei"},
+    OptionSpec{"url",
+               kString,
+               "",
+               "Base URL as the dialect's client takes it, e.g. https://host/v1 for openai."},
     OptionSpec{
         "model", kString, "", "The endpoint's own name of the model; for local a pulled model."},
-    OptionSpec{
-        "api_key", kSecret, "", "Sent as bearer token: { env = \"X\" } or { file = \"path\" }."},
+    OptionSpec{"api_key",
+               kSecret,
+               "",
+               "{ env = \"X\" } or { file = \"path\" }; sent as the dialect wants."},
+    OptionSpec{"headers",
+               kTable,
+               "",
+               "Header fields for every request: { name = \"value\", other = { env = \"X\" } }."},
     OptionSpec{"always_stream",
                kBool,
                "true",
@@ -340,6 +356,7 @@ Result<OptionValue> read_option(const OptionSpec& spec, std::string_view text, s
     case kString:
     case kList:
     case kSecret:
+    case kTable:
       break;
   }
   return OptionValue{

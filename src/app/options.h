@@ -22,6 +22,7 @@ enum class OptionType : std::uint8_t {
   kUsd,     // decimal text such as "2.50", never a float
   kList,    // of strings
   kSecret,  // { env = "X" } or { file = "path" }
+  kTable,   // names of the writer's own choice with strings or secrets: "headers.NAME" in the map
 };
 
 struct OptionSpec {

@@ -13,13 +13,6 @@ namespace genesis {
 
 // A position in one text. After the first violation everything fails and failed() stays true. Views
 // point into the text.
-//
-//   JsonCursor json(text);
-//   json.begin_object();
-//   while (const auto name = json.next_member()) {
-//     if (*name == "id") { id = json.string(); } else { json.skip(); }
-//   }
-//   if (!json.at_end()) { ... }
 class JsonCursor {
  public:
   explicit JsonCursor(std::string_view text) : text_(text) {}

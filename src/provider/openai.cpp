@@ -10,8 +10,13 @@ namespace genesis::provider {
 
 namespace {
 
-net::Headers credentials(const UpstreamOptions& options) {
+net::Headers make_headers(const UpstreamOptions& options, const ChatRequest& request) {
   net::Headers headers;
+  if (request.dialect == Dialect::kOpenAiChat || request.dialect == Dialect::kEmbeddings) {
+    for (const auto& [name, value] : request.input->native_headers) {
+      headers.set(name, value);
+    }
+  }
   if (!options.api_key.empty()) {
     headers.add("Authorization", "Bearer " + options.api_key);
   }
@@ -24,7 +29,7 @@ OpenAiProvider::OpenAiProvider(net::Client& client, const Clock& clock, Upstream
     : client_(client), clock_(clock), options_(std::move(options)) {}
 
 Task<Result<Usage>> OpenAiProvider::chat(const ChatRequest& request, ChatSink& sink) {
-  UpstreamCall call{.headers = credentials(options_)};
+  UpstreamCall call{.headers = make_headers(options_, request)};
   if (is_embed(request.dialect)) {
     GENESIS_CO_TRY(call.body, openai_embed_body(request, options_));
     call.target = "/embeddings";
@@ -39,8 +44,8 @@ Task<Result<Usage>> OpenAiProvider::chat(const ChatRequest& request, ChatSink& s
                  openai_request_body(asked, model_of(options_, request), options_.token_ids));
   OpenAiAnswerReader reader(request,
                             {.endpoint = options_.served.endpoint,
-                             .raw = passes_raw(request, Dialect::kOpenAiChat, asked.stream) ||
-                                    passes_raw(request, Dialect::kOpenAiCompletion, asked.stream)},
+                             .raw = request.dialect == Dialect::kOpenAiChat ||
+                                    request.dialect == Dialect::kOpenAiCompletion},
                             clock_);
   co_return co_await dispatch_call(client_, options_, request, sink, std::move(call), reader);
 }

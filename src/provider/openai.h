@@ -9,8 +9,7 @@ namespace genesis::provider {
 // As dispatch_call(). Asks /chat/completions for the dialects that hold a conversation,
 // /completions for those with a prompt, /embeddings for vectors; rerank, predict and similarity are
 // kUnsupported. A client that speaks the same dialect gets the upstream's chunks byte for byte
-// (ChatDelta::raw), `id` and `model` included, but for the one with the usage, which the server
-// writes if the client asked for it. A chunk or body of several choices is translated.
+// (ChatDelta::raw), `id` and `model` included; a chunk of several choices is translated.
 //
 // kInvalidArgument and kContextLength: the upstream refuses this request (not retryable).
 // kRateLimited and kUnavailable carry retry_after. kUpstream: an answer that cannot be used, or our

@@ -355,8 +355,12 @@ Result<AnswerPart> OpenAiAnswerReader::read_event(net::SseEvent& event) {
   const bool is_error = event.event == "error";
   auto plain =
       scans_ && !is_error ? scan_openai_chunk(data, std::max(request_.n, 1)) : std::nullopt;
+  // A client that does not stream gets one object in the end: of plain chunks only the first adds
+  // anything to it that the typed fields do not hold.
+  const bool adds = request_.stream || !plain || !plain->only_known || first_;
+  first_ = false;
   if (plain) {
-    part.deltas.push_back(std::move(*plain));
+    part.deltas.push_back(std::move(plain->delta));
   } else {
     GENESIS_TRY(auto chunk, reader_.read(data));
     if (is_error && !chunk.error) {
@@ -364,17 +368,28 @@ Result<AnswerPart> OpenAiAnswerReader::read_event(net::SseEvent& event) {
     }
     part = part_of(std::move(chunk));
   }
-  if (options_.raw && part.deltas.size() == 1) {
-    part.deltas.front().raw = to_one_line(std::move(event.data));
+  if (options_.raw && adds && !part.error) {
+    attach_raw(part, to_one_line(std::move(event.data)));
   }
   return part;
+}
+
+// A chunk without choices tells the usage, or what is unknown here.
+void OpenAiAnswerReader::attach_raw(AnswerPart& part, std::string raw) const {
+  if (part.deltas.empty()) {
+    part.deltas.emplace_back();
+  }
+  // Several choices of one chunk would be written once as they are and once more from their fields.
+  if (part.deltas.size() == 1 || !request_.stream) {
+    part.deltas.front().raw = std::move(raw);
+  }
 }
 
 Result<AnswerPart> OpenAiAnswerReader::read_body(std::string& body, const net::Headers&) {
   GENESIS_TRY(auto chunk, reader_.read(body));
   AnswerPart part = part_of(std::move(chunk));
   // What answers with a body though a stream was asked for is written as a stream by the server.
-  if (options_.raw && part.deltas.size() == 1 && !request_.stream) {
+  if (options_.raw && !part.deltas.empty() && !request_.stream) {
     part.deltas.front().raw = std::move(body);
   }
   return part;

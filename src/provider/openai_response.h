@@ -75,12 +75,14 @@ class OpenAiAnswerReader final : public AnswerReader {
 
  private:
   AnswerPart part_of(OpenAiChunk chunk) const;
+  void attach_raw(AnswerPart& part, std::string raw) const;
 
   const ChatRequest& request_;
   Options options_;
   const Clock& clock_;
   OpenAiReader reader_;
   bool scans_ = false;  // plain chunks need no tree
+  bool first_ = true;
 };
 
 }  // namespace genesis::provider

@@ -2,6 +2,7 @@
 
 #include "base/json_cursor.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string>
@@ -23,21 +24,33 @@ enum class Field : std::uint8_t {
   kCount
 };
 
+// Usual members that carry nothing beyond what the first chunk of an answer tells, too.
+constexpr std::array<std::string_view, 7> kKnownTop = {"id",
+                                                       "created",
+                                                       "model",
+                                                       "system_fingerprint",
+                                                       "service_tier",
+                                                       "obfuscation",
+                                                       "prompt_token_ids"};
+constexpr std::array<std::string_view, 2> kKnownOfChoice = {"stop_reason", "matched_stop"};
+constexpr std::array<std::string_view, 1> kKnownOfDelta = {"role"};
+
 class ChunkScan {
  public:
   ChunkScan(std::string_view text, int choices) : json_(text), choices_(choices) {}
 
-  std::optional<ChatDelta> run() {
+  std::optional<ScannedChunk> run() {
     if (!read_top() || !json_.at_end() || !seen(Field::kChoices)) {
       return std::nullopt;
     }
-    ChatDelta delta;
+    ScannedChunk chunk{.only_known = only_known_};
+    ChatDelta& delta = chunk.delta;
     delta.index = static_cast<int>(index_);
     delta.text = text_of(Field::kContent) + text_of(Field::kText);
     // As OpenAiReader: the older name wins.
     const auto& older = texts_[static_cast<std::size_t>(Field::kReasoningContent)];
     delta.reasoning = text_of(older ? Field::kReasoningContent : Field::kReasoning);
-    return delta;
+    return chunk;
   }
 
  private:
@@ -60,13 +73,20 @@ class ChunkScan {
         const auto object = json_.string();
         plain = object && *object != "error" && !odd(*object);
       } else if (plain) {
-        plain = json_.skip();
+        plain = pass_over(*name, kKnownTop);
       }
       if (!plain) {
         return false;
       }
     }
     return true;
+  }
+
+  // A member whose value is not looked at.
+  template <std::size_t N>
+  bool pass_over(std::string_view name, const std::array<std::string_view, N>& known) {
+    only_known_ = only_known_ && std::ranges::find(known, name) != known.end();
+    return json_.skip();
   }
 
   // Exactly one choice.
@@ -90,7 +110,7 @@ class ChunkScan {
                  *name == "token_ids" || *name == "prompt_token_ids") {
         plain = json_.take_null();
       } else if (plain) {
-        plain = json_.skip();
+        plain = pass_over(*name, kKnownOfChoice);
       }
       if (!plain) {
         return false;
@@ -112,7 +132,7 @@ class ChunkScan {
       } else if (*name == "refusal" || *name == "tool_calls" || *name == "function_call") {
         plain = json_.take_null();
       } else if (plain) {
-        plain = json_.skip();
+        plain = pass_over(*name, kKnownOfDelta);
       }
       if (!plain) {
         return false;
@@ -142,12 +162,13 @@ class ChunkScan {
   const int choices_;
   std::array<bool, static_cast<std::size_t>(Field::kCount)> seen_{};
   std::int64_t index_ = 0;
+  bool only_known_ = true;
   std::array<std::optional<std::string_view>, static_cast<std::size_t>(Field::kCount)> texts_;
 };
 
 }  // namespace
 
-std::optional<ChatDelta> scan_openai_chunk(std::string_view text, int choices) {
+std::optional<ScannedChunk> scan_openai_chunk(std::string_view text, int choices) {
   return ChunkScan(text, choices).run();
 }
 

@@ -135,11 +135,14 @@ Task<Result<void>> Delivery::deliver(ChatDelta& delta) {
   }
   const auto at = static_cast<std::size_t>(delta.index);
   if (finished_[at]) {
-    if (!says_something(delta)) {
-      co_return Result<void>{};  // some servers repeat the finish_reason beside the usage
+    if (says_something(delta)) {
+      co_return fail(ErrorCode::kUpstream,
+                     fmt::format("endpoint '{}' went on after a finish_reason", served_.endpoint));
     }
-    co_return fail(ErrorCode::kUpstream,
-                   fmt::format("endpoint '{}' went on after a finish_reason", served_.endpoint));
+    // Some servers repeat the finish_reason beside the usage.
+    delta.finish.reset();
+    delta.tokens.clear();
+    co_return delta.raw.empty() ? Result<void>{} : co_await sink_.write(delta);
   }
   if (!begun_) {
     GENESIS_CO_TRY_VOID(co_await begin());
@@ -366,10 +369,6 @@ Task<Result<Usage>> dispatch_call(net::Client& client,
     redact_secrets(result.error(), options);
   }
   co_return result;
-}
-
-bool passes_raw(const ChatRequest& request, Dialect dialect, bool upstream_streams) {
-  return request.dialect == dialect && request.stream == upstream_streams;
 }
 
 std::string to_one_line(std::string json) {

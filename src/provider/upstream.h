@@ -88,10 +88,6 @@ Task<Result<Usage>> dispatch_call(net::Client& client,
                                   UpstreamCall call,
                                   AnswerReader& reader);
 
-// Whether the upstream's own JSON may go to the client as it is: both speak `dialect`, and both
-// stream or neither does.
-bool passes_raw(const ChatRequest& request, Dialect dialect, bool upstream_streams);
-
 // JSON of one event as a single line, fit for ChatDelta::raw.
 std::string to_one_line(std::string json);
 

@@ -38,7 +38,15 @@ bool contains_any(std::string_view text, std::initializer_list<std::string_view>
 // OpenAI and vLLM name it in `code`; older servers only in the sentence.
 bool is_context_length(const UpstreamError& told) {
   return told.code == "context_length_exceeded" || told.type == "context_length_exceeded" ||
-         contains_any(told.message, {"maximum context length", "context_length_exceeded"});
+         contains_any(told.message,
+                      {"maximum context length",
+                       "context_length_exceeded",
+                       // TGI and TEI
+                       "`inputs` tokens + `max_new_tokens` must be <=",
+                       "`inputs` must have less than",
+                       // Anthropic
+                       "prompt is too long",
+                       "exceed context limit"});
 }
 
 bool is_content_policy(const UpstreamError& told) {
@@ -58,6 +66,13 @@ Error refusal(int status, const UpstreamError& told, std::string_view endpoint) 
     error.code = ErrorCode::kUpstream;
     error.message = fmt::format("endpoint '{}' does not know its model: {}", endpoint, said(told));
     error.hint = "check the endpoint's `model` and `url` in genesis.toml";
+    return error;
+  }
+  if (told.message.contains("credit balance is too low")) {
+    // Anthropic calls it an invalid request, but the account is ours.
+    error.code = ErrorCode::kUpstream;
+    error.message = fmt::format("endpoint '{}': {}", endpoint, told.message);
+    error.hint = "top up the account of the endpoint's `api_key`";
     return error;
   }
   error.code = is_context_length(told)      ? ErrorCode::kContextLength
@@ -166,9 +181,52 @@ std::optional<std::int64_t> parse_http_date_ms(std::string_view text) {
   return std::chrono::duration_cast<milliseconds>(time.time_since_epoch()).count();
 }
 
+// "2025-01-31T08:49:37Z", with or without a fraction (RFC 3339, in UTC only, as Anthropic sends
+// it).
+std::optional<std::int64_t> parse_utc_ms(std::string_view text) {
+  if (text.size() < 20 || text[4] != '-' || text[7] != '-' || text[10] != 'T' || text[13] != ':' ||
+      text[16] != ':' || text.back() != 'Z') {
+    return std::nullopt;
+  }
+  const auto year = parse_int(text.substr(0, 4));
+  const auto month = parse_int(text.substr(5, 2));
+  const auto day = parse_int(text.substr(8, 2));
+  const auto hour = parse_int(text.substr(11, 2));
+  const auto minute = parse_int(text.substr(14, 2));
+  const auto second = parse_int(text.substr(17, 2));
+  if (!year || !month || !day || !hour || !minute || !second) {
+    return std::nullopt;
+  }
+  const std::chrono::year_month_day date{std::chrono::year(*year),
+                                         std::chrono::month(static_cast<unsigned>(*month)),
+                                         std::chrono::day(static_cast<unsigned>(*day))};
+  if (!date.ok()) {
+    return std::nullopt;
+  }
+  const auto time = std::chrono::sys_days(date) + std::chrono::hours(*hour) +
+                    std::chrono::minutes(*minute) + std::chrono::seconds(*second);
+  return std::chrono::duration_cast<milliseconds>(time.time_since_epoch()).count();
+}
+
 milliseconds bounded(double ms) {
   const double most = milliseconds(kMaxRetryAfter).count();
   return milliseconds(static_cast<std::int64_t>(std::clamp(ms, 0.0, most)));
+}
+
+// When every limit that is used up will be free again.
+std::optional<milliseconds> parse_anthropic_reset(const net::Headers& headers,
+                                                  std::int64_t now_unix_ms) {
+  std::optional<milliseconds> longest;
+  for (const std::string_view limit : {"requests", "tokens", "input-tokens", "output-tokens"}) {
+    const auto left = headers.get(fmt::format("anthropic-ratelimit-{}-remaining", limit));
+    const auto reset = headers.get(fmt::format("anthropic-ratelimit-{}-reset", limit));
+    const auto at = left == "0" && reset ? parse_utc_ms(*reset) : std::nullopt;
+    if (at) {
+      const milliseconds wait = bounded(static_cast<double>(*at - now_unix_ms));
+      longest = std::max(longest.value_or(wait), wait);
+    }
+  }
+  return longest;
 }
 
 }  // namespace
@@ -219,7 +277,8 @@ Error error_in_stream(const UpstreamError& told, std::string_view endpoint) {
     error.upstream_status = *status;
     return error;
   }
-  if (is_context_length(told) || is_content_policy(told) || told.type == "invalid_request_error") {
+  if (is_context_length(told) || is_content_policy(told) || told.type == "invalid_request_error" ||
+      told.type == "validation") {
     return refusal(0, told, endpoint);
   }
   const bool limited =
@@ -241,7 +300,7 @@ std::optional<milliseconds> parse_retry_after(const net::Headers& headers,
   }
   const auto text = headers.get("Retry-After");
   if (!text) {
-    return std::nullopt;
+    return parse_anthropic_reset(headers, now_unix_ms);
   }
   if (const auto seconds = parse_number(*text)) {
     return bounded(*seconds * 1000.0);

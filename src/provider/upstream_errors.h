@@ -39,7 +39,8 @@ Error error_from_response(int status,
 Error error_in_stream(const UpstreamError& told, std::string_view endpoint);
 
 // `retry-after-ms`, `Retry-After` in seconds or as an HTTP date (RFC 9110 section 10.2.3); at most
-// kMaxRetryAfter, never negative.
+// kMaxRetryAfter, never negative. Without them the time when Anthropic's used-up limits
+// (`anthropic-ratelimit-*-remaining: 0`) are reset.
 std::optional<std::chrono::milliseconds> parse_retry_after(const net::Headers& headers,
                                                            std::int64_t now_unix_ms);
 
