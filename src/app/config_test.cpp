@@ -165,15 +165,20 @@ TEST_F(ConfigTest, ANamedFileMustExist) {
   EXPECT_EQ(config.error().code, ErrorCode::kConfig);
 }
 
+Result<std::string> read_key(const std::string& source) {
+  GENESIS_TRY(auto secrets, read_endpoint_secrets({.api_key_source = source}));
+  return std::move(secrets.api_key);
+}
+
 TEST_F(ConfigTest, SecretsComeFromEnvironmentOrFile) {
   ::setenv("GENESIS_TEST_KEY", "sk-123\n", 1);
-  EXPECT_EQ(*read_secret("env:GENESIS_TEST_KEY"), "sk-123");
+  EXPECT_EQ(*read_key("env:GENESIS_TEST_KEY"), "sk-123");
   ::unsetenv("GENESIS_TEST_KEY");
-  EXPECT_FALSE(read_secret("env:GENESIS_TEST_KEY"));
+  EXPECT_FALSE(read_key("env:GENESIS_TEST_KEY"));
   ASSERT_TRUE(write_file_atomic(folder_ / "key", "sk-456\n"));
-  EXPECT_EQ(*read_secret("file:" + (folder_ / "key").string()), "sk-456");
-  EXPECT_FALSE(read_secret("file:" + (folder_ / "absent").string()));
-  EXPECT_EQ(*read_secret(""), "");
+  EXPECT_EQ(*read_key("file:" + (folder_ / "key").string()), "sk-456");
+  EXPECT_FALSE(read_key("file:" + (folder_ / "absent").string()));
+  EXPECT_EQ(*read_key(""), "");
 }
 
 TEST(Nearest, FindsCloseWordsOnly) {

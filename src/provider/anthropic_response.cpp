@@ -184,7 +184,10 @@ Result<AnswerPart> AnthropicReader::read_event(net::SseEvent& event) {
 
 Result<AnswerPart> AnthropicReader::read_object(const json::object& event, std::string_view name) {
   const auto as_part = [](Result<ChatDelta> delta) -> Result<AnswerPart> {
-    return std::move(delta).transform(part_with);
+    if (!delta) {
+      return std::unexpected(std::move(delta).error());
+    }
+    return part_with(std::move(*delta));
   };
   if (name == "content_block_delta") {
     return as_part(read_block_delta(event));

@@ -29,8 +29,9 @@ TEST_F(OpenAiFault, StreamsAnAnswer) {
   EXPECT_EQ(usage->input, 7);
   EXPECT_EQ(usage->cached_input, 4);
   EXPECT_EQ(usage->output, 3);
-  EXPECT_EQ(sink.lines,
-            (std::vector<std::string>{"begin up", "0 ||", "0 Hel||", "0 lo||", "0 || stop"}));
+  EXPECT_EQ(
+      sink.lines,
+      (std::vector<std::string>{"begin up", "0 ||", "0 Hel||", "0 lo||", "0 || stop", "0 ||"}));
   ASSERT_EQ(seen.size(), 1U);
   EXPECT_EQ(seen[0].method, "POST");
   EXPECT_EQ(seen[0].path, "/v1/chat/completions");

@@ -23,7 +23,7 @@ class OpenAiRaw : public ProviderTest {
   }
 };
 
-std::string data(std::string_view json) {
+std::string frame(std::string_view json) {
   return "data: " + std::string(json) + "\n\n";
 }
 
@@ -38,25 +38,28 @@ constexpr std::string_view kEnd =
     R"({"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":null})";
 
 TEST_F(OpenAiRaw, ChunksGoThroughByteForByte) {
-  stream(data(kRole) + data(kText) + data(kTool) + data(kEnd) + std::string(kUsageChunk) +
+  stream(frame(kRole) + frame(kText) + frame(kTool) + frame(kEnd) + std::string(kUsageChunk) +
          std::string(kDoneFrame));
   ASSERT_EQ(error_name(chat(question(true))), "ok");
   EXPECT_EQ(raws(),
-            (std::vector<std::string>{
-                std::string(kRole), std::string(kText), std::string(kTool), std::string(kEnd)}));
+            (std::vector<std::string>{std::string(kRole),
+                                      std::string(kText),
+                                      std::string(kTool),
+                                      std::string(kEnd),
+                                      std::string(kUsageChunk.substr(6, kUsageChunk.size() - 8))}));
   EXPECT_EQ(sink.lines.at(0), "begin up");
   EXPECT_EQ(sink.lines.at(2), "0 a\xC3\xA9||");
   EXPECT_EQ(sink.lines.at(4), "0 || stop");
 }
 
 TEST_F(OpenAiRaw, AnEventWithoutContentDoesNotCommit) {
-  stream(data(kRole));
+  stream(frame(kRole));
   EXPECT_EQ(error_name(chat(question(true))), "unavailable");
   EXPECT_TRUE(sink.lines.empty());
   // But no upstream can make us keep any number of them.
   std::string many;
   for (int i = 0; i < 40; ++i) {
-    many += data(kRole);
+    many += frame(kRole);
   }
   stream(many);
   EXPECT_EQ(error_name(chat(question(true))), "unavailable");
@@ -84,7 +87,7 @@ TEST_F(OpenAiRaw, WholeBodiesGoThroughByteForByte) {
 }
 
 TEST_F(OpenAiRaw, TranslatesWhereTheFormsDiffer) {
-  const std::string text = data(kText) + data(kEnd) + std::string(kDoneFrame);
+  const std::string text = frame(kText) + frame(kEnd) + std::string(kDoneFrame);
   ChatRequest other = question(true);
   other.dialect = Dialect::kAnthropic;
   stream(text);
@@ -92,8 +95,8 @@ TEST_F(OpenAiRaw, TranslatesWhereTheFormsDiffer) {
   EXPECT_EQ(seen.back().path, "/v1/chat/completions");
   ChatRequest two = question(true);
   two.n = 2;
-  stream(data(R"({"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"},)"
-              R"({"index":1,"delta":{"content":"b"},"finish_reason":"stop"}]})") +
+  stream(frame(R"({"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"},)"
+               R"({"index":1,"delta":{"content":"b"},"finish_reason":"stop"}]})") +
          std::string(kDoneFrame));
   ASSERT_EQ(error_name(chat(two)), "ok");
   for (const std::string& raw : raws()) {
@@ -104,7 +107,7 @@ TEST_F(OpenAiRaw, TranslatesWhereTheFormsDiffer) {
 
 TEST_F(OpenAiRaw, AWholeAnswerMadeOfAStreamKeepsWhatIsUnknown) {
   const std::string plain = R"({"id":"up-1","choices":[{"index":0,"delta":{"content":"b"}}]})";
-  stream(data(plain) + data(plain) + data(kText) + data(kEnd) + std::string(kDoneFrame));
+  stream(frame(plain) + frame(plain) + frame(kText) + frame(kEnd) + std::string(kDoneFrame));
   options.always_stream = true;
   ASSERT_EQ(error_name(chat(question(false))), "ok");
   EXPECT_EQ(raws(), (std::vector<std::string>{plain, "", std::string(kText), std::string(kEnd)}));

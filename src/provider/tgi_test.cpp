@@ -19,7 +19,7 @@ constexpr std::string_view kEos =
     R"("generated_text":"Hi","details":{"finish_reason":"eos_token","generated_tokens":2,)"
     R"("seed":null,"input_length":7}})";
 
-std::string data(std::string_view json) {
+std::string frame(std::string_view json) {
   return "data:" + std::string(json) + "\n\n";
 }
 
@@ -46,7 +46,7 @@ class Tgi : public ProviderTest {
 };
 
 TEST_F(Tgi, StreamsTokens) {
-  stream(data(kOne) + data(kEos));
+  stream(frame(kOne) + frame(kEos));
   options.base.path = "";
   options.api_key = "hf_1";
   const auto usage =
@@ -68,7 +68,7 @@ TEST_F(Tgi, StreamsTokens) {
 
 TEST_F(Tgi, PassesOnWhatTheClientAskedFor) {
   const std::string native = R"({"inputs":"x","parameters":{"details":true}})";
-  stream(data(kOne) + data(kEos));
+  stream(frame(kOne) + frame(kEos));
   ASSERT_EQ(error_name(chat(prompt(Dialect::kTgi, true, native))), "ok");
   EXPECT_EQ(sink.deltas.at(0).raw, kOne);
   sink = RecordingSink();
@@ -144,7 +144,7 @@ TEST_F(Tgi, RefusesWhatItCannotSay) {
 TEST_F(Tgi, CutStreamsAndGarbageAreErrors) {
   const auto ask = [&] { return error_name(chat(prompt(Dialect::kOpenAiCompletion, true))); };
   for (const bool cut : {true, false}) {
-    stream(data(kOne), cut);
+    stream(frame(kOne), cut);
     EXPECT_EQ(ask(), "unavailable");
   }
   for (const std::string_view text : {"{",
@@ -153,16 +153,16 @@ TEST_F(Tgi, CutStreamsAndGarbageAreErrors) {
                                       R"({"token":{}})",
                                       R"({"token":{"id":-7,"text":"a"}})",
                                       R"({"token":{"id":1,"text":"a"},"details":{}})"}) {
-    stream(data(text) + data(kEos));
+    stream(frame(text) + frame(kEos));
     EXPECT_EQ(ask(), "upstream") << text;
   }
-  stream(data(kOne) + data(R"({"error":"Model is overloaded","error_type":"overloaded"})"));
+  stream(frame(kOne) + frame(R"({"error":"Model is overloaded","error_type":"overloaded"})"));
   EXPECT_EQ(ask(), "unavailable");
-  stream(data(R"({"error":"Input validation error: bad","error_type":"validation"})"));
+  stream(frame(R"({"error":"Input validation error: bad","error_type":"validation"})"));
   EXPECT_EQ(ask(), "invalid_argument");
   stream(
-      data(R"({"error":"Input validation error: `inputs` tokens + `max_new_tokens` must be <= 9. )"
-           R"(Given: 10 `inputs` tokens","error_type":"validation"})"));
+      frame(R"({"error":"Input validation error: `inputs` tokens + `max_new_tokens` must be <= 9. )"
+            R"(Given: 10 `inputs` tokens","error_type":"validation"})"));
   EXPECT_EQ(ask(), "context_length");
   reply_root(429, R"({"error":"Model is overloaded","error_type":"overloaded"})");
   EXPECT_EQ(ask(), "rate_limited");

@@ -1,9 +1,8 @@
-// OpenAI chat completion and legacy completion payloads (platform.openai.com/docs/api-reference).
+// What all dialects share, and OpenAI's chat and completion payloads
+// (platform.openai.com/docs/api-reference).
 #include "answer.h"
 
 #include "base/json.h"
-
-#include <boost/json.hpp>
 
 #include <array>
 
@@ -13,67 +12,36 @@ namespace {
 
 constexpr std::int64_t kCreated = 1'700'000'000;
 
-std::int64_t count_words(std::string_view text) {
-  std::int64_t words = 0;
-  bool inside = false;
-  for (const char c : text) {
-    const bool blank = c == ' ' || c == '\n' || c == '\t' || c == '\r';
-    words += !blank && !inside ? 1 : 0;
-    inside = !blank;
-  }
-  return words;
-}
-
-std::int64_t count_content(const boost::json::value& content) {
-  if (content.is_string()) {
-    return count_words(content.as_string());
-  }
-  std::int64_t words = 0;
-  if (content.is_array()) {
-    for (const auto& part : content.as_array()) {
-      const auto* text = part.is_object() ? part.as_object().if_contains("text") : nullptr;
-      words += text != nullptr && text->is_string() ? count_words(text->as_string()) : 0;
-    }
-  }
-  return words;
-}
-
-Result<void> read_messages(const boost::json::object& object, Ask& ask) {
-  const auto* messages = object.if_contains("messages");
-  if (messages == nullptr || !messages->is_array() || messages->as_array().empty()) {
-    return fail_param("messages", "'messages' must be a non-empty array");
-  }
-  for (const auto& message : messages->as_array()) {
-    if (!message.is_object()) {
-      return fail_param("messages", "each message must be an object");
-    }
-    const auto& fields = message.as_object();
-    GENESIS_TRY(const auto role, get_string(fields, "role", "messages."));
-    ask.last_role = role.value_or(std::string());
-    if (const auto* content = fields.if_contains("content")) {
-      ask.prompt_tokens += count_content(*content);
-    }
-  }
-  return {};
-}
-
-void begin(JsonWriter& w, const Ask& ask, bool chunk) {
+void begin_object(JsonWriter& w, const Ask& ask, bool chunk) {
+  const bool chat = ask.wire == Wire::kChat;
   w.begin_object();
-  w.field("id", ask.chat ? "chatcmpl-mock" : "cmpl-mock");
+  w.field("id", chat ? "chatcmpl-mock" : "cmpl-mock");
   w.field("object",
-          ask.chat ? (chunk ? "chat.completion.chunk" : "chat.completion") : "text_completion");
+          chat ? (chunk ? "chat.completion.chunk" : "chat.completion") : "text_completion");
   w.field("created", kCreated);
   w.field("model", ask.model);
   w.key("choices");
   w.begin_array();
 }
 
-void write_usage(JsonWriter& w, AnswerUsage usage) {
+void write_usage(JsonWriter& w, const AnswerUsage& usage) {
   w.key("usage");
   w.begin_object();
   w.field("prompt_tokens", usage.prompt);
   w.field("completion_tokens", usage.completion);
   w.field("total_tokens", usage.prompt + usage.completion);
+  if (usage.cached > 0) {
+    w.key("prompt_tokens_details");
+    w.begin_object();
+    w.field("cached_tokens", usage.cached);
+    w.end_object();
+  }
+  if (usage.reasoning > 0) {
+    w.key("completion_tokens_details");
+    w.begin_object();
+    w.field("reasoning_tokens", usage.reasoning);
+    w.end_object();
+  }
   w.end_object();
 }
 
@@ -82,72 +50,172 @@ void begin_choice(JsonWriter& w) {
   w.field("index", std::int64_t{0});
 }
 
-void write_reason(JsonWriter& w, std::string_view finish) {
+void end_choice(JsonWriter& w, std::string_view finish) {
   if (finish.empty()) {
     w.field_null("finish_reason");
   } else {
     w.field("finish_reason", finish);
   }
-}
-
-std::string chunk(const Ask& ask,
-                  std::string_view text,
-                  std::string_view role,
-                  std::string_view finish) {
-  JsonWriter w;
-  begin(w, ask, true);
-  begin_choice(w);
-  if (ask.chat) {
-    w.key("delta");
-    w.begin_object();
-    if (!role.empty()) {
-      w.field("role", role);
-    }
-    if (finish.empty()) {
-      w.field("content", text);
-    }
-    w.end_object();
-  } else {
-    w.field("text", text);
-  }
-  write_reason(w, finish);
   w.end_object();
   w.end_array();
-  w.end_object();
-  return w.take();
+}
+
+std::string call_id(std::int64_t call) {
+  return "call_mock" + std::to_string(call);
+}
+
+class OpenAiWriter final : public StreamWriter {
+ public:
+  explicit OpenAiWriter(const Ask& ask) : ask_(ask) {}
+
+  std::vector<Event> begin() override { return {}; }
+
+  std::vector<Event> piece(const Piece& piece) override {
+    JsonWriter w;
+    begin_object(w, ask_, true);
+    begin_choice(w);
+    if (ask_.wire == Wire::kChat) {
+      w.key("delta");
+      w.begin_object();
+      if (first_) {
+        w.field("role", "assistant");
+      }
+      write_delta(w, piece);
+      w.end_object();
+    } else {
+      w.field("text", piece.text);
+    }
+    first_ = false;
+    end_choice(w, "");
+    w.end_object();
+    return {{.name = {}, .data = w.take()}};
+  }
+
+  std::vector<Event> finish(const Answer& answer) override {
+    JsonWriter w;
+    begin_object(w, ask_, true);
+    begin_choice(w);
+    if (ask_.wire == Wire::kChat) {
+      w.key("delta");
+      w.begin_object();
+      w.end_object();
+    } else {
+      w.field("text", "");
+    }
+    end_choice(w, answer.finish);
+    w.end_object();
+    std::vector<Event> events{{.name = {}, .data = w.take()}};
+    if (ask_.include_usage && answer.tells_usage) {
+      JsonWriter usage;
+      begin_object(usage, ask_, true);
+      usage.end_array();
+      write_usage(usage, answer.usage);
+      usage.end_object();
+      events.push_back({.name = {}, .data = usage.take()});
+    }
+    return events;
+  }
+
+  Event done() override { return {.name = {}, .data = "[DONE]"}; }
+
+ private:
+  void write_delta(JsonWriter& w, const Piece& piece) const {
+    if (piece.kind == Piece::Kind::kText) {
+      w.field("content", piece.text);
+      return;
+    }
+    if (piece.kind == Piece::Kind::kThinking) {
+      w.field("reasoning_content", piece.text);
+      return;
+    }
+    w.key("tool_calls");
+    w.begin_array();
+    w.begin_object();
+    w.field("index", piece.call);
+    if (piece.begins) {
+      w.field("id", call_id(piece.call));
+      w.field("type", "function");
+    }
+    w.key("function");
+    w.begin_object();
+    if (piece.begins) {
+      w.field("name", ask_.tool);
+    }
+    w.field("arguments", piece.text);
+    w.end_object();
+    w.end_object();
+    w.end_array();
+  }
+
+  const Ask& ask_;
+  bool first_ = true;
+};
+
+std::string text_of(const Answer& answer, Piece::Kind kind) {
+  std::string text;
+  for (const Piece& piece : answer.pieces) {
+    text += piece.kind == kind ? piece.text : "";
+  }
+  return text;
+}
+
+void write_calls(JsonWriter& w, const Ask& ask, const Answer& answer) {
+  bool open = false;
+  std::string arguments;
+  const auto close = [&] {
+    if (open) {
+      w.field("arguments", arguments);
+      w.end_object();
+      w.end_object();
+    }
+    arguments.clear();
+  };
+  w.key("tool_calls");
+  w.begin_array();
+  for (const Piece& piece : answer.pieces) {
+    if (piece.kind != Piece::Kind::kCall) {
+      continue;
+    }
+    if (piece.begins) {
+      close();
+      open = true;
+      w.begin_object();
+      w.field("id", call_id(piece.call));
+      w.field("type", "function");
+      w.key("function");
+      w.begin_object();
+      w.field("name", ask.tool);
+    }
+    arguments += piece.text;
+  }
+  close();
+  w.end_array();
+}
+
+struct ErrorWords {
+  std::string_view openai;
+  std::string_view anthropic;
+  std::string_view tgi;
+};
+
+ErrorWords error_words(int status) {
+  switch (status) {
+    case 401:
+      return {"invalid_request_error", "authentication_error", "unauthorized"};
+    case 404:
+      return {"invalid_request_error", "not_found_error", "validation"};
+    case 429:
+      return {"requests", "rate_limit_error", "overloaded"};
+    case 529:
+      return {"server_error", "overloaded_error", "overloaded"};
+    default:
+      break;
+  }
+  return status < 500 ? ErrorWords{"invalid_request_error", "invalid_request_error", "validation"}
+                      : ErrorWords{"server_error", "api_error", "generation"};
 }
 
 }  // namespace
-
-Result<Ask> read_ask(std::string_view path, std::string_view body) {
-  GENESIS_TRY(const auto document, parse_json(body));
-  if (!document.is_object()) {
-    return fail_param("", "the body must be an object");
-  }
-  const auto& object = document.as_object();
-  Ask ask;
-  ask.chat = path.ends_with("/chat/completions");
-  GENESIS_TRY(const auto model, get_string(object, "model"));
-  ask.model = model.value_or(std::string());
-  GENESIS_TRY(const auto stream, get_bool(object, "stream"));
-  ask.stream = stream.value_or(false);
-  GENESIS_TRY(const auto max_tokens, get_integer(object, "max_tokens"));
-  GENESIS_TRY(const auto max_completion, get_integer(object, "max_completion_tokens"));
-  ask.max_tokens = max_completion.value_or(max_tokens.value_or(-1));
-  if (const auto* options = object.if_contains("stream_options");
-      options != nullptr && options->is_object()) {
-    GENESIS_TRY(const auto include, get_bool(options->as_object(), "include_usage"));
-    ask.include_usage = include.value_or(false);
-  }
-  if (ask.chat) {
-    GENESIS_TRY_VOID(read_messages(object, ask));
-  } else {
-    GENESIS_TRY(const auto prompt, get_string(object, "prompt"));
-    ask.prompt_tokens = count_words(prompt.value_or(std::string()));
-  }
-  ask.prompt_tokens = std::max<std::int64_t>(ask.prompt_tokens, 1);
-  return ask;
-}
 
 std::vector<std::string> answer_tokens(std::int64_t words) {
   constexpr std::array kWords = {"The",
@@ -168,61 +236,92 @@ std::vector<std::string> answer_tokens(std::int64_t words) {
   return tokens;
 }
 
-std::string whole_answer(const Ask& ask,
-                         std::string_view text,
-                         std::string_view finish,
-                         const AnswerUsage* usage) {
+std::unique_ptr<StreamWriter> make_openai_writer(const Ask& ask) {
+  return std::make_unique<OpenAiWriter>(ask);
+}
+
+std::unique_ptr<StreamWriter> make_stream_writer(const Ask& ask, const AnswerUsage& usage) {
+  switch (ask.wire) {
+    case Wire::kMessages:
+      return make_anthropic_writer(ask, usage);
+    case Wire::kGenerate:
+      return make_tgi_writer(ask);
+    default:
+      return make_openai_writer(ask);
+  }
+}
+
+std::string whole_openai(const Ask& ask, const Answer& answer) {
   JsonWriter w;
-  begin(w, ask, false);
+  begin_object(w, ask, false);
   begin_choice(w);
-  if (ask.chat) {
+  if (ask.wire == Wire::kChat) {
     w.key("message");
     w.begin_object();
     w.field("role", "assistant");
-    w.field("content", text);
+    w.field("content", text_of(answer, Piece::Kind::kText));
+    if (const auto thinking = text_of(answer, Piece::Kind::kThinking); !thinking.empty()) {
+      w.field("reasoning_content", thinking);
+    }
+    if (answer.finish == "tool_calls") {
+      write_calls(w, ask, answer);
+    }
     w.end_object();
   } else {
-    w.field("text", text);
+    w.field("text", text_of(answer, Piece::Kind::kText));
   }
-  write_reason(w, finish);
-  w.end_object();
-  w.end_array();
-  if (usage != nullptr) {
-    write_usage(w, *usage);
+  end_choice(w, answer.finish);
+  if (answer.tells_usage) {
+    write_usage(w, answer.usage);
   }
   w.end_object();
   return w.take();
 }
 
-std::string delta_event(const Ask& ask, std::string_view text, bool first) {
-  return chunk(ask, text, first ? "assistant" : "", "");
+std::string whole_answer(const Ask& ask, const Answer& answer) {
+  switch (ask.wire) {
+    case Wire::kChat:
+    case Wire::kCompletion:
+      return whole_openai(ask, answer);
+    case Wire::kMessages:
+      return whole_anthropic(ask, answer);
+    case Wire::kGenerate:
+      return whole_tgi(ask, answer);
+    default:
+      return whole_embed(ask, answer.usage);
+  }
 }
 
-std::string finish_event(const Ask& ask, std::string_view finish) {
-  return chunk(ask, "", "", finish);
-}
-
-std::string usage_event(const Ask& ask, AnswerUsage usage) {
-  JsonWriter w;
-  begin(w, ask, true);
-  w.end_array();
-  write_usage(w, usage);
-  w.end_object();
-  return w.take();
-}
-
-std::string error_object(std::string_view message, std::string_view type, std::string_view code) {
+std::string error_object(Wire wire, int status, std::string_view message, std::string_view code) {
+  const ErrorWords words = error_words(status);
   JsonWriter w;
   w.begin_object();
+  if (wire == Wire::kGenerate || wire >= Wire::kEmbed) {
+    w.field("error", message);
+    w.field("error_type", words.tgi);
+    w.end_object();
+    return w.take();
+  }
+  if (wire == Wire::kMessages) {
+    w.field("type", "error");
+  }
   w.key("error");
   w.begin_object();
-  w.field("message", message);
-  w.field("type", type);
-  w.field_null("param");
-  if (code.empty()) {
-    w.field_null("code");
+  if (wire == Wire::kMessages) {
+    w.field("type", words.anthropic);
+    // Anthropic has no codes: what a code means stands in the sentence.
+    w.field(
+        "message",
+        code == "context_length_exceeded" ? "prompt is too long: 9 tokens > 8 maximum" : message);
   } else {
-    w.field("code", code);
+    w.field("message", message);
+    w.field("type", words.openai);
+    w.field_null("param");
+    if (code.empty()) {
+      w.field_null("code");
+    } else {
+      w.field("code", code);
+    }
   }
   w.end_object();
   w.end_object();

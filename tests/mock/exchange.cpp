@@ -13,9 +13,12 @@ namespace genesis::mock {
 
 namespace {
 
+// An unpaced stream is sent in pieces of this size, as a fast upstream's would arrive.
+constexpr std::size_t kPieceBytes = 16 * 1024;
+
 class Counted {
  public:
-  explicit Counted(std::atomic<int>& count) : count_(count) { ++count_; }
+  explicit Counted(int& count) : count_(count) { ++count_; }
 
   ~Counted() { --count_; }
 
@@ -23,7 +26,7 @@ class Counted {
   Counted& operator=(const Counted&) = delete;
 
  private:
-  std::atomic<int>& count_;
+  int& count_;
 };
 
 std::string chunked(std::string_view bytes) {
@@ -32,286 +35,367 @@ std::string chunked(std::string_view bytes) {
   return std::string(size.data(), end) + "\r\n" + std::string(bytes) + "\r\n";
 }
 
+// What a call's arguments are, in the pieces in which they are streamed.
+constexpr std::array<std::string_view, 3> kArguments = {R"({"city")", R"(:"Oslo","n")", ":2}"};
+
 }  // namespace
 
-void Exchange::run() {
+Task<void> Exchange::run() {
   const Counted counted(mock_.connections);
   HttpRequest request;
-  while (connection_.read_request(request) && answer(request)) {
+  while (co_await connection_.read_request(request)) {
+    if (!co_await answer(request)) {
+      break;
+    }
   }
 }
 
-bool Exchange::send_json(int status, std::string_view body, std::string_view more_fields) {
+Task<bool> Exchange::send_json(int status, std::string_view body, std::string_view more_fields) {
   std::string fields = "content-length: " + std::to_string(body.size()) + "\r\n";
   fields += more_fields;
-  return connection_.send(http_head(status, "application/json", fields) + std::string(body));
+  std::string bytes = http_head(status, "application/json", fields);
+  bytes += body;
+  co_return co_await connection_.send(bytes);
 }
 
-bool Exchange::answer(const HttpRequest& request) {
-  if (request.method == "POST" && request.path == "/__script") {
-    const auto loaded = mock_.script.load(request.body);
-    return loaded ? send_json(200, "{}")
-                  : send_json(400, error_object(loaded.error().message, "script", ""));
-  }
+// The routes that answer about the mock itself.
+std::optional<std::string> Exchange::service_body(const HttpRequest& request) {
   if (request.method == "POST" && request.path == "/__reset") {
     mock_.script.clear();
-    return send_json(200, "{}");
+    return "{}";
   }
   if (request.path == "/__journal") {
-    return send_json(200, mock_.journal.dump());
+    return mock_.journal.dump();
   }
   if (request.path == "/__stats") {
     JsonWriter w;
     w.begin_object();
-    w.field("connections", static_cast<std::int64_t>(mock_.connections.load()));
-    w.field("active", static_cast<std::int64_t>(mock_.active.load()));
+    w.field("connections", std::int64_t{mock_.connections});
+    w.field("active", std::int64_t{mock_.active});
     w.end_object();
-    return send_json(200, w.str());
+    return w.take();
   }
   if (request.path == "/health") {
-    return send_json(200, "{}");
+    return "{}";
   }
   if (request.path.ends_with("/models")) {
-    return send_json(
-        200, R"({"object":"list","data":[{"id":"mock","object":"model","owned_by":"mock"}]})");
+    return R"({"object":"list","data":[{"id":"mock","object":"model","owned_by":"mock"}]})";
   }
-  if (request.method == "POST" && request.path.ends_with("/completions")) {
-    const Counted counted(mock_.active);
-    return answer_ask(request);
-  }
-  return send_json(404, error_object("no such route", "invalid_request_error", "not_found"));
+  return std::nullopt;
 }
 
-bool Exchange::answer_ask(const HttpRequest& request) {
+Task<bool> Exchange::answer(const HttpRequest& request) {
+  if (request.method == "POST" && request.path == "/__script") {
+    const auto loaded = mock_.script.load(request.body);
+    const std::string said =
+        loaded ? "{}" : error_object(Wire::kChat, 400, loaded.error().message, "");
+    co_return co_await send_json(loaded ? 200 : 400, said);
+  }
+  if (const auto body = service_body(request)) {
+    co_return co_await send_json(200, *body);
+  }
+  ask_ = Ask();
+  if (request.method != "POST" || !find_wire(request.path, ask_)) {
+    const std::string said = error_object(Wire::kChat, 404, "no such route", "not_found");
+    co_return co_await send_json(404, said);
+  }
+  const Counted counted(mock_.active);
+  co_return co_await answer_ask(request);
+}
+
+bool Exchange::authorized(const HttpRequest& request) const {
+  const auto& key = mock_.options.api_key;
+  return key.empty() || (ask_.wire == Wire::kMessages ? request.api_key == key
+                                                      : request.authorization == "Bearer " + key);
+}
+
+Task<bool> Exchange::refuse(int status, std::string_view message, std::string_view code) {
+  line_.status = status;
+  ended(status == 400 ? "bad_request" : "refused");
+  const std::string body = error_object(ask_.wire, status, message, code);
+  co_return co_await send_json(status, body);
+}
+
+Task<bool> Exchange::answer_ask(const HttpRequest& request) {
   line_ = JournalLine();
   line_.attempt = request.attempt;
   line_.path = request.path;
+  line_.dialect = wire_name(ask_.wire);
   line_.received_ms = SystemClock().unix_ms();
   out_.clear();
-  auto ask = read_ask(request.path, request.body);
-  if (!ask) {
-    line_.status = 400;
-    ended("bad_request");
-    return send_json(400, error_object(ask.error().message, "invalid_request_error", ""));
+  fault_.reset();
+  const auto read = read_ask(request.path, request.body, ask_);
+  if (!read) {
+    co_return co_await refuse(400, read.error().message, "");
   }
-  ask_ = std::move(*ask);
   line_.model = ask_.model;
   line_.stream = ask_.stream;
   line_.last_role = ask_.last_role;
-  if (const auto& key = mock_.options.api_key;
-      !key.empty() && request.authorization != "Bearer " + key) {
-    line_.status = 401;
-    ended("refused");
-    return send_json(
-        401,
-        error_object("Incorrect API key provided", "invalid_request_error", "invalid_api_key"));
+  if (!authorized(request)) {
+    co_return co_await refuse(401, "Incorrect API key provided", "invalid_api_key");
+  }
+  if (ask_.wire == Wire::kMessages && request.version.empty()) {
+    co_return co_await refuse(400, "anthropic-version: header is required", "");
+  }
+  if (request.path.ends_with("/count_tokens")) {
+    const std::string body = R"({"input_tokens":)" + std::to_string(ask_.prompt_tokens) + "}";
+    co_return co_await send_json(200, body);  // costs nothing, so it has no line in the journal
   }
   fault_ = mock_.script.take(ask_.model, ask_.last_role == "assistant");
   if (fault_ && fault_->kind == "none") {
     fault_.reset();
   }
   line_.fault = fault_ ? fault_->kind : "";
-  if (fault_ && !before_head(*fault_)) {
-    return false;
+  if (fault_ && !co_await before_head(*fault_)) {
+    co_return false;
   }
   if (is("status") || is("refuse_prefill")) {
-    return true;  // answered already
+    co_return true;  // answered already
   }
-  return ask_.stream && !is("html") ? answer_stream() : answer_whole();
+  plan_answer();
+  const bool streams = ask_.stream && !is_embed(ask_.wire) && !is("html");
+  co_return streams ? co_await answer_stream() : co_await answer_whole();
 }
 
-bool Exchange::before_head(const Fault& fault) {
+Task<bool> Exchange::before_head(const Fault& fault) {
   if (fault.kind == "status" || fault.kind == "refuse_prefill") {
     line_.status = fault.kind == "status" ? fault.status : 400;
     const std::string retry =
         fault.retry_after_s ? "retry-after: " + std::to_string(*fault.retry_after_s) + "\r\n" : "";
-    const std::string type = line_.status < 500 ? "invalid_request_error" : "server_error";
     ended("refused");
-    return send_json(
-        line_.status,
-        error_object(fault.message.empty() ? "scripted failure" : fault.message, type, fault.code),
-        retry);
+    const std::string body =
+        error_object(ask_.wire,
+                     line_.status,
+                     fault.message.empty() ? "scripted failure" : fault.message,
+                     fault.code);
+    co_return co_await send_json(line_.status, body, retry);
   }
   if (fault.kind == "reset" || fault.kind == "close") {
     if (fault.kind == "reset") {
       connection_.make_reset();
     }
-    ended("refused");
-    return false;
+    co_return ended("refused");
   }
   if (fault.kind == "hang") {
-    ended(connection_.wait_ms(fault.ms) ? "hung" : "client_gone");
-    return false;
+    co_return ended(co_await connection_.wait_ms(fault.ms) ? "hung" : "client_gone");
   }
-  if (fault.kind == "slow_head" && !connection_.wait_ms(fault.ms)) {
-    ended("client_gone");
-    return false;
+  if (fault.kind == "slow_head" && !co_await connection_.wait_ms(fault.ms)) {
+    co_return ended("client_gone");
   }
-  return true;
+  co_return true;
 }
 
 bool Exchange::ended(std::string_view outcome) {
   line_.outcome = outcome;
   if (outcome != "refused" && outcome != "bad_request") {
     line_.prompt_tokens = ask_.prompt_tokens;
+    line_.cached_tokens = plan_.usage.cached;
+    line_.cache_write_tokens = plan_.usage.cache_write;
   }
   mock_.journal.append(line_);
   return false;
 }
 
-bool Exchange::answer_whole() {
+void Exchange::plan_answer() {
+  plan_ = Answer();
+  plan_.usage.prompt = ask_.prompt_tokens;
+  plan_.tells_usage = !is("no_usage");
+  if (is_embed(ask_.wire)) {
+    return;
+  }
+  const Fault usual;
+  const Fault& script = is("answer") ? *fault_ : usual;
+  for (const auto& word : answer_tokens(script.thinking)) {
+    plan_.pieces.push_back({.kind = Piece::Kind::kThinking, .text = word});
+  }
+  const auto words =
+      ask_.max_tokens < 0 ? mock_.options.words : std::min(mock_.options.words, ask_.max_tokens);
+  for (const auto& word : answer_tokens(words)) {
+    plan_.pieces.push_back({.kind = Piece::Kind::kText, .text = word});
+  }
+  const int calls = ask_.tool.empty() ? 0 : script.calls;
+  for (int call = 0; call < calls; ++call) {
+    for (const std::string_view part : kArguments) {
+      plan_.pieces.push_back({.kind = Piece::Kind::kCall,
+                              .text = std::string(part),
+                              .begins = part == kArguments.front(),
+                              .call = call});
+    }
+  }
+  plan_.finish = !script.finish.empty()        ? script.finish
+                 : calls > 0                   ? "tool_calls"
+                 : words < mock_.options.words ? "length"
+                                               : "stop";
+  plan_.usage.completion = static_cast<std::int64_t>(plan_.pieces.size());
+  plan_.usage.cached = std::min<std::int64_t>(script.cached, ask_.prompt_tokens);
+  plan_.usage.cache_write =
+      std::min<std::int64_t>(script.cache_write, ask_.prompt_tokens - plan_.usage.cached);
+  plan_.usage.reasoning = script.thinking;
+  if (is("wrong_usage")) {
+    plan_.usage.prompt *= 100;
+    plan_.usage.completion *= 100;
+  }
+}
+
+Task<bool> Exchange::answer_whole() {
   line_.status = 200;
   if (is("html")) {
     ended("refused");
     const std::string page = "<html><body>Bad gateway</body></html>";
-    return connection_.send(
-        http_head(200, "text/html", "content-length: " + std::to_string(page.size()) + "\r\n") +
-        page);
+    std::string bytes =
+        http_head(200, "text/html", "content-length: " + std::to_string(page.size()) + "\r\n");
+    bytes += page;
+    co_return co_await connection_.send(bytes);
   }
   if (is("error_object")) {
     ended("refused");
-    return send_json(200, error_object("scripted failure", "server_error", fault_->code));
-  }
-  const auto limit =
-      ask_.max_tokens < 0 ? mock_.options.words : std::min(mock_.options.words, ask_.max_tokens);
-  const auto tokens = answer_tokens(limit);
-  std::string text;
-  for (const auto& token : tokens) {
-    text += token;
+    const std::string body = error_object(ask_.wire, 500, "scripted failure", fault_->code);
+    co_return co_await send_json(200, body);
   }
   const int pace = mock_.options.first_token_ms + (is("slow_first") ? fault_->ms : 0) +
-                   mock_.options.between_ms * static_cast<int>(tokens.size());
-  if (pace > 0 && !connection_.wait_ms(pace)) {
-    return ended("client_gone");
+                   mock_.options.between_ms * static_cast<int>(plan_.pieces.size());
+  if (pace > 0 && !co_await connection_.wait_ms(pace)) {
+    co_return ended("client_gone");
   }
-  line_.completion_tokens = limit;
-  AnswerUsage usage{ask_.prompt_tokens, limit};
-  if (is("wrong_usage")) {
-    usage = {usage.prompt * 100, usage.completion * 100};
-  }
-  const auto body = is("invalid_json")
-                        ? std::string(R"({"id": "chatcmpl-mock", "choices": [{)")
-                        : whole_answer(ask_,
-                                       text,
-                                       limit < mock_.options.words ? "length" : "stop",
-                                       is("no_usage") ? nullptr : &usage);
+  line_.completion_tokens = static_cast<std::int64_t>(plan_.pieces.size());
+  line_.reasoning_tokens = plan_.usage.reasoning;
+  const auto body = is("invalid_json") ? std::string(R"({"id": "chatcmpl-mock", "choices": [{)")
+                                       : whole_answer(ask_, plan_);
   if (is("cut") || is("cut_reset") || is("stall")) {
-    const auto head = http_head(
-        200, "application/json", "content-length: " + std::to_string(body.size()) + "\r\n");
-    connection_.send(head + body.substr(0, body.size() / 2));
-    const bool there = !is("stall") || connection_.wait_ms(fault_->ms);
-    if (is("cut_reset")) {
-      connection_.make_reset();
-    }
-    return ended(!there ? "client_gone" : is("stall") ? "stalled" : "cut");
+    co_return co_await break_whole(body);
   }
   ended("completed");
-  return send_json(200, body);
+  const std::string tokens = std::to_string(ask_.prompt_tokens);
+  const std::string fields = !plan_.tells_usage             ? ""
+                             : ask_.wire == Wire::kGenerate ? "x-prompt-tokens: " + tokens + "\r\n"
+                             : ask_.wire >= Wire::kEmbed    ? "x-compute-tokens: " + tokens + "\r\n"
+                                                            : "";
+  co_return co_await send_json(200, body, fields);
 }
 
-bool Exchange::event(std::string_view data) {
-  if (is("odd_sse")) {
-    out_ += chunked(": a comment\r\nevent: message\r\ndata:" + std::string(data) + "\r\n\r\n");
-  } else {
-    out_ += chunked("data: " + std::string(data) + "\n\n");
+Task<bool> Exchange::break_whole(const std::string& body) {
+  std::string bytes =
+      http_head(200, "application/json", "content-length: " + std::to_string(body.size()) + "\r\n");
+  bytes += body.substr(0, body.size() / 2);
+  co_await connection_.send(bytes);
+  const bool there = !is("stall") || co_await connection_.wait_ms(fault_->ms);
+  if (is("cut_reset")) {
+    connection_.make_reset();
   }
-  // Unpaced streams are sent in pieces of some size, as a fast upstream's would arrive.
-  return out_.size() < 16 * 1024 || flush();
+  co_return ended(!there ? "client_gone" : is("stall") ? "stalled" : "cut");
 }
 
-bool Exchange::flush() {
-  const bool sent = is("split") ? connection_.send_split(out_) : connection_.send(out_);
-  out_.clear();
-  return sent;
+Task<bool> Exchange::events(const std::vector<Event>& events) {
+  for (const Event& event : events) {
+    if (is("odd_sse")) {
+      const std::string name = event.name.empty() ? "message" : event.name;
+      out_ += chunked(": a comment\r\nevent: " + name + "\r\ndata:" + event.data + "\r\n\r\n");
+    } else {
+      out_ += chunked((event.name.empty() ? "" : "event: " + event.name + "\n") +
+                      (ask_.wire == Wire::kGenerate ? "data:" : "data: ") + event.data + "\n\n");
+    }
+  }
+  co_return out_.size() < kPieceBytes || co_await flush();
 }
 
-bool Exchange::answer_stream() {
+Task<bool> Exchange::flush() {
+  const std::string bytes = std::exchange(out_, {});
+  co_return is("split") ? co_await connection_.send_split(bytes) : co_await connection_.send(bytes);
+}
+
+Task<bool> Exchange::answer_stream() {
   line_.status = 200;
+  const auto writer = make_stream_writer(ask_, plan_.usage);
   out_ = http_head(
       200, "text/event-stream", "transfer-encoding: chunked\r\ncache-control: no-cache\r\n");
   if (is("odd_sse")) {
     out_ += chunked("\xEF\xBB\xBF: begins with a byte order mark\n\n");
   }
+  const auto opening = writer->begin();
+  co_await events(opening);
   const int first = mock_.options.first_token_ms + (is("slow_first") ? fault_->ms : 0);
-  if (!flush() || (first > 0 && !connection_.wait_ms(first))) {
-    return ended("client_gone");
+  // A head of its own, as servers send it, is noticed by what waits for it.
+  if (!co_await flush() || (first > 0 && !co_await connection_.wait_ms(first))) {
+    co_return ended("client_gone");
   }
-  const auto limit =
-      ask_.max_tokens < 0 ? mock_.options.words : std::min(mock_.options.words, ask_.max_tokens);
-  if (!send_tokens(answer_tokens(limit))) {
-    return false;
+  if (!co_await send_pieces(*writer)) {
+    co_return false;
   }
-  return end_stream(limit < mock_.options.words ? "length" : "stop");
+  co_return co_await end_stream(*writer);
 }
 
-bool Exchange::send_tokens(const std::vector<std::string>& tokens) {
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    if (!fault_at(static_cast<std::int64_t>(i))) {
-      return false;
+Task<bool> Exchange::send_pieces(StreamWriter& writer) {
+  for (std::size_t i = 0; i < plan_.pieces.size(); ++i) {
+    if (fault_ && !co_await fault_at(static_cast<std::int64_t>(i), writer)) {
+      co_return false;
     }
     const int pace = i == 0 ? 0 : mock_.options.between_ms;
-    if (pace > 0 && (!flush() || !connection_.wait_ms(pace))) {
-      return ended("client_gone");
+    if (pace > 0 && (!co_await flush() || !co_await connection_.wait_ms(pace))) {
+      co_return ended("client_gone");
     }
-    const bool spoiled = is("invalid_json") && static_cast<std::size_t>(fault_->tokens) == i;
-    const auto data = spoiled ? std::string(R"({"id":"chatcmpl-mock","choices":[{"delta)")
-                              : delta_event(ask_, tokens[i], i == 0);
-    line_.completion_tokens = static_cast<std::int64_t>(i) + 1;
-    if (!event(data)) {
-      return ended("client_gone");
+    auto told = writer.piece(plan_.pieces[i]);
+    if (is("invalid_json") && static_cast<std::size_t>(fault_->tokens) == i) {
+      told = {{.name = {}, .data = R"({"id":"chatcmpl-mock","choices":[{"delta)"}};
+    }
+    ++line_.completion_tokens;
+    line_.reasoning_tokens += plan_.pieces[i].kind == Piece::Kind::kThinking ? 1 : 0;
+    if (!co_await events(told)) {
+      co_return ended("client_gone");
     }
   }
-  return fault_at(static_cast<std::int64_t>(tokens.size()));
+  co_return !fault_ || co_await fault_at(static_cast<std::int64_t>(plan_.pieces.size()), writer);
 }
 
-bool Exchange::fault_at(std::int64_t index) {
-  if (!fault_ || fault_->tokens != index) {
-    return true;
+Task<bool> Exchange::fault_at(std::int64_t index, StreamWriter& writer) {
+  if (fault_->tokens != index) {
+    co_return true;
   }
   if (is("cut") || is("cut_reset")) {
-    flush();
+    co_await flush();
     if (is("cut_reset")) {
       // What was sent must arrive before the reset throws it away.
-      connection_.wait_ms(50);
+      co_await connection_.wait_ms(50);
       connection_.make_reset();
     }
-    return ended("cut");
+    co_return ended("cut");
   }
   if (is("stall")) {
-    return ended(flush() && connection_.wait_ms(fault_->ms) ? "stalled" : "client_gone");
+    const bool there = co_await flush() && co_await connection_.wait_ms(fault_->ms);
+    co_return ended(there ? "stalled" : "client_gone");
   }
   if (is("early_done")) {
     ended("cut");
-    event("[DONE]");
+    const std::vector<Event> done{writer.done()};
+    if (!done.front().data.empty()) {
+      co_await events(done);
+    }
     out_ += "0\r\n\r\n";
-    flush();
-    return false;
+    co_await flush();
+    co_return false;
   }
-  if (is("error_object")) {
-    ended("cut");
-    event(error_object("scripted failure", "server_error", fault_->code));
-    out_ += "0\r\n\r\n";
-    flush();
-    return false;
-  }
-  return true;
+  co_return !is("error_object") || co_await error_in_stream();
 }
 
-bool Exchange::end_stream(std::string_view finish) {
-  event(finish_event(ask_, finish));
-  AnswerUsage usage{ask_.prompt_tokens, line_.completion_tokens};
-  if (is("wrong_usage")) {
-    usage = {usage.prompt * 100, usage.completion * 100};
+Task<bool> Exchange::error_in_stream() {
+  ended("cut");
+  const std::vector<Event> error{
+      {.name = ask_.wire == Wire::kMessages ? "error" : "",
+       .data = error_object(ask_.wire, 500, "scripted failure", fault_->code)}};
+  co_await events(error);
+  out_ += "0\r\n\r\n";
+  co_await flush();
+  co_return false;
+}
+
+Task<bool> Exchange::end_stream(StreamWriter& writer) {
+  auto last = writer.finish(plan_);
+  if (Event done = writer.done(); !is("no_done") && !done.data.empty()) {
+    last.push_back(std::move(done));
   }
-  if (ask_.include_usage && !is("no_usage")) {
-    event(usage_event(ask_, usage));
-  }
-  if (!is("no_done")) {
-    event("[DONE]");
-  }
+  co_await events(last);
   out_ += "0\r\n\r\n";
   ended("completed");
-  return flush();
+  co_return co_await flush();
 }
 
 }  // namespace genesis::mock

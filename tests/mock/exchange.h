@@ -7,7 +7,7 @@
 #include "script.h"
 #include "socket.h"
 
-#include <atomic>
+#include <optional>
 #include <string>
 
 namespace genesis::mock {
@@ -19,38 +19,45 @@ struct MockOptions {
   std::string api_key;  // empty = none asked
 };
 
-// Shared by all connections.
+// Shared by all connections; all of them live on one thread.
 struct Mock {
   MockOptions options;
   Script script;
   Journal journal;
-  std::atomic<int> connections{0};
-  std::atomic<int> active{0};
+  int connections = 0;
+  int active = 0;
 };
 
-// Serves one accepted socket until it closes. Runs on a thread of its own.
+// Serves one accepted socket until it closes.
 class Exchange {
  public:
-  Exchange(Mock& mock, int fd) : mock_(mock), connection_(fd) {}
+  Exchange(Mock& mock, boost::asio::ip::tcp::socket socket)
+      : mock_(mock), connection_(std::move(socket)) {}
 
-  void run();
+  Task<void> run();
 
  private:
   // Each returns whether the connection may carry another request.
-  bool answer(const HttpRequest& request);
-  bool answer_ask(const HttpRequest& request);
-  bool before_head(const Fault& fault);
-  bool answer_whole();
-  bool answer_stream();
-  bool send_tokens(const std::vector<std::string>& tokens);
-  bool end_stream(std::string_view finish);
+  Task<bool> answer(const HttpRequest& request);
+  Task<bool> answer_ask(const HttpRequest& request);
+  Task<bool> refuse(int status, std::string_view message, std::string_view code);
+  Task<bool> before_head(const Fault& fault);
+  Task<bool> answer_whole();
+  Task<bool> break_whole(const std::string& body);
+  Task<bool> answer_stream();
+  Task<bool> send_pieces(StreamWriter& writer);
+  Task<bool> end_stream(StreamWriter& writer);
   // A fault due before token `index`; false = the stream is over.
-  bool fault_at(std::int64_t index);
+  Task<bool> fault_at(std::int64_t index, StreamWriter& writer);
+  Task<bool> error_in_stream();
 
-  bool send_json(int status, std::string_view body, std::string_view more_fields = {});
-  bool event(std::string_view data);
-  bool flush();
+  Task<bool> send_json(int status, std::string_view body, std::string_view more_fields = {});
+  Task<bool> events(const std::vector<Event>& events);
+  Task<bool> flush();
   bool ended(std::string_view outcome);
+  bool authorized(const HttpRequest& request) const;
+  std::optional<std::string> service_body(const HttpRequest& request);
+  void plan_answer();
 
   bool is(std::string_view kind) const { return fault_ && fault_->kind == kind; }
 
@@ -58,6 +65,7 @@ class Exchange {
   Connection connection_;
   std::optional<Fault> fault_;
   Ask ask_;
+  Answer plan_;  // what is answered, as far as no fault cuts it
   JournalLine line_;
   std::string out_;  // framed bytes not sent yet
 };

@@ -39,6 +39,7 @@ void Journal::append(const JournalLine& line) {
   w.begin_object();
   w.field("seq", static_cast<std::int64_t>(next_seq_++));
   w.field("attempt", line.attempt);
+  w.field("dialect", line.dialect);
   w.field("model", line.model);
   w.field("path", line.path);
   w.field_bool("stream", line.stream);
@@ -48,6 +49,9 @@ void Journal::append(const JournalLine& line) {
   w.field("status", static_cast<std::int64_t>(line.status));
   w.field("prompt_tokens", line.prompt_tokens);
   w.field("completion_tokens", line.completion_tokens);
+  w.field("cached_tokens", line.cached_tokens);
+  w.field("cache_write_tokens", line.cache_write_tokens);
+  w.field("reasoning_tokens", line.reasoning_tokens);
   w.field("outcome", line.outcome);
   w.field("fault", line.fault);
   w.end_object();

@@ -13,6 +13,7 @@ namespace genesis::mock {
 
 struct JournalLine {
   std::string attempt;  // header x-genesis-attempt, "REQUEST_ID/ATTEMPT"
+  std::string dialect;  // "openai", "anthropic", "tgi", "tei" or "embeddings"
   std::string model;
   std::string path;
   bool stream = false;
@@ -21,6 +22,9 @@ struct JournalLine {
   int status = 0;                // 0 = no head was sent
   std::int64_t prompt_tokens = 0;
   std::int64_t completion_tokens = 0;  // sent so far; what a provider would bill
+  std::int64_t cached_tokens = 0;      // part of prompt_tokens, as the next
+  std::int64_t cache_write_tokens = 0;
+  std::int64_t reasoning_tokens = 0;  // part of completion_tokens
   std::string
       outcome;  // "completed", "refused", "cut", "stalled", "hung", "client_gone", "bad_request"
   std::string fault;  // kind of the scripted fault, empty if none

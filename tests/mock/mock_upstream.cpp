@@ -1,4 +1,5 @@
-// mock_upstream: an OpenAI-compatible server that misbehaves on request and keeps its own books.
+// mock_upstream: a server of OpenAI's, Anthropic's, TGI's and TEI's dialects that misbehaves on
+// request and keeps its own books. One thread, an event loop.
 // Used by the black-box tests as a paid provider and by the benches as the thing behind the
 // gateway.
 //
@@ -10,20 +11,29 @@
 // counts.
 #include "exchange.h"
 
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
 #include <arpa/inet.h>
 #include <bit>
 #include <charconv>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
-#include <netinet/tcp.h>
 #include <string>
+#include <sys/resource.h>
 #include <sys/socket.h>
-#include <thread>
 #include <unistd.h>
 
 namespace genesis::mock {
 namespace {
+
+using boost::asio::ip::tcp;
 
 struct Arguments {
   std::string host = "127.0.0.1";
@@ -108,6 +118,38 @@ int listen_on(const std::string& host, std::uint16_t& port) {
   return fd;
 }
 
+// Thousands of open streams need as many descriptors.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+  }
+}
+
+Task<void> serve(Mock& mock, tcp::socket socket) {
+  Exchange exchange(mock, std::move(socket));
+  co_await exchange.run();
+}
+
+Task<void> accept_all(Mock& mock, int listener) {
+  const Executor executor = co_await boost::asio::this_coro::executor;
+  tcp::acceptor acceptor(executor, tcp::v4(), listener);
+  for (;;) {
+    auto [error, socket] =
+        co_await acceptor.async_accept(boost::asio::as_tuple(boost::asio::use_awaitable));
+    if (error) {
+      // Out of descriptors or an aborted connection: the next may do.
+      boost::asio::steady_timer pause(executor, std::chrono::milliseconds(10));
+      co_await pause.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
+      continue;
+    }
+    boost::system::error_code ignored;
+    socket.set_option(tcp::no_delay(true), ignored);
+    boost::asio::co_spawn(executor, serve(mock, std::move(socket)), boost::asio::detached);
+  }
+}
+
 int run(const Arguments& arguments) {
   Mock mock;
   mock.options = arguments.mock;
@@ -123,20 +165,16 @@ int run(const Arguments& arguments) {
   if (listener < 0) {
     return 1;
   }
+  raise_descriptor_limit();
   std::printf("{\"event\":\"ready\",\"url\":\"http://%s:%u\",\"pid\":%d}\n",
               arguments.host.c_str(),
               port,
               ::getpid());
   std::fflush(stdout);
-  while (true) {
-    const int fd = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
-    if (fd < 0) {
-      continue;  // out of descriptors or an aborted connection: the next may do
-    }
-    const int on = 1;
-    ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    std::thread([&mock, fd] { Exchange(mock, fd).run(); }).detach();
-  }
+  boost::asio::io_context io(1);
+  boost::asio::co_spawn(io, accept_all(mock, listener), boost::asio::detached);
+  io.run();
+  return 0;
 }
 
 }  // namespace

@@ -13,16 +13,17 @@ namespace genesis::mock {
 namespace {
 
 constexpr std::array kKinds = {
-    std::string_view("none"),          // answer well; a place holder in a sequence
-    std::string_view("status"),        // `status` with an error object, `retry_after` if given
-    std::string_view("reset"),         // RST before the head
-    std::string_view("close"),         // FIN before the head
-    std::string_view("hang"),          // nothing for `ms`, then FIN
-    std::string_view("slow_head"),     // the head after `ms`
-    std::string_view("slow_first"),    // the head at once, the first token after `ms`
-    std::string_view("cut"),           // FIN after `tokens`, no last chunk
-    std::string_view("cut_reset"),     // RST after `tokens`
-    std::string_view("stall"),         // silence for `ms` after `tokens`, then FIN
+    std::string_view("none"),        // answer well; a place holder in a sequence
+    std::string_view("answer"),      // another answer: `calls`, `thinking`, `cached`, `finish` ...
+    std::string_view("status"),      // `status` with an error object, `retry_after` if given
+    std::string_view("reset"),       // RST before the head
+    std::string_view("close"),       // FIN before the head
+    std::string_view("hang"),        // nothing for `ms`, then FIN
+    std::string_view("slow_head"),   // the head after `ms`
+    std::string_view("slow_first"),  // the head at once, the first token after `ms`
+    std::string_view("cut"),         // FIN after `tokens`, no last chunk
+    std::string_view("cut_reset"),   // RST after `tokens`
+    std::string_view("stall"),       // silence for `ms` after `tokens`, then FIN
     std::string_view("invalid_json"),  // event number `tokens` is not JSON, the rest fine
     std::string_view("no_done"),       // complete with usage, but no [DONE]
     std::string_view("early_done"),    // [DONE] after `tokens`, without a finish reason
@@ -51,8 +52,20 @@ Result<Fault> read_fault(const boost::json::value& value) {
     return fail_param("faults", "each fault must be an object");
   }
   const auto& object = value.as_object();
-  constexpr std::array known = {
-      "fault", "model", "times", "status", "tokens", "ms", "retry_after", "code", "message"};
+  constexpr std::array known = {"fault",
+                                "model",
+                                "times",
+                                "status",
+                                "tokens",
+                                "ms",
+                                "retry_after",
+                                "code",
+                                "message",
+                                "calls",
+                                "thinking",
+                                "cached",
+                                "cache_write",
+                                "finish"};
   for (const auto& member : object) {
     if (std::ranges::find(known, std::string_view(member.key())) == known.end()) {
       return fail_param(std::string(member.key()), "unknown field of a fault");
@@ -66,6 +79,11 @@ Result<Fault> read_fault(const boost::json::value& value) {
   GENESIS_TRY(fault.model, string_or_empty(object, "model"));
   GENESIS_TRY(fault.code, string_or_empty(object, "code"));
   GENESIS_TRY(fault.message, string_or_empty(object, "message"));
+  GENESIS_TRY(fault.finish, string_or_empty(object, "finish"));
+  GENESIS_TRY(fault.calls, integer_or(object, "calls", fault.calls));
+  GENESIS_TRY(fault.thinking, integer_or(object, "thinking", fault.thinking));
+  GENESIS_TRY(fault.cached, integer_or(object, "cached", fault.cached));
+  GENESIS_TRY(fault.cache_write, integer_or(object, "cache_write", fault.cache_write));
   GENESIS_TRY(fault.times, integer_or(object, "times", fault.times));
   GENESIS_TRY(fault.status, integer_or(object, "status", fault.status));
   GENESIS_TRY(fault.tokens, integer_or(object, "tokens", fault.tokens));

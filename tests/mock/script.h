@@ -24,6 +24,12 @@ struct Fault {
   std::optional<int> retry_after_s;
   std::string code;     // of an error object
   std::string message;  // of an error object
+  // Of kind "answer", which is no fault but another answer than the usual.
+  int calls = 0;        // tool calls behind the text, of the first tool that was offered
+  int thinking = 0;     // tokens of reasoning before the text, billed with the output
+  int cached = 0;       // input tokens told as read from a cache
+  int cache_write = 0;  // input tokens told as written to a cache
+  std::string finish;   // in OpenAI's words, instead of "stop"
 };
 
 // Safe from any thread.

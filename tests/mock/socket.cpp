@@ -1,20 +1,25 @@
-// Blocking sockets: one thread per connection is plenty for tests and for the bench's 64
-// connections.
+// System calls that never block; the event loop waits where they would have.
 #include "socket.h"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/use_awaitable.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <cerrno>
 #include <charconv>
 #include <chrono>
-#include <poll.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 namespace genesis::mock {
 
 namespace {
 
+namespace asio = boost::asio;
+using asio::ip::tcp;
+
+constexpr auto kWait = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t kMaxHead = 64 * 1024;
 constexpr std::size_t kMaxBody = 64 * 1024 * 1024;
 
@@ -35,6 +40,10 @@ std::string_view reason(int status) {
       return "Unauthorized";
     case 404:
       return "Not Found";
+    case 413:
+      return "Payload Too Large";
+    case 422:
+      return "Unprocessable Entity";
     case 429:
       return "Too Many Requests";
     case 503:
@@ -44,27 +53,47 @@ std::string_view reason(int status) {
   }
 }
 
+// What recv() says. Here and not in the coroutine, whose frame would keep the buffer while it
+// waits.
+ssize_t receive(int fd, std::string& into) {
+  std::array<char, 16 * 1024>
+      chunk;  // NOLINT(cppcoreguidelines-pro-type-member-init): filled below
+  const auto got = ::recv(fd, chunk.data(), chunk.size(), MSG_DONTWAIT);
+  into.append(chunk.data(), static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+  return got;
+}
+
 }  // namespace
 
+Connection::Connection(tcp::socket socket) : state_(std::make_shared<State>(std::move(socket))) {}
+
 Connection::~Connection() {
-  ::close(fd_);
+  boost::system::error_code ignored;
+  state_->socket.close(ignored);
+  state_->timer.cancel();
 }
 
-bool Connection::fill() {
-  std::array<char, 16 * 1024> chunk{};
-  const auto got = ::recv(fd_, chunk.data(), chunk.size(), 0);
-  if (got <= 0) {
-    return false;
+Task<bool> Connection::fill() {
+  for (;;) {
+    const auto got = receive(state_->socket.native_handle(), buffer_);
+    if (got > 0) {
+      co_return true;
+    }
+    if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
+      co_return false;
+    }
+    const auto [error] = co_await state_->socket.async_wait(tcp::socket::wait_read, kWait);
+    if (error) {
+      co_return false;
+    }
   }
-  buffer_.append(chunk.data(), static_cast<std::size_t>(got));
-  return true;
 }
 
-bool Connection::read_request(HttpRequest& request) {
+Task<bool> Connection::read_request(HttpRequest& request) {
   std::size_t head_end = 0;
   while ((head_end = buffer_.find("\r\n\r\n")) == std::string::npos) {
-    if (buffer_.size() > kMaxHead || !fill()) {
-      return false;
+    if (buffer_.size() > kMaxHead || !co_await fill()) {
+      co_return false;
     }
   }
   const std::string head = buffer_.substr(0, head_end + 2);
@@ -73,7 +102,7 @@ bool Connection::read_request(HttpRequest& request) {
   const auto method_end = head.find(' ');
   const auto path_end = head.find(' ', method_end + 1);
   if (path_end == std::string::npos) {
-    return false;
+    co_return false;
   }
   request.method = head.substr(0, method_end);
   request.path = head.substr(method_end + 1, path_end - method_end - 1);
@@ -84,7 +113,7 @@ bool Connection::read_request(HttpRequest& request) {
     at = end + 2;
     const auto colon = line.find(':');
     if (colon == std::string_view::npos) {
-      return false;
+      co_return false;
     }
     const auto name = lower(line.substr(0, colon));
     auto value = line.substr(colon + 1);
@@ -100,57 +129,85 @@ bool Connection::read_request(HttpRequest& request) {
       }
     } else if (name == "authorization") {
       request.authorization = value;
+    } else if (name == "x-api-key") {
+      request.api_key = value;
+    } else if (name == "anthropic-version") {
+      request.version = value;
     } else if (name == "transfer-encoding") {
-      return false;  // nobody needs it towards this server
+      co_return false;  // nobody needs it towards this server
     }
   }
   if (length > kMaxBody) {
-    return false;
+    co_return false;
   }
   while (buffer_.size() < length) {
-    if (!fill()) {
-      return false;
+    if (!co_await fill()) {
+      co_return false;
     }
   }
   request.body = buffer_.substr(0, length);
   buffer_.erase(0, length);
-  return true;
+  co_return true;
 }
 
-bool Connection::send(std::string_view bytes) {
+Task<bool> Connection::send(std::string_view bytes) {
   while (!bytes.empty()) {
-    const auto sent = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (sent <= 0) {
-      return false;
+    const auto sent = ::send(
+        state_->socket.native_handle(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent > 0) {
+      bytes.remove_prefix(static_cast<std::size_t>(sent));
+      continue;
     }
-    bytes.remove_prefix(static_cast<std::size_t>(sent));
-  }
-  return true;
-}
-
-bool Connection::send_split(std::string_view bytes) {
-  return std::ranges::all_of(bytes, [this](const char& byte) { return send({&byte, 1}); });
-}
-
-bool Connection::wait_ms(int ms) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(ms);
-  while (true) {
-    const auto left =
-        std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
-    pollfd poller{fd_, POLLRDHUP, 0};
-    const int ready = ::poll(&poller, 1, static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
-    if (ready > 0) {
-      return false;
+    if (errno != EAGAIN && errno != EINTR) {
+      co_return false;
     }
-    if (left.count() <= 0) {
-      return true;
+    const auto [error] = co_await state_->socket.async_wait(tcp::socket::wait_write, kWait);
+    if (error) {
+      co_return false;
     }
   }
+  co_return true;
+}
+
+Task<bool> Connection::send_split(std::string_view bytes) {
+  for (const char& byte : bytes) {
+    if (!co_await send({&byte, 1})) {
+      co_return false;
+    }
+  }
+  co_return true;
+}
+
+// Notices the peer's end while nothing is read. Bytes of a next request end the watching.
+void Connection::watch(const std::shared_ptr<State>& state) {
+  if (state->watched) {
+    return;
+  }
+  state->watched = true;
+  state->socket.async_wait(tcp::socket::wait_read, [state](boost::system::error_code error) {
+    state->watched = false;
+    char byte = 0;
+    const auto got =
+        error ? 0 : ::recv(state->socket.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) {
+      state->gone = true;
+      state->timer.cancel();
+    }
+  });
+}
+
+Task<bool> Connection::wait_ms(int ms) {
+  watch(state_);
+  if (!state_->gone) {
+    state_->timer.expires_after(std::chrono::milliseconds(ms));
+    co_await state_->timer.async_wait(kWait);
+  }
+  co_return !state_->gone;
 }
 
 void Connection::make_reset() {
-  const linger now{1, 0};
-  ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+  boost::system::error_code ignored;
+  state_->socket.set_option(boost::asio::socket_base::linger(true, 0), ignored);
 }
 
 std::string http_head(int status, std::string_view content_type, std::string_view more_fields) {

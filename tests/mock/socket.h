@@ -1,7 +1,13 @@
-// A blocking HTTP/1.1 connection of the mock upstream, on plain POSIX sockets: independent of the
-// code under test, and able to break the protocol on purpose.
+// One HTTP/1.1 connection of the mock upstream, on system calls with an event loop only for the
+// waiting: independent of the code under test, and able to break the protocol on purpose.
 #pragma once
 
+#include "base/task.h"
+
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -12,33 +18,47 @@ struct HttpRequest {
   std::string path;
   std::string attempt;        // header x-genesis-attempt ("ID/N"), else x-request-id ("ID-N")
   std::string authorization;  // header authorization
+  std::string api_key;        // header x-api-key
+  std::string version;        // header anthropic-version
   std::string body;
 };
 
-// Owns one accepted socket. Used by one thread.
+// Owns one accepted socket. Lives on the io thread.
 class Connection {
  public:
-  explicit Connection(int fd) : fd_(fd) {}
+  explicit Connection(boost::asio::ip::tcp::socket socket);
+  ~Connection();
 
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
-  ~Connection();
 
   // False when the peer is gone or did not speak HTTP with a Content-Length.
-  bool read_request(HttpRequest& request);
+  Task<bool> read_request(HttpRequest& request);
   // False when the peer is gone.
-  bool send(std::string_view bytes);
+  Task<bool> send(std::string_view bytes);
   // As send(), one byte per write.
-  bool send_split(std::string_view bytes);
+  Task<bool> send_split(std::string_view bytes);
   // Waits; false as soon as the peer closes or resets.
-  bool wait_ms(int ms);
+  Task<bool> wait_ms(int ms);
   // The close that follows is a reset instead of a normal end.
   void make_reset();
 
  private:
-  bool fill();
+  // Outlives the connection by one turn of the event loop.
+  struct State {
+    explicit State(boost::asio::ip::tcp::socket accepted)
+        : socket(std::move(accepted)), timer(socket.get_executor()) {}
 
-  int fd_;
+    boost::asio::ip::tcp::socket socket;
+    boost::asio::steady_timer timer;
+    bool watched = false;  // a wait for the peer's end is under way
+    bool gone = false;
+  };
+
+  static void watch(const std::shared_ptr<State>& state);
+  Task<bool> fill();
+
+  std::shared_ptr<State> state_;
   std::string buffer_;
 };
 
