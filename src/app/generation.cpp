@@ -35,8 +35,9 @@ std::shared_ptr<EngineSupervisor> engine_for(EngineLaunch launch,
 std::unexpected<Error> unreadable_secret(const Config& config,
                                          const EndpointConfig& endpoint,
                                          Error error) {
+  const std::string field = error.param;
   for (std::size_t i = 0; i < config.endpoints.size(); ++i) {
-    const auto key = fmt::format("endpoint[{}].api_key", i);
+    const auto key = fmt::format("endpoint[{}].{}", i, field);
     const auto origin = config.origins.find(key);
     if (config.endpoints[i].name == endpoint.name && origin != config.origins.end()) {
       error.param = key;
