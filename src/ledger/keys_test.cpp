@@ -25,6 +25,48 @@ struct Keys {
   std::unique_ptr<KeyStore> store;
 };
 
+TEST(Keys, HaveATeamLimitsBudgetsAndAnEnd) {
+  const TestFolder folder;
+  Keys keys(folder / "l.db");
+  const Budget budget = parse_budget_amount("5.00/day").value();
+  const CreatedKey made = keys.store
+                              ->create({.name = "ci",
+                                        .tenant = "acme",
+                                        .team = "qa",
+                                        .models = {},
+                                        .limits = {.requests_per_minute = 60, .parallel = 8},
+                                        .lifetime = std::chrono::hours(24),
+                                        .budgets = {budget}})
+                              .value();
+  const auto who = keys.store->authenticate(made.token);
+  ASSERT_TRUE(who);
+  EXPECT_EQ((*who)->team, "qa");
+  EXPECT_EQ((*who)->limits.requests_per_minute, 60);
+  EXPECT_EQ((*who)->limits.tokens_per_minute, 0);
+  EXPECT_EQ((*who)->limits.parallel, 8);
+  ASSERT_TRUE(keys.database->read([&](store::Transaction& tx) -> Result<void> {
+    GENESIS_TRY(const std::vector<Budget> budgets, read_budgets(tx));
+    EXPECT_EQ(budgets.size(), 1U);
+    EXPECT_EQ(budgets.at(0).id(), "key:" + made.key.id + "/day");
+    return {};
+  }));
+  // Made less than kTrusted ago as the steady clock sees it, expired as the calendar does.
+  keys.clock.advance(std::chrono::hours(24));
+  const auto late = keys.store->authenticate(made.token);
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, ErrorCode::kUnauthenticated);
+  EXPECT_NE(late.error().message.find("expired"), std::string::npos);
+  EXPECT_EQ(keys.store
+                ->create({.name = "x",
+                          .tenant = "acme",
+                          .models = {},
+                          .limits = {.requests_per_minute = -1},
+                          .budgets = {}})
+                .error()
+                .param,
+            "rpm");
+}
+
 TEST(Keys, MakesAndChecksKeys) {
   const TestFolder folder;
   Keys keys(folder / "l.db");

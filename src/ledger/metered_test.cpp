@@ -253,6 +253,113 @@ TEST(Metered, WithoutALedgerNothingIsPaidFor) {
             std::string::npos);
 }
 
+TEST(Metered, CountsThatCannotBeAreDisputed) {
+  struct Case {
+    Usage told;
+    Usage booked;
+    bool disputed = false;
+  };
+
+  // Three deltas of two bytes each: from 0 to 6 tokens and 16 for what is not seen.
+  for (const Case& each : {Case{{.input = 30, .output = 22}, {.input = 30, .output = 22}, false},
+                           Case{{.input = 30, .output = 23}, {.input = 30, .output = 23}, true},
+                           Case{{.input = 30, .output = 900, .reasoning = 890},
+                                {.input = 30, .output = 900, .reasoning = 890},
+                                false},
+                           Case{{.input = 2 * kInputBound + 257, .output = 3},
+                                {.input = 2 * kInputBound + 257, .output = 3},
+                                true}}) {
+    Bench b;
+    b.model.script = answer(each.told, 3);
+    ASSERT_TRUE(b.chat());
+    ASSERT_EQ(b.ledger.posts.size(), 1U);
+    const AttemptOutcome& posted = b.ledger.posts[0];
+    EXPECT_EQ(posted.disputed.has_value(), each.disputed) << each.told.output;
+    EXPECT_EQ(posted.usage.output, each.booked.output);
+    EXPECT_EQ(posted.usage.input, each.booked.input);
+  }
+}
+
+TEST(Metered, AnUndercountIsBookedAsOurOwn) {
+  Bench b;
+  b.model.script = [](ChatSink& sink) -> Task<Result<Usage>> {
+    GENESIS_CO_TRY_VOID(co_await sink.begin({}));
+    const ChatDelta delta{.text = std::string(1600, 'a'), .finish = FinishReason::kStop};
+    GENESIS_CO_TRY_VOID(co_await sink.write(delta));
+    co_return Usage{.input = 30, .output = 2};
+  };
+  ASSERT_TRUE(b.chat());
+  const AttemptOutcome& posted = b.ledger.posts.at(0);
+  ASSERT_TRUE(posted.disputed);
+  EXPECT_EQ(posted.disputed->output, 2);
+  EXPECT_EQ(posted.usage.output, 100);
+  EXPECT_EQ(posted.finish, "stop;own_output=100..1616");
+}
+
+TEST(Metered, ToldTokensAreCountedExactly) {
+  for (const std::int64_t told : {98, 102, 103, 97}) {
+    Bench b;
+    b.model.script = [told](ChatSink& sink) -> Task<Result<Usage>> {
+      GENESIS_CO_TRY_VOID(co_await sink.begin({}));
+      for (int i = 0; i < 100; ++i) {
+        ChatDelta delta{.text = "word"};
+        delta.tokens.push_back({.id = i, .text = "word"});
+        GENESIS_CO_TRY_VOID(co_await sink.write(delta));
+      }
+      co_return Usage{.input = 30, .output = told};
+    };
+    ASSERT_TRUE(b.chat());
+    EXPECT_EQ(b.ledger.posts.at(0).disputed.has_value(), told == 103 || told == 97) << told;
+  }
+}
+
+TEST(Metered, SilenceAfterSendingIsBookedAtItsUpperBound) {
+  for (const Tier tier : {Tier::kCommercial, Tier::kManaged, Tier::kSelfHosted}) {
+    Bench b;
+    b.tier = tier;
+    b.model.script = [](ChatSink&) -> Task<Result<Usage>> {
+      Error error{.code = ErrorCode::kTimeout, .message = "no first token"};
+      error.param = "first_token_ms";
+      co_return std::unexpected(error);
+    };
+    EXPECT_FALSE(b.chat());
+    const bool paid = tier != Tier::kSelfHosted;
+    EXPECT_EQ(b.ledger.voids.size(), paid ? 0U : 1U);
+    ASSERT_EQ(b.ledger.posts.size(), paid ? 1U : 0U);
+    if (paid) {
+      EXPECT_TRUE(b.ledger.posts[0].unconfirmed);
+      EXPECT_EQ(b.ledger.posts[0].finish, "timeout");
+    }
+  }
+}
+
+TEST(Metered, AnExhaustedBudgetIsToldAsItIs) {
+  Bench b;
+  b.request.caller = {.team = "qa", .agent = "builder", .task = {}, .session = {}};
+  b.ledger.reserve_result = fail_param("team:qa/day", "used up", ErrorCode::kBudgetExhausted);
+  for (const Tier tier : {Tier::kCommercial, Tier::kSelfHosted}) {
+    b.tier = tier;
+    const auto refused = b.chat();
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ErrorCode::kBudgetExhausted);
+    EXPECT_EQ(refused.error().param, "team:qa/day");
+  }
+  EXPECT_EQ(b.model.calls, 0);
+  EXPECT_EQ(b.ledger.reservations.at(0).team, "qa");
+  EXPECT_EQ(b.ledger.reservations.at(0).agent, "builder");
+}
+
+TEST(Metered, EmbeddingsAreBoundedByTheirTexts) {
+  ChatRequest request;
+  request.dialect = Dialect::kEmbeddings;
+  auto input = std::make_shared<ChatInput>();
+  input->embed = EmbedInput{.texts = {"abcdefgh", "ij"}};
+  request.input = input;
+  const Usage bound = upper_bound(request, 500);
+  EXPECT_EQ(bound.input, 16 + 4 + 16 + 1);
+  EXPECT_EQ(bound.output, 0);
+}
+
 TEST(Metered, DoesNotDispatchForACallerWhoIsGone) {
   Bench b;
   b.model.script = answer({.input = 1, .output = 1}, 1);

@@ -93,6 +93,22 @@ TEST(SqlLedger, AnUnknownPriceIsQuarantinedNotFree) {
             std::string::npos);
 }
 
+TEST(SqlLedger, AnAttemptNobodyCanKnowOfStaysAtItsUpperBound) {
+  const TestFolder folder;
+  TestLedger t(folder / "l.db");
+  ASSERT_TRUE(t.reserve(reservation("r1", 1)));
+  const AttemptOutcome outcome{.finish = "timeout", .unconfirmed = true};
+  EXPECT_EQ(t.post({"r1", 1}, outcome).value(), 15'000'000);
+  EXPECT_EQ(exposure_of(*t.database, "acme").value().unconfirmed, 15'000'000);
+  ASSERT_TRUE(t.reserve(reservation("r2", 1)));
+  AttemptOutcome disputed = delivered({.input = 10, .output = 100});
+  disputed.disputed = Usage{.input = 10, .output = 2};
+  ASSERT_TRUE(t.post({"r2", 1}, disputed));
+  const auto report = verify_rows(*t.database);
+  ASSERT_TRUE(report) << report.error().message;
+  EXPECT_EQ(report->rows_by_kind.at("unconfirmed"), 1);
+}
+
 TEST(SqlLedger, ABaselineWithoutAPriceIsAConfigurationError) {
   const TestFolder folder;
   auto database = open_database(folder / "l.db");

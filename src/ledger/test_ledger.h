@@ -26,9 +26,9 @@ inline constexpr std::int64_t kNoon = 1'762'257'600'000;  // 2025-11-04T12:00:00
 
 class TestFolder {
  public:
-  TestFolder() {
-    std::string pattern =
-        (std::filesystem::temp_directory_path() / "genesis-ledger-XXXXXX").string();
+  explicit TestFolder(
+      const std::filesystem::path& parent = std::filesystem::temp_directory_path()) {
+    std::string pattern = (parent / "genesis-ledger-XXXXXX").string();
     const char* made = ::mkdtemp(pattern.data());
     path_ = made != nullptr ? made : "";
   }

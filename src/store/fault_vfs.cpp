@@ -4,6 +4,7 @@
 #include <sqlite3.h>
 
 #include <mutex>
+#include <utility>
 
 namespace genesis::store {
 
@@ -11,6 +12,8 @@ namespace {
 
 struct State {
   std::mutex mutex;
+  std::mutex observer_mutex;
+  std::function<void(const FileEvent&)> observer;
   FaultPlan plan;
   bool hit = false;
 };
@@ -39,13 +42,29 @@ int turn(FaultOperation operation) {
   return s.plan.result;
 }
 
+int tell(int result, const FileEvent& event) {
+  State& s = state();
+  const std::lock_guard lock(s.observer_mutex);
+  if (result == SQLITE_OK && s.observer) {
+    s.observer(event);
+  }
+  return result;
+}
+
 struct FaultFile {
   sqlite3_file base;
+  const char* name;
   sqlite3_file* real;
 };
 
 sqlite3_file* real(sqlite3_file* file) {
   return reinterpret_cast<FaultFile*>(file)->real;
+}
+
+// SQLite keeps the name until the file is closed.
+std::string_view name_of(sqlite3_file* file) {
+  const char* name = reinterpret_cast<FaultFile*>(file)->name;
+  return name != nullptr ? name : "";
 }
 
 const sqlite3_io_methods* methods(sqlite3_file* file) {
@@ -62,17 +81,24 @@ int x_read(sqlite3_file* f, void* data, int n, sqlite3_int64 at) {
 
 int x_write(sqlite3_file* f, const void* data, int n, sqlite3_int64 at) {
   const int fault = turn(FaultOperation::kWrite);
-  return fault != SQLITE_OK ? fault : methods(f)->xWrite(real(f), data, n, at);
+  return tell(fault != SQLITE_OK ? fault : methods(f)->xWrite(real(f), data, n, at),
+              {.operation = FaultOperation::kWrite,
+               .file = name_of(f),
+               .offset = at,
+               .bytes = {static_cast<const char*>(data), static_cast<std::size_t>(n)}});
 }
 
 int x_truncate(sqlite3_file* f, sqlite3_int64 size) {
   const int fault = turn(FaultOperation::kTruncate);
-  return fault != SQLITE_OK ? fault : methods(f)->xTruncate(real(f), size);
+  return tell(
+      fault != SQLITE_OK ? fault : methods(f)->xTruncate(real(f), size),
+      {.operation = FaultOperation::kTruncate, .file = name_of(f), .offset = size, .bytes = {}});
 }
 
 int x_sync(sqlite3_file* f, int flags) {
   const int fault = turn(FaultOperation::kSync);
-  return fault != SQLITE_OK ? fault : methods(f)->xSync(real(f), flags);
+  return tell(fault != SQLITE_OK ? fault : methods(f)->xSync(real(f), flags),
+              {.operation = FaultOperation::kSync, .file = name_of(f), .offset = 0, .bytes = {}});
 }
 
 int x_size(sqlite3_file* f, sqlite3_int64* size) {
@@ -147,6 +173,7 @@ sqlite3_vfs* system_vfs() {
 int x_open(sqlite3_vfs* /*vfs*/, const char* name, sqlite3_file* file, int flags, int* out_flags) {
   auto* fault = reinterpret_cast<FaultFile*>(file);
   fault->base.pMethods = nullptr;
+  fault->name = name;
   fault->real = reinterpret_cast<sqlite3_file*>(fault + 1);
   const int result = system_vfs()->xOpen(system_vfs(), name, fault->real, flags, out_flags);
   if (fault->real->pMethods != nullptr) {
@@ -178,6 +205,12 @@ void arm_fault(const FaultPlan& plan) {
 
 void disarm_fault() {
   arm_fault({});
+}
+
+void observe_files(std::function<void(const FileEvent&)> observer) {
+  State& s = state();
+  const std::lock_guard lock(s.observer_mutex);
+  s.observer = std::move(observer);
 }
 
 bool fault_hit() {

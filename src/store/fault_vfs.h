@@ -1,9 +1,11 @@
-// A test's SQLite VFS that passes everything to the system's and fails the Nth write, sync or
-// truncate.
+// A test's SQLite VFS that passes everything to the system's, fails the Nth write, sync or
+// truncate, and lets an observer see what reaches each file.
 #pragma once
 
-#include <atomic>
+#include <cstdint>
+#include <functional>
 #include <string>
+#include <string_view>
 
 namespace genesis::store {
 
@@ -22,5 +24,16 @@ void arm_fault(const FaultPlan& plan);
 void disarm_fault();
 // True when the armed fault has hit at least once.
 bool fault_hit();
+
+// One call that succeeded.
+struct FileEvent {
+  FaultOperation operation = FaultOperation::kWrite;
+  std::string_view file;    // its whole path
+  std::int64_t offset = 0;  // of a write; of a truncate the new size
+  std::string_view bytes;   // of a write
+};
+
+// Called after each, on the thread that made the call. An empty function ends it.
+void observe_files(std::function<void(const FileEvent&)> observer);
 
 }  // namespace genesis::store
