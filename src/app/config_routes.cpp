@@ -258,6 +258,29 @@ Result<void> check_destination(const std::string& name,
   return {};
 }
 
+// The short form of a [[budget]] of that agent; those in long form are read later.
+Result<void> read_agent_budget(const OptionMap& map,
+                               const std::string& prefix,
+                               const std::string& agent,
+                               Config& config) {
+  const std::string text = text_of(map, prefix + "budget");
+  if (text.empty()) {
+    return {};
+  }
+  auto budget = ledger::parse_budget_amount(text);
+  if (!budget) {
+    return config_error(
+        prefix + "budget",
+        fmt::format("{}: 'budget': {}", line_of(map, prefix, "budget"), budget.error().message),
+        "budget = \"30.00/month\"");
+  }
+  budget->scope = ledger::BudgetScope::kAgent;
+  budget->subject = agent;
+  budget->origin = "file";
+  config.spend_limits.push_back(std::move(*budget));
+  return {};
+}
+
 Result<void> read_agents(const OptionMap& map, Config& config) {
   for (int i = 0; map.contains(fmt::format("agent[{}].", i)); ++i) {
     const std::string prefix = fmt::format("agent[{}].", i);
@@ -277,6 +300,7 @@ Result<void> read_agents(const OptionMap& map, Config& config) {
         own != config.baselines.routes.end()) {
       config.baselines.routes[agent.name] = own->second;
     }
+    GENESIS_TRY_VOID(read_agent_budget(map, prefix, agent.name, config));
     config.agents.push_back(std::move(agent));
   }
   return {};

@@ -137,6 +137,18 @@ TEST_F(RoutesTest, AgentsLeadSomewhere) {
   expect_error(qa + qa, 4, "another name");
 }
 
+TEST_F(RoutesTest, AnAgentMayHaveABudget) {
+  const std::string agent = "[[agent]]\nname=\"qa\"\nmodel=\"mb\"\n";
+  const auto config = load(agent + "budget=\"30.00/month\"\n");
+  ASSERT_TRUE(config) << config.error().message;
+  ASSERT_EQ(config->spend_limits.size(), 1U);
+  EXPECT_EQ(config->spend_limits[0].id(), "agent:qa/month");
+  EXPECT_EQ(config->spend_limits[0].limit, 30 * kNanoPerUsd);
+  expect_error(agent + "budget=\"lots\"\n", 4, "30.00/month");
+  expect_error(
+      agent + "budget=\"30.00/month\"\n[[budget]]\nagent=\"qa\"\nusd=\"1.00\"\n", 5, "set twice");
+}
+
 TEST_F(RoutesTest, CheapTasksLeadSomewhere) {
   const auto config = load("[cheap_model_mapping]\nrouting = \"ma\"\n\"code review\" = \"auto\"\n");
   ASSERT_TRUE(config) << config.error().message;

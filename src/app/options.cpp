@@ -242,6 +242,10 @@ constexpr std::array kAgent = {
     OptionSpec{"name", kString, "", "What clients put into `model` or x-genesis-agent."},
     OptionSpec{"model", kString, "", "The route, endpoint or model it uses."},
     OptionSpec{"task", kString, "", "Its task in [cheap_model_mapping], if the caller names none."},
+    OptionSpec{"budget",
+               kString,
+               "",
+               "USD in a window, such as 30.00/month: as a [[budget]] of this agent."},
 };
 
 constexpr std::array kBudget = {

@@ -17,7 +17,7 @@ constexpr std::array kTable = {
     ExitCode{6, "budget or quota exhausted"},
     ExitCode{kExitIntegrity, "integrity: a hash or the ledger does not match"},
     ExitCode{8, "resources: memory or disk"},
-    ExitCode{9, "a gate failed"},
+    ExitCode{kExitGate, "a gate failed"},
     ExitCode{75, "try again later"},
     ExitCode{kExitConfig, "configuration"},
     ExitCode{130, "interrupted (SIGINT)"},

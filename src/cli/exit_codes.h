@@ -20,6 +20,7 @@ inline constexpr int kExitOk = 0;
 inline constexpr int kExitFailure = 1;
 inline constexpr int kExitUsage = 2;
 inline constexpr int kExitIntegrity = 7;
+inline constexpr int kExitGate = 9;
 inline constexpr int kExitConfig = 78;
 
 }  // namespace genesis::cli

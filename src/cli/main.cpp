@@ -58,6 +58,7 @@ class CommandLine {
     add_models();
     add_money();
     add_explain();
+    add_drill();
     add_house_keeping();
   }
 
@@ -322,6 +323,24 @@ class CommandLine {
     on(app, [this] { return explain(common_, name_); });
   }
 
+  void add_drill() {
+    CLI::App& app = verb(root_,
+                         "drill",
+                         "Rehearse outages on this configuration, without asking any provider",
+                         "  genesis drill\n  genesis drill --seconds 20 --require 99.5\n"
+                         "  genesis drill --dry-run");
+    app.add_option("--seconds", drill_.seconds, "Length of all phases together (default: 60)")
+        ->check(CLI::Range(3, 3600));
+    app.add_option("--rate", drill_.rate, "Requests a second (default: 20)")
+        ->check(CLI::Range(1, 1000));
+    app.add_option("--route", drill_.route, "Route or agent (default: the default route)");
+    app.add_option("--require", drill_.require, "Exit 9 if fewer percent of requests are answered")
+        ->check(CLI::Range(0.0, 100.0));
+    app.add_flag("-n,--dry-run", drill_.dry_run, "Say what would be rehearsed");
+    add_json(app, common_);
+    on(app, [this] { return drill(common_, drill_); });
+  }
+
   void add_keys() {
     CLI::App& key = verb(root_,
                          "key",
@@ -430,6 +449,7 @@ class CommandLine {
   EngineOptions engine_;
   PullOptions pull_;
   KeyCreateOptions key_;
+  DrillVerbOptions drill_;
   SavingsOptions savings_;
   std::string name_;
   RowOptions rows_;

@@ -60,7 +60,8 @@ std::vector<app::Finding> examine(const app::Home& home, const Result<app::Confi
 }
 
 constexpr std::string_view kVerbs =
-    "serve reload run chat pull ls ps show rm key savings ledger explain config doctor completion "
+    "serve reload run chat pull ls ps show rm key savings ledger explain drill config doctor "
+    "completion "
     "version "
     "engine "
     "help";

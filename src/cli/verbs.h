@@ -70,6 +70,14 @@ struct SavingsOptions {
   std::string csv_file;  // "-" = standard output
 };
 
+struct DrillVerbOptions {
+  int seconds = 60;
+  int rate = 20;
+  std::string route;
+  double require = 0;  // percent of requests that must be delivered; 0 = whatever comes
+  bool dry_run = false;
+};
+
 struct EngineOptions {
   std::string model;  // a file or a pulled model's name
   std::string name;
@@ -110,6 +118,7 @@ int budget_remove(const CommonOptions& common, const std::string& id);
 
 // `id` empty: the newest request.
 int explain(const CommonOptions& common, const std::string& id);
+int drill(const CommonOptions& common, const DrillVerbOptions& options);
 
 int config_show(const CommonOptions& common, bool origin);
 int config_check(const CommonOptions& common);

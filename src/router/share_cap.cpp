@@ -25,11 +25,15 @@ std::int64_t share_of(std::int64_t requests, std::int64_t ppm) {
 }  // namespace
 
 std::string ShareCapState::to_string(const ShareCapOptions& options) const {
-  return fmt::format("{} of {} allowed, {} request(s) in {} min, cap {}.{:02} %",
+  const auto seconds = std::chrono::ceil<std::chrono::seconds>(options.window).count();
+  const std::string window = seconds % 3600 == 0 ? fmt::format("{} h", seconds / 3600)
+                             : seconds % 60 == 0 ? fmt::format("{} min", seconds / 60)
+                                                 : fmt::format("{} s", seconds);
+  return fmt::format("{} of {} allowed, {} request(s) in {}, cap {}.{:02} %",
                      commercial,
                      allowed,
                      requests,
-                     std::chrono::ceil<std::chrono::minutes>(options.window).count(),
+                     window,
                      options.max_share_ppm / 10'000,
                      options.max_share_ppm % 10'000 / 100);
 }
