@@ -1,6 +1,7 @@
 // What the ledger costs: attempts (reserve and post) at a fixed rate or flat out, with the time
 // each call took and the CPU time of the whole process, its writer thread included.
-//   ledger_rate [--tier own|paid] [--rate N] [--seconds N] [--parallel N] [--budgets N] [--ring no]
+//   ledger_rate [--tier own|paid|none] [--rate N] [--seconds N] [--parallel N] [--budgets N]
+//   [--ring no]
 //               [--folder DIR]
 #include "base/clock.h"
 #include "base/metrics.h"
@@ -36,6 +37,7 @@ using Steady = std::chrono::steady_clock;
 
 struct Plan {
   bool paid = false;
+  bool idle = false;  // --tier none: what the program costs without the ledger
   bool ring = true;
   int rate = 5000;  // attempts a second; 0: as fast as it goes
   int seconds = 5;
@@ -86,6 +88,10 @@ Task<void> worker(ledger::SqlLedger& ledger, const Plan& plan, int index, Sample
                                   .tier = plan.paid ? Tier::kCommercial : Tier::kSelfHosted,
                                   .model = plan.paid ? "gpt-4o" : "smollm2-135m-instruct",
                                   .upper_bound = {.input = 1200, .output = 256}};
+    if (plan.idle) {
+      out.post_ns.push_back(0);
+      continue;
+    }
     const auto before = Steady::now();
     const auto reserved = co_await ledger.reserve(reservation);
     const auto between = Steady::now();
@@ -156,7 +162,9 @@ int run(const Plan& plan) {
   std::ranges::sort(samples.post_ns);
   const auto commits = static_cast<std::int64_t>((*database)->stats().commits);
   std::printf("%s tier, %s: %lld attempts in %lld ms = %lld/s, %lld failed, %lld commits\n",
-              plan.paid ? "paid" : "own",
+              plan.paid   ? "paid"
+              : plan.idle ? "no"
+                          : "own",
               plan.ring ? "ring" : "no ring",
               static_cast<long long>(attempts),
               static_cast<long long>(ms.count()),
@@ -171,6 +179,9 @@ int run(const Plan& plan) {
       static_cast<double>(percentile(samples.reserve_ns, 99)) / 1e6,
       static_cast<double>(percentile(samples.post_ns, 50)) / 1e6,
       static_cast<double>(percentile(samples.post_ns, 99)) / 1e6);
+  if (plan.idle) {
+    return 0;
+  }
   const auto report = ledger::verify_rows(**database);
   if (!report) {
     return fail_with(report.error());
@@ -194,6 +205,7 @@ int main(int argc, char** argv) {
     return flags.contains(name) ? std::atoi(flags[name].c_str()) : otherwise;
   };
   plan.paid = flags["--tier"] == "paid";
+  plan.idle = flags["--tier"] == "none";
   plan.ring = flags["--ring"] != "no";
   plan.rate = number("--rate", plan.rate);
   plan.seconds = number("--seconds", plan.seconds);

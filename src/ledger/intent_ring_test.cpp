@@ -6,6 +6,7 @@
 #include "ledger/savings.h"
 #include "ledger/test_ledger.h"
 #include "ledger/verify.h"
+#include "store/fault_vfs.h"
 
 #include <boost/asio/detached.hpp>
 #include <gtest/gtest.h>
@@ -263,6 +264,38 @@ TEST(IntentRing, AcknowledgedRowsOfAKilledProcessAreBookedAtTheNextStart) {
     EXPECT_EQ(report->rows_by_kind.at("post"), 25);
     EXPECT_EQ(report->rows_by_kind.at("unconfirmed"), 25);
   }
+}
+
+// SQLite's word for a sync that failed (SQLITE_IOERR_FSYNC).
+constexpr int kSyncFailed = 1034;
+
+TEST(IntentRing, ADiskThatFailsStopsPaidAttemptsOnly) {
+  const TestFolder folder;
+  auto settings = ledger_options(folder / "l.db");
+  settings.vfs = store::fault_vfs_name();
+  auto database = store::Database::open(std::move(settings)).value();
+  const ManualClock clock(kNoon);
+  MetricsRegistry metrics;
+  auto options = test_options();
+  options.ring = folder / "l.db.ring";
+  auto ledger = SqlLedger::open(*database, clock, metrics, options).value();
+  store::arm_fault({.operation = store::FaultOperation::kSync,
+                    .result = kSyncFailed,
+                    .countdown = 0,
+                    .repeat = 1'000'000});
+  EXPECT_FALSE(run_task(ledger->reserve(reservation("paid", 1))));
+  for (int i = 0; i < 20; ++i) {
+    const std::string id = "own" + std::to_string(i);
+    EXPECT_TRUE(run_task(ledger->reserve(own_reservation(id, 1))));
+    EXPECT_TRUE(run_task(ledger->post({id, 1}, delivered({.input = 1}))));
+  }
+  EXPECT_FALSE(run_task(ledger->flush()));
+  store::disarm_fault();
+  ASSERT_TRUE(run_task(ledger->flush())) << "what was acknowledged was kept";
+  const auto report = verify_rows(*database);
+  ASSERT_TRUE(report) << report.error().message;
+  EXPECT_EQ(report->rows_by_kind.at("post"), 20);
+  EXPECT_TRUE(run_task(ledger->reserve(reservation("paid again", 1))));
 }
 
 TEST(IntentRing, AnotherDatabasesRingIsNotBooked) {

@@ -60,6 +60,9 @@ WriteQueue::WriteQueue(store::Database& database,
                                "Acknowledged rows whose commit failed and was tried again")),
       refused_(metrics.counter("genesis_ledger_refused_rows_total",
                                "Acknowledged rows that contradicted one in the database")),
+      // With a ring an attempt's end is safe without the database, so nothing has to wait for one
+      // that is away: a reservation fails at once, and the ends are tried again.
+      urgency_(ring ? store::Urgency::kNew : store::Urgency::kCompletion),
       ring_(std::move(ring)),
       pacer_(start_quietly([this] { pace(); })) {}
 
@@ -182,7 +185,7 @@ void WriteQueue::submit_drain() {
   auto batch = std::make_shared<Batch>();
   database_.submit([this, batch](store::Transaction& tx) { return run(tx, *batch); },
                    [this, batch](const Result<void>& outcome) { finish(*batch, outcome); },
-                   store::Urgency::kCompletion);
+                   urgency_);
 }
 
 void WriteQueue::take(Batch& batch) {

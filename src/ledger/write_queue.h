@@ -98,6 +98,7 @@ class WriteQueue {
   Metric& waiting_;
   Metric& retried_;
   Metric& refused_;
+  const store::Urgency urgency_;
   BudgetBook budgets_;  // the database's writer thread only
   std::atomic<bool> has_budgets_{false};
 
