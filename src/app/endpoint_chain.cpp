@@ -85,7 +85,8 @@ endpoint::GuardedChat::Options EndpointChain::guard_options() {
   endpoint::GuardedChat::Options options{
       .identity = {.name = config_.name, .model = config_.model, .tier = config_.tier},
       .budgets = config_.budgets,
-      .always_streams = config_.always_stream};
+      // Vectors come in one piece, so silence before them says nothing.
+      .always_streams = config_.always_stream && config_.dialect != UpstreamDialect::kTei};
   if (supervisor_) {
     options.life_cycle = [engine = supervisor_.get()] { return engine->why_not(); };
   }

@@ -321,11 +321,15 @@ Result<std::string> prompt_as_chat(const ChatRequest& request, const UpstreamOpt
   if (!input.prompt_tokens.empty()) {
     return cannot(options, "read a prompt of token ids", "prompt");
   }
-  if (request.echo || sampling.want_logprobs || sampling.want_prompt_logprobs) {
+  // TGI's clients ask for the tokens to learn the finish reason, and take them without logprobs.
+  const bool wants_logprobs =
+      request.dialect == Dialect::kTgi ? sampling.top_logprobs > 0 : sampling.want_logprobs;
+  if (request.echo || wants_logprobs || sampling.want_prompt_logprobs) {
     return cannot(options, "tell logprobs or echo a prompt", request.echo ? "echo" : "logprobs");
   }
   ChatRequest chat = request;
   chat.dialect = Dialect::kOpenAiChat;
+  chat.sampling.want_logprobs = false;
   auto turned = std::make_shared<ChatInput>();
   turned->messages.push_back({.role = "user", .content = input.prompt});
   chat.input = std::move(turned);

@@ -187,6 +187,7 @@ TEST(AnthropicRequest, TurnsAPromptIntoATurn) {
   request.dialect = Dialect::kTgi;
   request.sampling.max_tokens = 3;
   request.sampling.temperature = 0;
+  request.sampling.want_logprobs = true;
   auto input = std::make_shared<ChatInput>();
   input->prompt = "hi";
   request.input = input;

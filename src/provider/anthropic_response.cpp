@@ -336,10 +336,18 @@ bool AnthropicReader::read_usage(const json::object& holder) {
                               update_count(*usage, "output_tokens", output_));
 }
 
+// TGI's clients see the stop string that ended an answer, Anthropic's do not.
+std::string AnthropicReader::shown_stop() const {
+  const bool shown =
+      request_.sampling.include_stop_in_output && finish_ == FinishReason::kStopSequence;
+  return shown ? stop_sequence_ : std::string();
+}
+
 ChatDelta AnthropicReader::finish_delta() const {
   ChatDelta delta;
   delta.finish = finish_;
   delta.stop_sequence = stop_sequence_;
+  delta.text = shown_stop();
   return delta;
 }
 
@@ -391,6 +399,7 @@ Result<AnswerPart> AnthropicReader::read_message(const json::object& message) {
   GENESIS_TRY_VOID(read_stop(message));
   delta.finish = finish_;
   delta.stop_sequence = stop_sequence_;
+  delta.text += shown_stop();
   AnswerPart part = part_with(std::move(delta));
   part.absurd_usage = !read_usage(message);
   if (!part.absurd_usage && object_at(message, "usage") != nullptr) {

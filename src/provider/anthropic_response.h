@@ -44,6 +44,7 @@ class AnthropicReader final : public AnswerReader {
   Result<void> read_stop(const boost::json::object& holder);
   bool read_usage(const boost::json::object& holder);
   Usage usage() const;
+  std::string shown_stop() const;
   ChatDelta finish_delta() const;
 
   const ChatRequest& request_;

@@ -115,6 +115,36 @@ TEST_F(Tgi, TranslatesCompletions) {
   EXPECT_EQ(seen.at(1).body, R"({"inputs":"Say \"hi\"","parameters":{"details":true}})");
 }
 
+std::string token(std::string_view text) {
+  return frame(R"({"token":{"id":5,"text":")" + std::string(text) +
+               R"(","logprob":-0.5,"special":false},"generated_text":null,"details":null})");
+}
+
+std::string last(std::string_view text, std::string_view reason) {
+  return frame(R"({"token":{"id":5,"text":")" + std::string(text) +
+               R"(","logprob":-0.5,"special":false},"generated_text":"x",)"
+               R"("details":{"finish_reason":")" +
+               std::string(reason) + R"(","generated_tokens":3}})");
+}
+
+TEST_F(Tgi, TheStopStringIsNoPartOfACompletion) {
+  ChatRequest request = prompt(Dialect::kOpenAiCompletion, true);
+  request.sampling.stop = {"END", "\n\n"};
+  const auto text = [&](std::string bytes) {
+    sink = RecordingSink();
+    stream(std::move(bytes));
+    EXPECT_EQ(error_name(chat(request)), "ok");
+    return sink.text();
+  };
+  EXPECT_EQ(text(token("a E") + token("N") + last("D", "stop_sequence")), "a ");
+  EXPECT_EQ(text(token("a E") + token("N") + last("d", "eos_token")), "a ENd");
+  EXPECT_EQ(text(token("a E") + token("x") + last("EN", "length")), "a ExEN");
+  EXPECT_EQ(text(token("a") + last("\\n\\n", "stop_sequence")), "a");
+  EXPECT_EQ(sink.lines.at(1), "0 a||") << "nothing is held back without need";
+  request.sampling.include_stop_in_output = true;
+  EXPECT_EQ(text(token("a E") + last("ND", "stop_sequence")), "a END");
+}
+
 TEST_F(Tgi, AsksWholeAnswersForPromptTokens) {
   reply_root(200,
              R"({"generated_text":"","details":{"finish_reason":"length","generated_tokens":0}})");

@@ -101,7 +101,6 @@ Result<void> refuse_unsupported(const ChatRequest& request, const UpstreamOption
       {s.min_p != usual.min_p, "min_p"},
       {s.presence_penalty != usual.presence_penalty, "presence_penalty"},
       {s.min_tokens != usual.min_tokens, "min_tokens"},
-      {s.include_stop_in_output, "include_stop_str_in_output"},
       {s.ignore_eos, "ignore_eos"},
       {!s.logit_bias.empty(), "logit_bias"},
   };
@@ -274,7 +273,7 @@ Result<AnswerPart> TgiReader::read_event(net::SseEvent& event) {
   return part;
 }
 
-Result<AnswerPart> TgiReader::read_token_event(const json::object& event) const {
+Result<AnswerPart> TgiReader::read_token_event(const json::object& event) {
   const json::object* token = object_at(event, "token");
   if (token == nullptr) {
     return unusable("an event without a token");
@@ -297,9 +296,31 @@ Result<AnswerPart> TgiReader::read_token_event(const json::object& event) const 
              text != nullptr && text->is_string()) {
     delta.finish = FinishReason::kStop;
   }
+  hold_stop(delta);
   part.end = delta.finish.has_value();
   part.deltas.push_back(std::move(delta));
   return part;
+}
+
+// TGI's text ends with the stop string that ended it, OpenAI's does not: what may become one is
+// held back until it is known.
+void TgiReader::hold_stop(ChatDelta& delta) {
+  const Sampling& sampling = request_.sampling;
+  if (sampling.include_stop_in_output || sampling.stop.empty()) {
+    return;
+  }
+  held_ += delta.text;
+  std::size_t keep = 0;
+  for (const std::string& stop : sampling.stop) {
+    if (delta.finish == FinishReason::kStopSequence && held_.ends_with(stop)) {
+      keep = std::max(keep, stop.size());
+    }
+    for (std::size_t n = std::min(stop.size(), held_.size()); n > keep && !delta.finish; --n) {
+      keep = held_.ends_with(std::string_view(stop).substr(0, n)) ? n : keep;
+    }
+  }
+  delta.text = held_.substr(0, held_.size() - keep);
+  held_.erase(0, held_.size() - keep);
 }
 
 Result<FinishReason> TgiReader::read_finish(const json::object& details) const {
@@ -346,8 +367,7 @@ Result<AnswerPart> TgiReader::read_body(std::string& body, const net::Headers& h
   return part;
 }
 
-Result<AnswerPart> TgiReader::read_whole(const json::object& body,
-                                         const net::Headers& headers) const {
+Result<AnswerPart> TgiReader::read_whole(const json::object& body, const net::Headers& headers) {
   ChatDelta delta;
   GENESIS_TRY(auto text, get_string(body, "generated_text"));
   const json::object* details = object_at(body, "details");
@@ -356,6 +376,7 @@ Result<AnswerPart> TgiReader::read_whole(const json::object& body,
   }
   delta.text = std::move(*text);
   GENESIS_TRY(delta.finish, read_finish(*details));
+  hold_stop(delta);
   GENESIS_TRY(delta.prompt_tokens, read_tokens(*details, "prefill"));
   GENESIS_TRY(delta.tokens, read_tokens(*details, "tokens"));
   if (const json::array* tops = list_at(*details, "top_tokens")) {

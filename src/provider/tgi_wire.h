@@ -27,14 +27,16 @@ class TgiReader final : public AnswerReader {
   Error read_refusal(int status, const net::Headers& headers, std::string_view body) override;
 
  private:
-  Result<AnswerPart> read_token_event(const boost::json::object& event) const;
-  Result<AnswerPart> read_whole(const boost::json::object& body, const net::Headers& headers) const;
+  Result<AnswerPart> read_token_event(const boost::json::object& event);
+  void hold_stop(ChatDelta& delta);
+  Result<AnswerPart> read_whole(const boost::json::object& body, const net::Headers& headers);
   Result<FinishReason> read_finish(const boost::json::object& details) const;
 
   const ChatRequest& request_;
   std::string endpoint_;
   const Clock& clock_;
   bool raw_ = false;
+  std::string held_;  // the end of the text, as long as it may become a stop string
 };
 
 }  // namespace genesis::provider
