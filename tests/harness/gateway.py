@@ -39,12 +39,13 @@ def make_config(endpoints=(), routes=(), agents=(), budget=(), **sections):
 
     Most tests are about something else than the cap on the commercial tier, so there is none unless given."""
     lines = []
-    sections = {"commercial": {"max_share": "100%"}} | sections
     for name, keys in sections.items():
         lines += [f"[{name}]"] + [f"{key} = {toml_value(value)}" for key, value in keys.items()]
     for kind, tables in (("endpoint", endpoints), ("route", routes), ("agent", agents), ("budget", budget)):
         for table in tables:
             lines += [f"[[{kind}]]"] + [f"{key} = {toml_value(value)}" for key, value in table.items()]
+    if "commercial" not in sections:
+        lines += ["[commercial]", 'max_share = "100%"']
     return "\n".join(lines) + "\n"
 
 
