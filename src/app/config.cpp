@@ -236,6 +236,22 @@ Result<Config> load_config(const Home& home, const std::vector<OptionOverride>& 
   config.max_concurrent = static_cast<int>(integer_of(map, "server.max_concurrent"));
   config.require_key = text_of(map, "server.require_key") == "true" || !config.listen.is_loopback();
   config.allowed_hosts = list_of(map, "server.allowed_hosts");
+  config.check_host = text_of(map, "server.check_host") == "true";
+  config.tls_cert = text_of(map, "server.tls.cert");
+  config.tls_key = text_of(map, "server.tls.key");
+  if (config.tls_cert.empty() != config.tls_key.empty()) {
+    const std::string given = config.tls_cert.empty() ? "server.tls.key" : "server.tls.cert";
+    return config_error(
+        "server.tls",
+        fmt::format("{}: server.tls needs both 'cert' and 'key'", map.at(given).origin));
+  }
+  config.insecure_plaintext = text_of(map, "server.insecure_plaintext") == "true";
+  config.public_metrics = text_of(map, "server.public_metrics") == "true";
+  config.metrics_key_source = text_of(map, "server.metrics_key");
+  config.max_memory_mib = integer_of(map, "server.max_memory_mib");
+  config.unready = std::chrono::seconds(integer_of(map, "server.unready_s"));
+  config.drain = std::chrono::seconds(integer_of(map, "server.drain_s"));
+  config.max_connections = static_cast<int>(integer_of(map, "server.max_connections"));
   const std::string ledger_path = text_of(map, "ledger.path");
   config.ledger_path = ledger_path.empty() ? home.database() : std::filesystem::path(ledger_path);
   config.baselines.model = text_of(map, "ledger.baseline_model");
@@ -269,6 +285,18 @@ void serve_only(Config& config, const std::string& model) {
   config.agents.clear();
   config.cheap_models.clear();
   config.commercial_cap.reset();
+}
+
+Result<void> check_transport(const Config& config) {
+  if (config.listen.is_loopback() || !config.tls_cert.empty() || config.insecure_plaintext) {
+    return {};
+  }
+  return config_error("server.tls",
+                      fmt::format("{} is reachable from other machines and keys would travel in "
+                                  "plain text",
+                                  config.listen.to_string()),
+                      "set server.tls = { cert = \"...\", key = \"...\" }, or "
+                      "server.insecure_plaintext = true behind a proxy that has TLS");
 }
 
 }  // namespace genesis::app

@@ -84,6 +84,16 @@ struct Config {
   int max_concurrent = 0;
   bool require_key = false;
   std::vector<std::string> allowed_hosts;
+  bool check_host = true;
+  std::string tls_cert;  // both empty: no TLS
+  std::string tls_key;
+  bool insecure_plaintext = false;
+  bool public_metrics = false;
+  std::string metrics_key_source;   // as EndpointConfig::api_key_source
+  std::int64_t max_memory_mib = 0;  // 0 = of the control group, or the machine
+  int max_connections = 0;
+  std::chrono::seconds unready{0};  // from readiness off to no new connections, at the end
+  std::chrono::seconds drain{0};    // for requests in flight, at the end
   std::filesystem::path ledger_path;
   ledger::BaselineRules baselines;
   ledger::TokenRatio baseline_tokens;
@@ -135,5 +145,13 @@ struct EndpointSecrets {
 };
 
 Result<EndpointSecrets> read_endpoint_secrets(const EndpointConfig& endpoint);
+
+// kConfig when the gateway would be reachable from other machines without TLS and nobody said that
+// this is meant.
+Result<void> check_transport(const Config& config);
+
+// What `source` ("env:NAME", "file:path" or empty) points to, without blanks
+// at its end; the error is about `key`.
+Result<std::string> read_secret(const std::string& source, const std::string& key);
 
 }  // namespace genesis::app

@@ -109,8 +109,12 @@ Result<void> check_local(const OptionMap& map,
   return {};
 }
 
-// What `source` points to, without blanks at its end. `key` names it in messages.
+}  // namespace
+
 Result<std::string> read_secret(const std::string& source, const std::string& key) {
+  if (source.empty()) {
+    return std::string();
+  }
   const std::size_t colon = source.find(':');
   const std::string where = source.substr(colon + 1);
   std::string secret;
@@ -135,8 +139,6 @@ Result<std::string> read_secret(const std::string& source, const std::string& ke
   }
   return secret;
 }
-
-}  // namespace
 
 Result<void> read_upstream(const OptionMap& map,
                            const std::string& prefix,

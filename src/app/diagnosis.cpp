@@ -98,6 +98,7 @@ Finding look_at_address(const Home& home, const Config& config) {
 }  // namespace
 
 Result<void> check_settings(const Config& config) {
+  GENESIS_TRY_VOID(check_transport(config));
   for (const EndpointConfig& endpoint : config.endpoints) {
     const auto secret = read_endpoint_secrets(endpoint);
     if (!secret) {

@@ -24,6 +24,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <unistd.h>
 #include <utility>
 
@@ -38,18 +39,44 @@ constexpr milliseconds kSweepPeriod{50};
 // For an engine that no configuration names any more; its requests have ended.
 constexpr milliseconds kRetiredGrace{5'000};
 constexpr milliseconds kStopPoll{5};
+// How long a failed write to the ledger makes us unready when nothing is written after it; then
+// traffic may try again.
+constexpr milliseconds kLedgerDoubt{10'000};
+
+// An answer that ends when its reader leaves, or when the process does.
+class UntilStopped final : public ChatSink {
+ public:
+  UntilStopped(ChatSink& inner, const CancelToken& stop)
+      : inner_(inner),
+        on_leave_(inner.cancel_token().on_cancel([end = end_]() mutable { end.cancel(); })),
+        on_stop_(stop.on_cancel([end = end_]() mutable { end.cancel(); })) {}
+
+  Task<Result<void>> begin(const ServedBy& served) override { return inner_.begin(served); }
+
+  Task<Result<void>> write(const ChatDelta& delta) override { return inner_.write(delta); }
+
+  CancelToken cancel_token() const override { return end_.token(); }
+
+ private:
+  ChatSink& inner_;
+  CancelSource end_;
+  CancelHook on_leave_;
+  CancelHook on_stop_;
+};
 
 // The generation in force as a ChatModel and a catalog: a request holds on to the one it began in.
 class CurrentGeneration final : public ChatModel, public ModelCatalog {
  public:
   Task<Result<Usage>> chat(const ChatRequest& request, ChatSink& sink) override {
     const std::shared_ptr<Generation> held = generation;
-    co_return co_await held->chat().chat(request, sink);
+    UntilStopped stoppable(sink, stop.token());
+    co_return co_await held->chat().chat(request, stoppable);
   }
 
   std::vector<ModelCard> models() const override { return generation->models(); }
 
   std::shared_ptr<Generation> generation;
+  CancelSource stop;
 };
 
 TraceStoreOptions trace_options(const Config& config) {
@@ -65,6 +92,9 @@ class GraphImpl final : public Graph {
 
   Result<void> build(const OnProgress& progress) override;
   void start() override;
+
+  void stop_answers() override { current_.stop.cancel(); }
+
   Task<void> stop(milliseconds grace) override;
   Task<Result<void>> reload(std::shared_ptr<const Config> config) override;
 
@@ -85,6 +115,12 @@ class GraphImpl final : public Graph {
   const Clock& clock() const override { return clock_; }
 
   server::Readiness readiness() const override;
+
+  double ledger_queue() const override {
+    return static_cast<double>(database_->stats().queued) /
+           static_cast<double>(store::DatabaseOptions{}.max_queue);
+  }
+
   server::ServiceInfo info() const override;
   std::vector<server::AdminRoute> admin_routes() override;
   std::vector<std::shared_ptr<EngineSupervisor>> engines() override;
@@ -108,6 +144,7 @@ class GraphImpl final : public Graph {
   void enter(std::shared_ptr<Generation> next);
   Task<void> sweep();
   Task<void> keep_traces();
+  void look_at_ledger();
   void tear_down(const Generation& generation);
   bool uses(const std::shared_ptr<EndpointChain>& chain) const;
   bool uses(const std::shared_ptr<EngineSupervisor>& engine) const;
@@ -132,6 +169,9 @@ class GraphImpl final : public Graph {
   // Former generations that may still have requests, the oldest first.
   std::vector<std::shared_ptr<Generation>> former_;
   CancelSource stopping_;
+  std::optional<SteadyTime> last_failed_commit_;
+  std::uint64_t failed_commits_ = 0;
+  std::uint64_t commits_ = 0;
   int background_ = 0;  // coroutines that stop() waits for
   int sockets_ = 0;     // engine sockets named so far
 };
@@ -236,6 +276,18 @@ void GraphImpl::enter(std::shared_ptr<Generation> next) {
   machine_clock_->follow(*next);
 }
 
+// A commit that failed with none after it that did not: the disk is full, or gone.
+void GraphImpl::look_at_ledger() {
+  const store::DatabaseStats stats = database_->stats();
+  if (stats.failed_commits > failed_commits_) {
+    last_failed_commit_ = clock_.steady();
+  } else if (stats.commits > commits_) {
+    last_failed_commit_.reset();
+  }
+  failed_commits_ = stats.failed_commits;
+  commits_ = stats.commits;
+}
+
 // Tears former generations down as soon as none of their requests is left.
 Task<void> GraphImpl::sweep() {
   ++background_;
@@ -245,6 +297,7 @@ Task<void> GraphImpl::sweep() {
   while (!stop.cancelled()) {
     timer.expires_after(kSweepPeriod);
     co_await timer.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
+    look_at_ledger();
     for (std::size_t i = 0; i < former_.size();) {
       if (former_[i].use_count() > 1) {
         ++i;
@@ -312,6 +365,9 @@ server::Readiness GraphImpl::readiness() const {
     const EndpointSnapshot snapshot = chain->snapshot();
     any_usable = any_usable || snapshot.usable;
     why += fmt::format("{}{}: {}", why.empty() ? "" : "; ", snapshot.name, snapshot.why_not);
+  }
+  if (last_failed_commit_ && clock_.steady() - *last_failed_commit_ < kLedgerDoubt) {
+    readiness.reasons.push_back("the ledger could not be written a moment ago");
   }
   if (!any_usable) {
     readiness.reasons.push_back("no endpoint is usable (" + why + ")");

@@ -38,6 +38,8 @@ class Graph {
 
   // Starts the engines and the machine clock.
   virtual void start() = 0;
+  // Ends the answers in flight with an error that tells why.
+  virtual void stop_answers() = 0;
   // Stops the engines and settles the ledger.
   virtual Task<void> stop(std::chrono::milliseconds grace) = 0;
 
@@ -58,6 +60,8 @@ class Graph {
   virtual MetricsRegistry& metrics() = 0;
   virtual const Clock& clock() const = 0;
   virtual server::Readiness readiness() const = 0;
+  // Share of the ledger's write queue that is in use.
+  virtual double ledger_queue() const = 0;
   virtual server::ServiceInfo info() const = 0;
   virtual std::vector<server::AdminRoute> admin_routes() = 0;
   virtual std::vector<std::shared_ptr<EngineSupervisor>> engines() = 0;

@@ -45,14 +45,17 @@ Result<void> check_unchangeable(const Config& current, const Config& next) {
   if (next.ledger_path != current.ledger_path) {
     return needs_restart(next, "ledger.path", current.ledger_path.string());
   }
-  return {};
+  if (next.tls_cert.empty() != current.tls_cert.empty()) {
+    return needs_restart(next, "server.tls.cert", current.tls_cert.empty() ? "off" : "on");
+  }
+  return check_transport(next);
 }
 
-Reloader::Reloader(Executor executor, Graph& graph, ConfigSource source, Apply apply)
+Reloader::Reloader(Executor executor, Graph& graph, ConfigSource source, Hooks hooks)
     : executor_(std::move(executor)),
       graph_(graph),
       source_(std::move(source)),
-      apply_(std::move(apply)),
+      hooks_(std::move(hooks)),
       status_{.in_force_since_ms = graph.clock().unix_ms()},
       generation_(graph.metrics().gauge("genesis_config_generation",
                                         "Configurations put in force since the start")),
@@ -73,9 +76,13 @@ Task<Result<void>> Reloader::reload() {
   auto done = co_await try_reload();
   busy_ = false;
   ++status_.attempts;
+  status_.last_error = done ? "" : done.error().message;
+  if (done) {
+    status_.in_force_since_ms = graph_.clock().unix_ms();
+  }
+  hooks_.attempted();
   if (!done) {
     failed_.add();
-    status_.last_error = done.error().message;
     log(LogLevel::kError,
         "configuration not reloaded, the old one stays in force",
         {{"generation", graph_.generation()},
@@ -85,8 +92,6 @@ Task<Result<void>> Reloader::reload() {
   }
   succeeded_.add();
   generation_.set(graph_.generation());
-  status_.last_error.clear();
-  status_.in_force_since_ms = graph_.clock().unix_ms();
   log(LogLevel::kInfo,
       "configuration reloaded",
       {{"generation", graph_.generation()}, {"endpoints", graph_.config().endpoints.size()}});
@@ -96,8 +101,9 @@ Task<Result<void>> Reloader::reload() {
 Task<Result<void>> Reloader::try_reload() {
   GENESIS_CO_TRY(Config config, source_());
   GENESIS_CO_TRY_VOID(check_unchangeable(graph_.config(), config));
+  GENESIS_CO_TRY(const Apply apply, hooks_.prepare(config));
   GENESIS_CO_TRY_VOID(co_await graph_.reload(std::make_shared<const Config>(std::move(config))));
-  apply_(graph_.config());
+  apply();
   co_return Result<void>{};
 }
 

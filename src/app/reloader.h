@@ -32,11 +32,17 @@ Result<void> check_unchangeable(const Config& current, const Config& next);
 // Lives on the io thread; `graph` outlives it.
 class Reloader {
  public:
-  // What a new configuration means to the listener and the router table; called after the graph
-  // has taken it.
-  using Apply = std::function<void(const Config&)>;
+  using Apply = std::function<void()>;
+  // Reads what the listener and the router table need of a new configuration. What it returns puts
+  // that in force and is called right after the graph has taken the configuration.
+  using Prepare = std::function<Result<Apply>(const Config&)>;
 
-  Reloader(Executor executor, Graph& graph, ConfigSource source, Apply apply);
+  struct Hooks {
+    Prepare prepare;
+    std::function<void()> attempted;  // after each attempt, before anybody is told how it went
+  };
+
+  Reloader(Executor executor, Graph& graph, ConfigSource source, Hooks hooks);
 
   // One at a time; a second one waits for the first.
   Task<Result<void>> reload();
@@ -53,7 +59,7 @@ class Reloader {
   Executor executor_;
   Graph& graph_;
   ConfigSource source_;
-  Apply apply_;
+  Hooks hooks_;
   ReloadStatus status_;
   bool busy_ = false;
   Metric& generation_;

@@ -1,10 +1,13 @@
 #include "app/serve.h"
 
 #include "app/graph.h"
+#include "app/pressure.h"
+#include "app/probe.h"
 #include "app/ready_line.h"
 #include "app/running.h"
 #include "base/log.h"
 #include "net/server.h"
+#include "net/server_tls.h"
 #include "server/errors.h"
 
 #include <boost/asio/as_tuple.hpp>
@@ -29,12 +32,17 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// Longer than any sensible wait of a process manager before SIGKILL (systemd: 90 s).
-constexpr milliseconds kDrain{30'000};
+// For the error events of answers that the end has stopped.
+constexpr milliseconds kLastWords{3'000};
 constexpr milliseconds kEngineGrace{5'000};
 // How long the ready line waits for the engines; requests before that queue or fall back.
 constexpr std::chrono::seconds kEngineStart{600};
 constexpr milliseconds kStatePeriod{50};
+constexpr milliseconds kPressurePeriod{250};
+// Nothing is fast any more when the event loop comes to its work this late.
+constexpr milliseconds kUnbearableLag{2'000};
+constexpr std::chrono::seconds kGiveBackPeriod{10};
+constexpr std::size_t kProbeConnections = 16;
 
 std::string_view state_name(EngineState state) {
   switch (state) {
@@ -69,18 +77,45 @@ Result<void> refuse_without_keys(const Config& config, Graph& graph) {
                     ErrorCode::kConfig);
 }
 
+// What the listener needs beside the configuration's own values.
+struct Door {
+  std::shared_ptr<const net::ServerTls> tls;
+  std::string metrics_key;
+};
+
+Result<Door> open_door(const Config& config) {
+  Door door;
+  if (!config.tls_cert.empty()) {
+    GENESIS_TRY(door.tls, net::ServerTls::load(config.tls_cert, config.tls_key));
+  }
+  GENESIS_TRY(door.metrics_key, read_secret(config.metrics_key_source, "server.metrics_key"));
+  return door;
+}
+
+// The model that GET /admin/probe asks for.
+std::string probed_route(const std::string& query, const Config& config) {
+  constexpr std::string_view kModel = "model=";
+  return query.starts_with(kModel) ? query.substr(kModel.size()) : config.default_route;
+}
+
 // One serving process, in order of construction.
 class GatewayProcess {
  public:
   GatewayProcess(boost::asio::io_context& io,
                  const ConfigSource& source,
                  const Home& home,
-                 Graph& graph)
+                 Graph& graph,
+                 Door door)
       : io_(io),
         home_(home),
         graph_(graph),
-        reloader_(
-            io.get_executor(), graph, source, [this](const Config& config) { apply(config); }),
+        door_(std::move(door)),
+        pressure_(graph.metrics()),
+        reloader_(io.get_executor(),
+                  graph,
+                  source,
+                  {.prepare = [this](const Config& config) { return prepare(config); },
+                   .attempted = [this] { write_state(); }}),
         gateway_(io.get_executor(), options(), ports()),
         server_(
             io.get_executor(),
@@ -88,7 +123,10 @@ class GatewayProcess {
               return gateway_.handle(request, response);
             },
             limits(),
-            server::refusal_body) {}
+            server::refusal_body) {
+    server_.set_tls(door_.tls);
+    server_.set_admission([this](const net::ServerRequest& head) { return gateway_.admit(head); });
+  }
 
   Result<int> run() {
     GENESIS_TRY(const std::string admin_key, first_admin_key());
@@ -100,6 +138,7 @@ class GatewayProcess {
     graph_.start();
     boost::asio::co_spawn(io_, announce(admin_key), boost::asio::detached);
     boost::asio::co_spawn(io_, keep_state_file(), boost::asio::detached);
+    boost::asio::co_spawn(io_, watch_pressure(), boost::asio::detached);
     io_.run();
     remove_running(home_);
     return exit_code_;
@@ -146,10 +185,46 @@ class GatewayProcess {
     });
   }
 
-  void apply(const Config& config) {
-    log_configure(config.log_level, config.log_format);
-    gateway_.set_options(options());
-    server_.set_limits(limits());
+  Result<Reloader::Apply> prepare(const Config& next) {
+    GENESIS_TRY(Door door, open_door(next));
+    return [this, door = std::move(door)] {
+      door_ = door;
+      log_configure(config().log_level, config().log_format);
+      gateway_.set_options(options());
+      server_.set_limits(limits());
+      server_.set_tls(door_.tls);
+    };
+  }
+
+  // Looks at what runs out, and takes the steps of the ladder that are not a refusal.
+  Task<void> watch_pressure() {
+    boost::asio::steady_timer timer(io_);
+    SteadyTime given_back{};
+    while (!stopping_) {
+      const SteadyTime due = std::chrono::steady_clock::now() + kPressurePeriod;
+      timer.expires_at(due);
+      co_await timer.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
+      const SteadyTime now = std::chrono::steady_clock::now();
+      loop_lag_ = now - due;
+      const PressureStage stage = pressure_.update(look());
+      server_.set_keep_alive(stage == PressureStage::kCalm);
+      server_.set_limits(limits());
+      if (stage != PressureStage::kCalm && now - given_back > kGiveBackPeriod) {
+        give_back_memory();
+        given_back = now;
+      }
+    }
+  }
+
+  PressureSample look() const {
+    const MemoryUse memory = memory_use(config().max_memory_mib);
+    const auto share = [](auto part, auto whole) {
+      return whole > 0 ? static_cast<double>(part) / static_cast<double>(whole) : 0.0;
+    };
+    return {.memory = share(memory.used, memory.limit),
+            .ledger_queue = graph_.ledger_queue(),
+            .connections = share(server_.open_connections(), config().max_connections),
+            .loop_lag = share(loop_lag_.count(), std::chrono::nanoseconds(kUnbearableLag).count())};
   }
 
   // Ready is said when every engine answers, or cannot be started: then the other tiers carry on.
@@ -173,6 +248,7 @@ class GatewayProcess {
     for (const auto& engine : graph_.engines()) {
       ready.engines.push_back({.name = engine->launch().name, .pid = engine->pid()});
     }
+    write_state();
     print_gateway_ready(ready);
     log(LogLevel::kInfo,
         "gateway ready",
@@ -187,53 +263,75 @@ class GatewayProcess {
     if (shown.host == "0.0.0.0") {
       shown.host = "127.0.0.1";
     }
-    return "http://" + shown.to_string();
+    return (door_.tls ? "https://" : "http://") + shown.to_string();
   }
 
   // Rewrites the state file when something in it changed.
   Task<void> keep_state_file() {
     boost::asio::steady_timer timer(io_);
-    std::optional<std::string> written;
     while (!stopping_) {
-      RunningGateway state{.pid = ::getpid(),
-                           .started_unix_ms = started_ms_,
-                           .url = url(),
-                           .require_key = config().require_key,
-                           .generation = graph_.generation(),
-                           .reloads = reloader_.status().attempts,
-                           .reload_error = reloader_.status().last_error,
-                           .engines = {}};
-      std::string summary = fmt::format("{}/{};", state.generation, state.reloads);
-      for (const auto& engine : graph_.engines()) {
-        state.engines.push_back({.endpoint = engine->launch().name,
-                                 .model = engine->launch().model_name,
-                                 .state = std::string(state_name(engine->state())),
-                                 .pid = engine->pid()});
-        summary += fmt::format("{}/{};", state.engines.back().state, engine->pid());
-      }
-      if (summary != written) {
-        if (const auto done = write_running(home_, state); !done) {
-          log(LogLevel::kWarn, "cannot write the state file", {{"reason", done.error().message}});
-        }
-        written = std::move(summary);
-      }
+      write_state();
       timer.expires_after(kStatePeriod);
       co_await timer.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
     }
   }
 
+  void write_state() {
+    RunningGateway state{.pid = ::getpid(),
+                         .started_unix_ms = started_ms_,
+                         .url = url(),
+                         .require_key = config().require_key,
+                         .generation = graph_.generation(),
+                         .reloads = reloader_.status().attempts,
+                         .reload_error = reloader_.status().last_error,
+                         .engines = {}};
+    std::string summary = fmt::format("{}/{};", state.generation, state.reloads);
+    for (const auto& engine : graph_.engines()) {
+      state.engines.push_back({.endpoint = engine->launch().name,
+                               .model = engine->launch().model_name,
+                               .state = std::string(state_name(engine->state())),
+                               .pid = engine->pid()});
+      summary += fmt::format("{}/{};", state.engines.back().state, engine->pid());
+    }
+    if (summary == written_) {
+      return;
+    }
+    if (const auto done = write_running(home_, state); !done) {
+      log(LogLevel::kWarn, "cannot write the state file", {{"reason", done.error().message}});
+    }
+    written_ = std::move(summary);
+  }
+
+  // Readiness is off from the signal on.
   Task<void> shut_down() {
     log(LogLevel::kInfo, "draining", {{"requests", server_.active_requests()}});
     stop_source_.cancel();
+    boost::asio::steady_timer timer(io_, config().unready);
+    co_await timer.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
     server_.stop_accepting();
-    co_await server_.drain(kDrain);
+    boost::asio::co_spawn(io_, say_last_words(), boost::asio::detached);
+    co_await server_.drain(config().drain + kLastWords);
     co_await graph_.stop(kEngineGrace);
     io_.stop();
   }
 
+  // What is not over by then ends with an error event, not with a cut.
+  Task<void> say_last_words() {
+    boost::asio::steady_timer timer(io_, config().drain);
+    co_await timer.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
+    graph_.stop_answers();
+  }
+
   const Config& config() const { return graph_.config(); }
 
-  net::ServerLimits limits() const { return {.body_bytes = config().max_body_bytes}; }
+  // In the last stage no connection is taken on beyond those that are open and a few for probes.
+  net::ServerLimits limits() const {
+    auto connections = static_cast<std::size_t>(config().max_connections);
+    if (pressure_.stage() == PressureStage::kSevere) {
+      connections = std::min(connections, server_.open_connections() + kProbeConnections);
+    }
+    return {.body_bytes = config().max_body_bytes, .connections = connections};
+  }
 
   server::GatewayOptions options() const {
     std::vector<std::string> hosts = config().allowed_hosts;
@@ -241,37 +339,60 @@ class GatewayProcess {
     return {.version = GENESIS_VERSION,
             .default_model = config().default_route,
             .allowed_hosts = std::move(hosts),
+            // Beyond loopback only the operator knows our names.
+            .check_host = config().check_host &&
+                          (config().listen.is_loopback() || !config().allowed_hosts.empty()),
+            .public_metrics = config().public_metrics,
+            .metrics_key = door_.metrics_key,
             .require_key = config().require_key,
             .max_concurrent = config().max_concurrent,
             .total_budget = config().budgets.total};
   }
 
+  server::Readiness readiness() const {
+    if (stopping_) {
+      return {.reasons = {"draining"}};
+    }
+    server::Readiness ready = graph_.readiness();
+    if (pressure_.stage() >= PressureStage::kHigh) {
+      ready.reasons.push_back("near its limits: new requests are refused");
+    }
+    return ready;
+  }
+
   server::GatewayPorts ports() {
     std::vector<server::AdminRoute> routes = graph_.admin_routes();
     std::ranges::move(reloader_.admin_routes(), std::back_inserter(routes));
+    routes.push_back({.method = "GET",
+                      .path = "/admin/probe",
+                      .handle = [this](const net::ServerRequest& request) {
+                        return probe(
+                            graph_.chat(), graph_.clock(), probed_route(request.query, config()));
+                      }});
     return {.chat = graph_.chat(),
             .catalog = graph_.catalog(),
             .auth = graph_.authenticator(),
             .metrics = graph_.metrics(),
             .clock = graph_.clock(),
-            .readiness =
-                [this] {
-                  return stopping_ ? server::Readiness{.reasons = {"draining"}}
-                                   : graph_.readiness();
-                },
+            .readiness = [this] { return readiness(); },
             .info = [this] { return graph_.info(); },
-            .admin_routes = std::move(routes)};
+            .admin_routes = std::move(routes),
+            .admits = [this](bool low_priority) { return pressure_.admits(low_priority); }};
   }
 
   boost::asio::io_context& io_;
   const Home& home_;
   Graph& graph_;
+  Door door_;
+  Pressure pressure_;
+  std::chrono::nanoseconds loop_lag_{0};
   Reloader reloader_;
   server::Gateway gateway_;
   net::Server server_;
   net::Address bound_;
   CancelSource stop_source_;
   std::int64_t started_ms_ = SystemClock().unix_ms();
+  std::optional<std::string> written_;  // the state file's content in short
   bool stopping_ = false;
   int exit_code_ = 0;
 };
@@ -279,14 +400,16 @@ class GatewayProcess {
 }  // namespace
 
 Result<int> serve(const ConfigSource& source, const Home& home, const OnProgress& progress) {
-  GENESIS_TRY(Config config, source());
-  log_configure(config.log_level, config.log_format);
+  GENESIS_TRY(Config read, source());
+  const auto config = std::make_shared<const Config>(std::move(read));
+  log_configure(config->log_level, config->log_format);
   boost::asio::io_context io(1);
-  GENESIS_TRY(const auto graph,
-              Graph::open(io, std::make_shared<const Config>(std::move(config)), home));
+  GENESIS_TRY(const auto graph, Graph::open(io, config, home));
+  GENESIS_TRY_VOID(refuse_without_keys(*config, *graph));
+  GENESIS_TRY_VOID(check_transport(*config));
+  GENESIS_TRY(Door door, open_door(*config));
   GENESIS_TRY_VOID(graph->build(progress));
-  GENESIS_TRY_VOID(refuse_without_keys(graph->config(), *graph));
-  GatewayProcess process(io, source, home, *graph);
+  GatewayProcess process(io, source, home, *graph, std::move(door));
   return process.run();
 }
 

@@ -2,6 +2,8 @@
 
 #include "base/log.h"
 
+#include <boost/asio/post.hpp>
+
 #include <algorithm>
 #include <exception>
 #include <sys/socket.h>
@@ -51,16 +53,23 @@ Connection::Connection(std::shared_ptr<ServerCore> core,
       is_unix_(is_unix),
       input_(core_->executor),
       output_(core_->executor) {
+  if (core_->tls && !is_unix) {
+    tls_ = std::make_unique<TlsSession>(core_->tls, socket_.native_handle());
+  }
   core_->connections.insert(this);
 }
 
 Connection::~Connection() {
+  hold(0);
   core_->connections.erase(this);
 }
 
 void Connection::close() {
   if (std::exchange(closed_, true)) {
     return;
+  }
+  if (tls_ && state_ != State::kStreaming) {
+    tls_->say_goodbye();  // without it an unfinished answer reads as what it is: cut
   }
   error_code ignored;
   socket_.close(ignored);
@@ -80,11 +89,17 @@ void Connection::close_when_idle() {
 // Keeps one wait for readability armed. While a handler runs this is how a departing client is
 // seen.
 void Connection::watch() {
-  const std::size_t room = core_->limits.header_bytes + kReadAhead;
-  if (watching_ || closed_ || eof_ || in_.size() >= room) {
+  if (watching_ || closed_ || eof_ || in_.size() >= room()) {
     return;
   }
   watching_ = true;
+  if (tls_ && tls_->pending()) {
+    asio::post(core_->executor, [self = shared_from_this()] {
+      self->watching_ = false;
+      self->on_readable({});
+    });
+    return;
+  }
   socket_.async_wait(asio::socket_base::wait_read, [self = shared_from_this()](error_code error) {
     self->watching_ = false;
     self->on_readable(error);
@@ -95,22 +110,42 @@ void Connection::on_readable(error_code error) {
   if (closed_) {
     return;
   }
-  if (!error) {
-    const std::size_t size = socket_.read_some(asio::buffer(core_->scratch), error);
-    if (error == asio::error::would_block) {
-      watch();
-      return;
-    }
-    if (!error) {
-      in_.append(core_->scratch.data(), size);
+  const std::size_t before = in_.size();
+  // A TLS record is smaller than the scratch buffer: take all that is there.
+  while (!error && in_.size() < room()) {
+    const std::size_t size = receive(error);
+    in_.append(core_->scratch.data(), size);
+    if (!tls_) {
+      break;
     }
   }
-  if (error) {
+  if (error == asio::error::would_block) {
+    watch();
+    if (in_.size() == before) {
+      return;
+    }
+  } else if (error) {
     lose_client();
   } else {
     watch();
   }
   input_.notify();
+}
+
+// Some bytes into the scratch buffer.
+std::size_t Connection::receive(error_code& error) {
+  return tls_ ? tls_->read(core_->scratch, error)
+              : socket_.read_some(asio::buffer(core_->scratch), error);
+}
+
+std::size_t Connection::room() const {
+  return core_->limits.header_bytes + kReadAhead;
+}
+
+// Counts what this connection keeps of a body; the core knows the sum.
+void Connection::hold(std::size_t bytes) {
+  core_->held_bytes += bytes - held_;
+  held_ = bytes;
 }
 
 void Connection::lose_client() {
@@ -145,8 +180,12 @@ Task<bool> Connection::read_request(RequestDecoder& decoder) {
   auto deadline = steady_clock::now() + (first ? limits.header_timeout : limits.idle_timeout);
   bool timed = false;
   bool in_body = false;
+  bool admitted = false;
   while (!closed_) {
     const auto step = decoder.advance(in_);
+    if (in_body) {
+      hold(decoder.body().size());
+    }
     if (step == RequestDecoder::Step::kDone) {
       watch();
       co_return true;
@@ -158,10 +197,21 @@ Task<bool> Connection::read_request(RequestDecoder& decoder) {
     if (step == RequestDecoder::Step::kHead) {
       in_body = true;
       deadline = steady_clock::now() + limits.body_timeout;
-      if (decoder.head().expect_continue && in_.empty()) {
+      continue;
+    }
+    if (in_body && !std::exchange(admitted, true)) {
+      // The body has not come along with the head: nobody sends megabytes only to hear "no".
+      const bool go_on = co_await admit(decoder);
+      if (!go_on) {
+        co_return false;
+      }
+      if (decoder.head().expect_continue && decoder.body().empty()) {
         co_await write_all({as_buffer("HTTP/1.1 100 Continue\r\n\r\n"), {}, {}});
       }
-      continue;
+    }
+    if (in_body && core_->held_bytes > limits.held_bytes) {
+      co_await refuse({.status = 503, .message = "too many request bodies are in memory"});
+      co_return false;
     }
     if (eof_ || (core_->draining && !decoder.started())) {
       co_return false;
@@ -186,8 +236,38 @@ Task<bool> Connection::read_request(RequestDecoder& decoder) {
   co_return false;
 }
 
+// False when the head alone was enough to refuse; that is answered here.
+Task<bool> Connection::admit(RequestDecoder& decoder) {
+  if (!core_->admission) {
+    co_return true;
+  }
+  const RequestHead& head = decoder.head();
+  const ServerRequest request{.method = head.method,
+                              .path = head.path,
+                              .query = head.query,
+                              .headers = head.headers,
+                              .body = {},
+                              .peer = peer_,
+                              .from_unix_socket = is_unix_};
+  const auto answer = core_->admission(request);
+  if (!answer) {
+    co_return true;
+  }
+  keep_alive_ = false;
+  http11_ = head.http11;
+  is_head_ = head.method == "HEAD";
+  state_ = State::kFresh;
+  const auto sent = co_await send(answer->status, answer->headers, answer->body);
+  if (sent) {
+    co_await linger();
+  }
+  close();
+  co_return false;
+}
+
 Task<void> Connection::serve(RequestDecoder& decoder) {
   RequestHead& head = decoder.head();
+  hold(decoder.body().size());
   ServerRequest request{.method = std::move(head.method),
                         .path = std::move(head.path),
                         .query = std::move(head.query),
@@ -200,7 +280,7 @@ Task<void> Connection::serve(RequestDecoder& decoder) {
   framing_ = Framing::kChunked;
   is_head_ = request.method == "HEAD";
   http11_ = head.http11;
-  keep_alive_ = head.keep_alive && !core_->draining;
+  keep_alive_ = head.keep_alive && core_->keep_alive && !core_->draining;
   if (eof_) {
     keep_alive_ = false;
     co_return;
@@ -224,6 +304,7 @@ Task<void> Connection::serve(RequestDecoder& decoder) {
     reset_connection();
   }
   serving_ = false;
+  hold(0);
   --core_->active_requests;
   core_->request_done.notify();
 }
@@ -242,6 +323,9 @@ Task<void> Connection::refuse(Refusal refusal) {
   const std::string body = core_->refusal_body(refusal.status, refusal.message, refusal.path);
   Headers headers;
   headers.add("Content-Type", "application/json");
+  if (refusal.status == 503) {
+    headers.add("Retry-After", "1");
+  }
   state_ = State::kFresh;
   const auto sent = co_await send(refusal.status, headers, body);
   if (sent) {
@@ -251,6 +335,9 @@ Task<void> Connection::refuse(Refusal refusal) {
 }
 
 Task<void> Connection::linger() {
+  if (tls_) {
+    tls_->say_goodbye();
+  }
   error_code ignored;
   socket_.shutdown(asio::socket_base::shutdown_send, ignored);
   const auto end = steady_clock::now() + kLinger;
@@ -272,7 +359,7 @@ std::string Connection::make_head(int status, const Headers& headers) {
       append_header(head, name, value);
     }
   }
-  keep_alive_ = keep_alive_ && !core_->draining;
+  keep_alive_ = keep_alive_ && core_->keep_alive && !core_->draining;
   return head;
 }
 
@@ -337,13 +424,21 @@ Task<Result<void>> Connection::finish() {
 }
 
 Task<Result<void>> Connection::write_all(Buffers buffers) {
+  std::string joined;
+  if (tls_) {
+    // One record instead of three, and bytes that stay where they are until OpenSSL has taken them.
+    for (const asio::const_buffer& buffer : buffers) {
+      joined.append(static_cast<const char*>(buffer.data()), buffer.size());
+    }
+    buffers = {as_buffer(joined), {}, {}};
+  }
   while (asio::buffer_size(buffers) > 0) {
     // A refused client may have shut down its sending side; it can still read the refusal.
     if (closed_ || (eof_ && serving_)) {
       co_return client_gone_error("the client has closed the connection");
     }
     error_code error;
-    std::size_t written = socket_.write_some(buffers, error);
+    std::size_t written = send_some(buffers, error);
     for (asio::const_buffer& buffer : buffers) {
       const std::size_t step = std::min(written, buffer.size());
       buffer += step;
@@ -362,6 +457,14 @@ Task<Result<void>> Connection::write_all(Buffers buffers) {
     }
   }
   co_return Result<void>{};
+}
+
+std::size_t Connection::send_some(const Buffers& buffers, error_code& error) {
+  if (!tls_) {
+    return socket_.write_some(buffers, error);
+  }
+  const auto* bytes = static_cast<const char*>(buffers.front().data());
+  return tls_->write({bytes, buffers.front().size()}, error);
 }
 
 // False when the socket took nothing for the whole write timeout.

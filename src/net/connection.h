@@ -5,6 +5,7 @@
 #include "net/http_codec.h"
 #include "net/server.h"
 #include "net/signal.h"
+#include "net/tls_session.h"
 
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>
@@ -32,6 +33,10 @@ struct ServerCore {
   Handler handler;
   ServerLimits limits;
   RefusalBody refusal_body;
+  Admission admission;
+  std::shared_ptr<const ServerTls> tls;
+  bool keep_alive = true;
+  std::size_t held_bytes = 0;
   std::unordered_set<Connection*> connections;
   std::size_t active_requests = 0;
   bool draining = false;
@@ -44,6 +49,7 @@ class Connection final : public ResponseWriter, public std::enable_shared_from_t
  public:
   using Socket = boost::asio::generic::stream_protocol::socket;
 
+  // TLS is spoken on TCP when the core has a certificate by now.
   Connection(std::shared_ptr<ServerCore> core, Socket socket, std::string peer, bool is_unix);
   ~Connection() override;
 
@@ -69,6 +75,10 @@ class Connection final : public ResponseWriter, public std::enable_shared_from_t
 
   void watch();
   void on_readable(boost::system::error_code error);
+  std::size_t receive(boost::system::error_code& error);
+  std::size_t room() const;
+  void hold(std::size_t bytes);
+  Task<bool> admit(RequestDecoder& decoder);
   void lose_client();
   Task<bool> read_request(RequestDecoder& decoder);
   Task<void> serve(RequestDecoder& decoder);
@@ -76,16 +86,19 @@ class Connection final : public ResponseWriter, public std::enable_shared_from_t
   Task<void> linger();
   std::string make_head(int status, const Headers& headers);
   Task<Result<void>> write_all(Buffers buffers);
+  std::size_t send_some(const Buffers& buffers, boost::system::error_code& error);
   Task<bool> wait_writable();
   void reset_connection();
 
   std::shared_ptr<ServerCore> core_;
   Socket socket_;
+  std::unique_ptr<TlsSession> tls_;
   std::string peer_;
   bool is_unix_;
   Signal input_;   // something was read, or the peer is gone
   Signal output_;  // the socket takes bytes again
   std::string in_;
+  std::size_t held_ = 0;  // bytes of the body, counted in the core
   bool watching_ = false;
   bool eof_ = false;
   bool closed_ = false;

@@ -311,6 +311,22 @@ Task<void> Server::drain(milliseconds limit) {
   co_await wait_until_quiet(core, steady_clock::now() + kAfterClose);
 }
 
+void Server::set_admission(Admission admission) {
+  impl_->core->admission = std::move(admission);
+}
+
+void Server::set_tls(std::shared_ptr<const ServerTls> tls) {
+  impl_->core->tls = std::move(tls);
+}
+
+void Server::set_keep_alive(bool allowed) {
+  impl_->core->keep_alive = allowed;
+}
+
+std::size_t Server::held_bytes() const {
+  return impl_->core->held_bytes;
+}
+
 void Server::set_limits(const ServerLimits& limits) {
   impl_->core->limits = limits;
 }

@@ -7,11 +7,13 @@
 #include "base/result.h"
 #include "base/task.h"
 #include "net/http.h"
+#include "net/server_tls.h"
 
 #include <chrono>
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -45,10 +47,22 @@ class ResponseWriter {
 
 using Handler = std::function<Task<void>(const ServerRequest&, ResponseWriter&)>;
 
+// An answer given before the body was read.
+struct EarlyAnswer {
+  int status = 0;
+  Headers headers;
+  std::string body;
+};
+
+// Asked with the head alone (no body yet) when the body did not come along with it: whoever may not
+// send one is told so before it is taken in. nullopt: go on.
+using Admission = std::function<std::optional<EarlyAnswer>(const ServerRequest&)>;
+
 struct ServerLimits {
-  std::size_t body_bytes = 20 * 1024 * 1024;  // 413 above
-  std::size_t header_bytes = 32 * 1024;       // 431 above
-  std::size_t connections = 10'000;           // further ones are closed at once
+  std::size_t body_bytes = 20 * 1024 * 1024;   // 413 above
+  std::size_t header_bytes = 32 * 1024;        // 431 above
+  std::size_t connections = 10'000;            // further ones are closed at once
+  std::size_t held_bytes = 512 * 1024 * 1024;  // of bodies, all connections together; 503 above
   std::chrono::milliseconds header_timeout{10'000};
   std::chrono::milliseconds body_timeout{60'000};
   std::chrono::milliseconds idle_timeout{75'000};
@@ -65,6 +79,10 @@ using RefusalBody =
 class Server {
  public:
   Server(Executor executor, Handler handler, ServerLimits limits, RefusalBody refusal_body = {});
+  // Before listen().
+  void set_admission(Admission admission);
+  // TLS on TCP for the connections accepted from now on; null: none. Unix sockets never have it.
+  void set_tls(std::shared_ptr<const ServerTls> tls);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
@@ -75,10 +93,14 @@ class Server {
   void stop_accepting();
   // Returns when no request is in flight or the time is over; then closes what is left.
   Task<void> drain(std::chrono::milliseconds limit);
+  // Under pressure answers end their connections, so that clients spread or go.
+  void set_keep_alive(bool allowed);
   // For requests that begin from now on.
   void set_limits(const ServerLimits& limits);
   std::size_t open_connections() const;
   std::size_t active_requests() const;
+  // Bytes of request bodies in memory now.
+  std::size_t held_bytes() const;
 
  private:
   struct Impl;

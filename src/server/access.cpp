@@ -1,5 +1,7 @@
 #include "server/access.h"
 
+#include "base/sha256.h"
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -62,6 +64,20 @@ Result<void> check_browser_guard(const net::Headers& headers, const GatewayOptio
   return {};
 }
 
+// A page that has rebound its name to this address sends that name.
+Result<void> check_host(const net::Headers& headers, const GatewayOptions& options) {
+  if (host_allowed(headers.get("Host").value_or(""), options.allowed_hosts)) {
+    return {};
+  }
+  return fail(ErrorCode::kPermissionDenied,
+              "this server does not go by the name in the Host header",
+              "add it to server.allowed_hosts");
+}
+
+bool is_metrics_key(std::string_view token, const GatewayOptions& options) {
+  return !options.metrics_key.empty() && equal_constant_time(token, options.metrics_key);
+}
+
 std::unexpected<Error> key_needed() {
   return fail(ErrorCode::kUnauthenticated,
               "no API key was sent",
@@ -99,7 +115,16 @@ Result<Principal> authorize(Access access,
   if (access == Access::kPublic) {
     return Principal{};
   }
+  if (options.check_host && !request.from_unix_socket) {
+    GENESIS_TRY_VOID(check_host(request.headers, options));
+  }
+  if (access == Access::kMetrics && options.public_metrics) {
+    return Principal{};
+  }
   GENESIS_TRY(const auto token, request_token(request.headers));
+  if (token && access == Access::kMetrics && is_metrics_key(*token, options)) {
+    return Principal{.key_id = "metrics", .tenant = {}, .admin = false, .models = {}};
+  }
   if (token) {
     GENESIS_TRY(auto principal, auth.authenticate(*token));
     // A placeholder that stands for no key gets no more trust than no key.
@@ -109,7 +134,10 @@ Result<Principal> authorize(Access access,
     if (principal.key_id == kKeylessId && !request.from_unix_socket) {
       GENESIS_TRY_VOID(check_browser_guard(request.headers, options));
     }
-    if (access == Access::kAdmin && !principal.admin) {
+    // The figures of all tenants are not for the key of one.
+    const bool needs_admin =
+        access == Access::kAdmin || (access == Access::kMetrics && options.require_key);
+    if (needs_admin && !principal.admin) {
       return fail(
           ErrorCode::kPermissionDenied,
           "this route needs an admin key",

@@ -23,7 +23,8 @@ bool host_allowed(std::string_view host, const std::vector<std::string>& allowed
 // Decides one request. Public rows pass. Inference rows need a key when `require_key`; without it a
 // request without key passes from a Unix socket or with a known Host and no foreign Origin (against
 // DNS rebinding and cross-site posts), and a wrong key is still refused. Admin rows need an admin
-// key.
+// key; the metrics row an admin key or one of its own, unless it is open or no keys are required.
+// `check_host` looks at the Host header before all that.
 Result<Principal> authorize(Access access,
                             const net::ServerRequest& request,
                             const GatewayOptions& options,

@@ -35,16 +35,22 @@ Task<void> send_json(Exchange& x, int status, std::string_view body) {
   (void)co_await x.response.send(status, headers, body);
 }
 
-Task<void> send_error(Exchange& x, const Error& error, net::Headers extra) {
+net::EarlyAnswer error_answer(Exchange& x, const Error& error, const net::Headers& extra) {
   x.record.status = error_status(error.code, x.wire);
   x.record.finish = error_code_name(error.code);
-  net::Headers headers = response_headers(x, "application/json");
+  net::EarlyAnswer answer{.status = x.record.status,
+                          .headers = response_headers(x, "application/json"),
+                          .body = error_body(error, x.wire, x.record.id)};
   for (const auto& [name, value] : extra.all()) {
-    headers.add(name, value);
+    answer.headers.add(name, value);
   }
-  add_error_headers(error, headers);
-  const std::string body = error_body(error, x.wire, x.record.id);
-  (void)co_await x.response.send(x.record.status, headers, body);
+  add_error_headers(error, answer.headers);
+  return answer;
+}
+
+Task<void> send_error(Exchange& x, const Error& error, net::Headers extra) {
+  const net::EarlyAnswer answer = error_answer(x, error, extra);
+  (void)co_await x.response.send(answer.status, answer.headers, answer.body);
 }
 
 }  // namespace genesis::server

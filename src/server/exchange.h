@@ -29,8 +29,11 @@ net::Headers response_headers(const Exchange& x, std::string_view content_type);
 // The fields that tell who served.
 void add_served_headers(const ServedBy& served, net::Headers& headers);
 
-Task<void> send_json(Exchange& x, int status, std::string_view body);
 // The error in the exchange's dialect, with retry headers; sets the record's status and finish.
+net::EarlyAnswer error_answer(Exchange& x, const Error& error, const net::Headers& extra = {});
+
+Task<void> send_json(Exchange& x, int status, std::string_view body);
+// Sends error_answer().
 Task<void> send_error(Exchange& x, const Error& error, net::Headers extra = {});
 
 }  // namespace genesis::server

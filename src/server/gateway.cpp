@@ -5,6 +5,7 @@
 #include "server/access.h"
 #include "server/exchange.h"
 #include "server/inference.h"
+#include "server/openapi.h"
 #include "server/service_routes.h"
 
 #include <fmt/format.h>
@@ -45,6 +46,27 @@ std::string plain_word(std::string_view text) {
                      });
   return plain ? std::string(text) : std::string();
 }
+
+// Stands where a response would be while only the head of a request is judged.
+class NoResponse final : public net::ResponseWriter {
+ public:
+  Task<Result<void>> send(int, const net::Headers&, std::string_view) override { return refuse(); }
+
+  Task<Result<void>> start_stream(int, const net::Headers&) override { return refuse(); }
+
+  Task<Result<void>> write(std::string_view) override { return refuse(); }
+
+  Task<Result<void>> finish() override { return refuse(); }
+
+  bool started() const override { return false; }
+
+  CancelToken client_gone() const override { return {}; }
+
+ private:
+  static Task<Result<void>> refuse() {
+    co_return fail(ErrorCode::kInternal, "the request has not arrived yet");
+  }
+};
 
 Task<void> serve_admin(const AdminRoute& route, Exchange& x) {
   auto body = co_await route.handle(x.request);
@@ -88,8 +110,11 @@ struct Gateway::Impl {
     get("/ready", Access::kPublic, Wire::kOpenAi, [this](Exchange& x) {
       return serve_ready(ports, x);
     });
-    get("/metrics", Access::kPublic, Wire::kOpenAi, [this](Exchange& x) {
+    get("/metrics", Access::kMetrics, Wire::kOpenAi, [this](Exchange& x) {
       return serve_metrics(ports, x);
+    });
+    get("/openapi.json", Access::kInference, Wire::kOpenAi, [this](Exchange& x) {
+      return serve_openapi(x);
     });
     get("/", Access::kInference, Wire::kOpenAi, [this](Exchange& x) {
       return serve_root(options, x);
@@ -120,8 +145,19 @@ struct Gateway::Impl {
     post("/generate_stream", Wire::kTgi, InferenceRoute::kTgiGenerateStream);
   }
 
-  Task<void> dispatch(Exchange& x);
-  Task<void> refuse_unrouted(Exchange& x);
+  // The row that serves a request, or the answer that keeps it out.
+  struct Door {
+    const Route* route = nullptr;
+    std::optional<net::EarlyAnswer> refusal;
+  };
+
+  Door open(Exchange& x);
+  std::vector<RouteRow> rows() const;
+  Task<void> serve_openapi(Exchange& x) const;
+  static bool is_low_priority(const net::ServerRequest& request);
+  net::EarlyAnswer refuse_unrouted(Exchange& x);
+  Exchange begin(const net::ServerRequest& request, net::ResponseWriter& response) const;
+  void end(const Exchange& x);
 
   GatewayOptions options;
   GatewayPorts ports;
@@ -136,40 +172,77 @@ Gateway::Gateway(Executor executor, GatewayOptions options, GatewayPorts ports)
 
 Gateway::~Gateway() = default;
 
-Task<void> Gateway::handle(const net::ServerRequest& request, net::ResponseWriter& response) {
+Exchange Gateway::Impl::begin(const net::ServerRequest& request,
+                              net::ResponseWriter& response) const {
   Exchange x{.request = request, .response = response, .principal = {}, .rate = {}, .record = {}};
   x.record.id = new_id("req-");
   x.record.client_id = plain_word(request.headers.get("x-request-id").value_or(""));
-  x.record.started = impl_->ports.clock.steady();
+  x.record.started = ports.clock.steady();
   x.record.parsed = x.record.started;
-  co_await impl_->dispatch(x);
-  const SteadyTime now = impl_->ports.clock.steady();
-  impl_->metrics.finish(x.record, now);
+  return x;
+}
+
+void Gateway::Impl::end(const Exchange& x) {
+  const SteadyTime now = ports.clock.steady();
+  metrics.finish(x.record, now);
   log_request(x.record, now);
 }
 
-Task<void> Gateway::Impl::dispatch(Exchange& x) {
+Task<void> Gateway::handle(const net::ServerRequest& request, net::ResponseWriter& response) {
+  Exchange x = impl_->begin(request, response);
+  const Impl::Door door = impl_->open(x);
+  if (door.refusal) {
+    (void)co_await response.send(door.refusal->status, door.refusal->headers, door.refusal->body);
+  } else {
+    co_await door.route->handle(x);
+  }
+  impl_->end(x);
+}
+
+std::optional<net::EarlyAnswer> Gateway::admit(const net::ServerRequest& head) {
+  NoResponse nobody;
+  Exchange x = impl_->begin(head, nobody);
+  Impl::Door door = impl_->open(x);
+  if (!door.refusal && door.route->access == Access::kInference &&
+      impl_->inference.in_flight >= impl_->options.max_concurrent) {
+    door.refusal = error_answer(x, full_house());
+  }
+  if (door.refusal) {
+    impl_->end(x);
+  }
+  return std::move(door.refusal);
+}
+
+Gateway::Impl::Door Gateway::Impl::open(Exchange& x) {
   const auto route = std::ranges::find_if(table, [&](const Route& row) {
     return row.method == x.request.method && matches(row, x.request.path);
   });
   if (route == table.end()) {
-    co_await refuse_unrouted(x);
-    co_return;
+    return {.refusal = refuse_unrouted(x)};
   }
   x.record.route = route->path;
   x.wire = route->wire;
   auto principal = authorize(route->access, x.request, options, ports.auth);
   if (!principal) {
-    co_await send_error(x, principal.error());
-    co_return;
+    return {.refusal = error_answer(x, principal.error())};
   }
   x.principal = std::move(*principal);
   x.record.key_id = x.principal.key_id;
-  co_await route->handle(x);
+  if (route->access == Access::kInference && ports.admits) {
+    if (const auto admitted = ports.admits(is_low_priority(x.request)); !admitted) {
+      return {.refusal = error_answer(x, admitted.error())};
+    }
+  }
+  return {.route = &*route, .refusal = std::nullopt};
+}
+
+// Work that can wait says so, and is the first to be told to.
+bool Gateway::Impl::is_low_priority(const net::ServerRequest& request) {
+  return request.headers.get("x-genesis-priority").value_or("") == "low";
 }
 
 // 405 with Allow when only the method is wrong, else 404.
-Task<void> Gateway::Impl::refuse_unrouted(Exchange& x) {
+net::EarlyAnswer Gateway::Impl::refuse_unrouted(Exchange& x) {
   std::vector<std::string_view> methods;
   for (const Route& row : table) {
     if (matches(row, x.request.path)) {
@@ -183,8 +256,7 @@ Task<void> Gateway::Impl::refuse_unrouted(Exchange& x) {
     const auto error = fail(ErrorCode::kNotFound,
                             "no such route",
                             "the OpenAI routes begin with /v1, such as /v1/chat/completions");
-    co_await send_error(x, error.error());
-    co_return;
+    return error_answer(x, error.error());
   }
   Error error;
   error.code = ErrorCode::kInvalidArgument;
@@ -192,22 +264,32 @@ Task<void> Gateway::Impl::refuse_unrouted(Exchange& x) {
   error.message = fmt::format("this route takes {} only", allow);
   x.record.finish = error_code_name(error.code);
   x.record.status = 405;
-  net::Headers headers = response_headers(x, "application/json");
-  headers.add("Allow", allow);
-  const std::string body = error_body(error, x.wire, x.record.id);
-  (void)co_await x.response.send(405, headers, body);
+  net::EarlyAnswer answer{.status = 405,
+                          .headers = response_headers(x, "application/json"),
+                          .body = error_body(error, x.wire, x.record.id)};
+  answer.headers.add("Allow", allow);
+  return answer;
 }
 
 void Gateway::set_options(GatewayOptions options) {
   impl_->options = std::move(options);
 }
 
-std::vector<RouteRow> Gateway::routes() const {
+std::vector<RouteRow> Gateway::Impl::rows() const {
   std::vector<RouteRow> rows;
-  for (const Route& route : impl_->table) {
+  for (const Route& route : table) {
     rows.push_back({route.method, route.path, route.access});
   }
   return rows;
+}
+
+Task<void> Gateway::Impl::serve_openapi(Exchange& x) const {
+  const std::string document = openapi_json(rows(), options.version);
+  co_await send_json(x, 200, document);
+}
+
+std::vector<RouteRow> Gateway::routes() const {
+  return impl_->rows();
 }
 
 }  // namespace genesis::server

@@ -77,9 +77,14 @@ struct AdminRoute {
 struct GatewayOptions {
   std::string version;
   std::string default_model = "auto";      // used by dialects that carry no `model`
-  std::vector<std::string> allowed_hosts;  // Host header allow-list for keyless loopback access
-  bool require_key = false;                // true when bound beyond loopback
-  int max_concurrent = 1024;               // requests in flight; above it 429 with Retry-After
+  std::vector<std::string> allowed_hosts;  // names that the Host header may have
+  // Look at Host whether or not a key is sent (against DNS rebinding); keyless access on loopback
+  // always asks for a name of the list.
+  bool check_host = false;
+  bool public_metrics = false;  // GET /metrics for everybody
+  std::string metrics_key;      // opens GET /metrics and nothing else; empty = none
+  bool require_key = false;     // true when bound beyond loopback
+  int max_concurrent = 1024;    // requests in flight; above it 429 with Retry-After
   std::chrono::milliseconds total_budget{600'000};
   std::chrono::milliseconds keep_alive_comment{15'000};  // SSE comment while nothing else is sent
 };
@@ -93,10 +98,12 @@ struct GatewayPorts {
   std::function<Readiness()> readiness;
   std::function<ServiceInfo()> info;
   std::vector<AdminRoute> admin_routes;
+  // Asked after the key was checked: may another request begin, under the present load? Null: yes.
+  std::function<Result<void>(bool low_priority)> admits = {};
 };
 
 // One row of the router table; public for the test that enumerates it.
-enum class Access : std::uint8_t { kPublic, kInference, kAdmin };
+enum class Access : std::uint8_t { kPublic, kInference, kMetrics, kAdmin };
 
 struct RouteRow {
   std::string_view method;
@@ -111,7 +118,8 @@ class Gateway {
   Gateway(const Gateway&) = delete;
   Gateway& operator=(const Gateway&) = delete;
 
-  // Give this to net::Server.
+  // Give these two to net::Server: refusals that need no body, and the rest.
+  std::optional<net::EarlyAnswer> admit(const net::ServerRequest& head);
   Task<void> handle(const net::ServerRequest& request, net::ResponseWriter& response);
   std::vector<RouteRow> routes() const;
   // For requests from now on; the configuration was read again.

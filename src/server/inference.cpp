@@ -302,15 +302,19 @@ Task<void> stream_answer(InferenceContext& context, Exchange& x, const AnswerMet
 
 }  // namespace
 
+Error full_house() {
+  return fail(ErrorCode::kOverloaded,
+              "too many requests are in flight",
+              "retry after the time in Retry-After")
+      .error();
+}
+
 Task<void> serve_inference(InferenceContext& context, Exchange& x, InferenceRoute route) {
   context.metrics.begin_inference();
   x.record.inference = true;
   const Permit permit(context.in_flight, context.options.max_concurrent);
   if (!permit) {
-    const auto full = fail(ErrorCode::kOverloaded,
-                           "too many requests are in flight",
-                           "retry after the time in Retry-After");
-    co_await send_error(x, full.error());
+    co_await send_error(x, full_house());
     co_return;
   }
   const auto call = prepare(context, x, route);

@@ -29,6 +29,9 @@ struct InferenceContext {
   int in_flight = 0;
 };
 
+// The answer to one request too many.
+Error full_house();
+
 // permit -> parse -> scope -> model -> answer. Always answers, unless the client is gone.
 Task<void> serve_inference(InferenceContext& context, Exchange& x, InferenceRoute route);
 
