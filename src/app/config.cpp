@@ -218,6 +218,29 @@ Result<void> read_spend_limits(const OptionMap& map, Config& config) {
   return {};
 }
 
+Result<OtelConfig> read_otel(const OptionMap& map) {
+  OtelConfig otel{.header = text_of(map, "otel.header"),
+                  .secret_source = text_of(map, "otel.secret")};
+  const OptionValue& endpoint = map.at("otel.endpoint");
+  if (!endpoint.text.empty()) {
+    auto url = net::parse_base_url(endpoint.text);
+    if (!url) {
+      return config_error("otel.endpoint",
+                          fmt::format("{}: {}", endpoint.origin, url.error().message),
+                          "otel.endpoint = \"http://127.0.0.1:4318\"");
+    }
+    otel.endpoint = std::move(*url);
+  }
+  const OptionValue& ratio = map.at("otel.sample_ratio");
+  const auto end =
+      std::from_chars(ratio.text.data(), ratio.text.data() + ratio.text.size(), otel.sample_ratio);
+  if (end.ec != std::errc() || otel.sample_ratio > 1) {
+    return config_error("otel.sample_ratio",
+                        fmt::format("{}: must be between \"0\" and \"1\"", ratio.origin));
+  }
+  return otel;
+}
+
 }  // namespace
 
 Result<Config> load_config(const Home& home, const std::vector<OptionOverride>& flags) {
@@ -248,6 +271,7 @@ Result<Config> load_config(const Home& home, const std::vector<OptionOverride>& 
   config.insecure_plaintext = text_of(map, "server.insecure_plaintext") == "true";
   config.public_metrics = text_of(map, "server.public_metrics") == "true";
   config.metrics_key_source = text_of(map, "server.metrics_key");
+  GENESIS_TRY(config.otel, read_otel(map));
   config.max_memory_mib = integer_of(map, "server.max_memory_mib");
   config.unready = std::chrono::seconds(integer_of(map, "server.unready_s"));
   config.drain = std::chrono::seconds(integer_of(map, "server.drain_s"));

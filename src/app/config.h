@@ -78,6 +78,14 @@ struct TraceConfig {
   std::chrono::milliseconds max_age{std::chrono::hours(7 * 24)};
 };
 
+// Where the spans of finished requests go.
+struct OtelConfig {
+  std::optional<net::BaseUrl> endpoint;  // none: nowhere
+  std::string header;                    // the field that carries the secret
+  std::string secret_source;             // as EndpointConfig::api_key_source
+  double sample_ratio = 1;
+};
+
 struct Config {
   net::Address listen;
   std::size_t max_body_bytes = 0;
@@ -110,6 +118,7 @@ struct Config {
   std::optional<router::ShareCapOptions> commercial_cap;
   TraceConfig traces;
   std::vector<ledger::Budget> spend_limits;  // [[budget]]
+  OtelConfig otel;
   LogLevel log_level = LogLevel::kInfo;
   std::string log_format;
   OptionMap origins;  // every key with its value and where it came from

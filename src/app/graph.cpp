@@ -1,11 +1,13 @@
 #include "app/graph.h"
 
+#include "app/attempt_metrics.h"
 #include "app/endpoint_chain.h"
 #include "app/explain.h"
 #include "app/generation.h"
 #include "app/key_access.h"
 #include "app/machine_clock.h"
 #include "app/models.h"
+#include "app/otlp_exporter.h"
 #include "app/prices.h"
 #include "app/share_history.h"
 #include "app/trace_store.h"
@@ -36,6 +38,8 @@ using std::chrono::milliseconds;
 
 // How often the requests of former generations are looked for.
 constexpr milliseconds kSweepPeriod{50};
+// The endpoints' gauges are for scrapers, who come every few seconds.
+constexpr int kEndpointTurns = 10;
 // For an engine that no configuration names any more; its requests have ended.
 constexpr milliseconds kRetiredGrace{5'000};
 constexpr milliseconds kStopPoll{5};
@@ -79,6 +83,18 @@ class CurrentGeneration final : public ChatModel, public ModelCatalog {
   CancelSource stop;
 };
 
+// "Bearer " goes in front of a secret that is sent as authorization.
+Result<OtlpOptions> otlp_options(const OtelConfig& config) {
+  GENESIS_TRY(std::string secret, read_secret(config.secret_source, "otel.secret"));
+  if (!secret.empty() && net::equal_names(config.header, "authorization")) {
+    secret.insert(0, "Bearer ");
+  }
+  return OtlpOptions{.endpoint = config.endpoint,
+                     .header = config.header,
+                     .secret = std::move(secret),
+                     .sample_ratio = config.sample_ratio};
+}
+
 TraceStoreOptions trace_options(const Config& config) {
   return {.max_requests = config.traces.max_requests, .max_age = config.traces.max_age};
 }
@@ -86,7 +102,11 @@ TraceStoreOptions trace_options(const Config& config) {
 class GraphImpl final : public Graph {
  public:
   GraphImpl(boost::asio::io_context& io, std::shared_ptr<const Config> config, const Home& home)
-      : io_(io), first_config_(std::move(config)), home_(home) {}
+      : io_(io),
+        first_config_(std::move(config)),
+        home_(home),
+        exporter_(io.get_executor(), metrics_, GENESIS_VERSION),
+        attempt_metrics_(metrics_) {}
 
   Result<void> open();
 
@@ -144,6 +164,7 @@ class GraphImpl final : public Graph {
   void enter(std::shared_ptr<Generation> next);
   Task<void> sweep();
   Task<void> keep_traces();
+  Task<void> send_spans();
   void look_at_ledger();
   void tear_down(const Generation& generation);
   bool uses(const std::shared_ptr<EndpointChain>& chain) const;
@@ -163,6 +184,8 @@ class GraphImpl final : public Graph {
   std::unique_ptr<KeyAccess> authenticator_;
   std::unique_ptr<MachineClock> machine_clock_;
   std::unique_ptr<TraceStore> traces_;
+  OtlpExporter exporter_;
+  AttemptMetrics attempt_metrics_;
   router::RouterState routing_;
   std::vector<RequestObserver*> observers_;  // filled before build(); they outlive the generations
   CurrentGeneration current_;
@@ -196,6 +219,10 @@ Result<void> GraphImpl::open() {
   traces_ = std::make_unique<TraceStore>(
       io_.get_executor(), *database_, metrics_, trace_options(*first_config_));
   observers_.push_back(traces_.get());
+  GENESIS_TRY(OtlpOptions otlp, otlp_options(first_config_->otel));
+  exporter_.configure(std::move(otlp));
+  observers_.push_back(&exporter_);
+  observers_.push_back(&attempt_metrics_);
   GENESIS_TRY(routing_.cap, make_share_cap(*first_config_, nullptr, *database_, clock_));
   return {};
 }
@@ -235,6 +262,13 @@ void GraphImpl::start() {
   enter(current_.generation);
   boost::asio::co_spawn(io_, sweep(), boost::asio::detached);
   boost::asio::co_spawn(io_, keep_traces(), boost::asio::detached);
+  boost::asio::co_spawn(io_, send_spans(), boost::asio::detached);
+}
+
+Task<void> GraphImpl::send_spans() {
+  ++background_;
+  co_await exporter_.run(stopping_.token());
+  --background_;
 }
 
 Task<void> GraphImpl::keep_traces() {
@@ -246,6 +280,7 @@ Task<void> GraphImpl::keep_traces() {
 Task<Result<void>> GraphImpl::reload(std::shared_ptr<const Config> config) {
   GenerationParts next_parts = parts();
   GENESIS_CO_TRY(next_parts.routing.cap, make_share_cap(*config, routing_.cap, *database_, clock_));
+  GENESIS_CO_TRY(OtlpOptions otlp, otlp_options(config->otel));
   GENESIS_CO_TRY(auto next,
                  Generation::build(next_parts, config, &now(), [&](const auto& endpoint) {
                    return engine_launch(*config, endpoint, nullptr);
@@ -256,6 +291,7 @@ Task<Result<void>> GraphImpl::reload(std::shared_ptr<const Config> config) {
   GENESIS_CO_TRY_VOID(co_await ledger_->change_file_budgets(config->spend_limits));
   authenticator_->set_require_key(config->require_key);
   traces_->configure(trace_options(*config));
+  exporter_.configure(std::move(otlp));
   routing_ = next_parts.routing;
   former_.push_back(std::exchange(current_.generation, next));
   enter(std::move(next));
@@ -294,10 +330,15 @@ Task<void> GraphImpl::sweep() {
   boost::asio::steady_timer timer(io_);
   const CancelToken stop = stopping_.token();
   const CancelHook wake = stop.on_cancel([&timer] { timer.cancel(); });
-  while (!stop.cancelled()) {
+  for (int turn = 0; !stop.cancelled(); ++turn) {
     timer.expires_after(kSweepPeriod);
     co_await timer.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
     look_at_ledger();
+    if (turn % kEndpointTurns == 0) {
+      for (const auto& chain : now().chains()) {
+        attempt_metrics_.look_at(chain->snapshot());
+      }
+    }
     for (std::size_t i = 0; i < former_.size();) {
       if (former_[i].use_count() > 1) {
         ++i;

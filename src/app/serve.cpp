@@ -342,6 +342,7 @@ class GatewayProcess {
             // Beyond loopback only the operator knows our names.
             .check_host = config().check_host &&
                           (config().listen.is_loopback() || !config().allowed_hosts.empty()),
+            .trace = config().otel.endpoint.has_value(),
             .public_metrics = config().public_metrics,
             .metrics_key = door_.metrics_key,
             .require_key = config().require_key,

@@ -1,6 +1,7 @@
 #include "provider/upstream.h"
 
 #include "base/log.h"
+#include "base/trace_context.h"
 #include "provider/upstream_errors.h"
 
 #include <boost/asio/co_spawn.hpp>
@@ -303,6 +304,10 @@ net::ClientRequest make_http(const UpstreamOptions& options,
     http.headers.set("X-Request-Id", fmt::format("{}-{}", request.id, request.attempt));
     // The ledger's own id, so that an upstream's records can be reconciled row by row.
     http.headers.set("X-Genesis-Attempt", fmt::format("{}/{}", request.id, request.attempt));
+  }
+  if (auto context = parse_traceparent(request.traceparent)) {
+    context->span_id = span_id_of(request.id, request.attempt);
+    http.headers.set("traceparent", context->to_string());
   }
   for (const auto& [name, value] : options.headers) {
     http.headers.set(name, value);

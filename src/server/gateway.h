@@ -81,6 +81,8 @@ struct GatewayOptions {
   // Look at Host whether or not a key is sent (against DNS rebinding); keyless access on loopback
   // always asks for a name of the list.
   bool check_host = false;
+  // Make a trace context for requests that bring none, and send it on: their spans are exported.
+  bool trace = false;
   bool public_metrics = false;  // GET /metrics for everybody
   std::string metrics_key;      // opens GET /metrics and nothing else; empty = none
   bool require_key = false;     // true when bound beyond loopback

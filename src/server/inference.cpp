@@ -1,6 +1,7 @@
 #include "server/inference.h"
 
 #include "base/random.h"
+#include "base/trace_context.h"
 #include "server/access.h"
 #include "server/parse_openai.h"
 #include "server/parse_tgi.h"
@@ -77,6 +78,20 @@ std::uint64_t draw_seed() {
   return seed >> 11U;
 }
 
+// The client's own trace context, or a new one where spans are exported; empty otherwise.
+std::string trace_of(const InferenceContext& context, const Exchange& x) {
+  const auto sent = parse_traceparent(x.request.headers.get("traceparent").value_or(""));
+  if (sent) {
+    return sent->to_string();
+  }
+  if (!context.options.trace) {
+    return "";
+  }
+  return TraceContext{
+      .trace_id = trace_id_of(x.record.id), .span_id = span_id_of(x.record.id, 0), .sampled = true}
+      .to_string();
+}
+
 Result<InferenceCall> prepare(const InferenceContext& context, Exchange& x, InferenceRoute route) {
   GENESIS_TRY(auto call, parse(route, x.request.body));
   ChatRequest& request = call.request;
@@ -84,6 +99,7 @@ Result<InferenceCall> prepare(const InferenceContext& context, Exchange& x, Infe
   x.record.model_asked = request.route;
   GENESIS_TRY_VOID(check_model_scope(x.principal, request.route));
   request.id = x.record.id;
+  request.traceparent = trace_of(context, x);
   request.tenant = x.principal.tenant;
   request.key_id = x.principal.key_id;
   request.caller.team = x.principal.team;

@@ -7,11 +7,14 @@ import subprocess
 import urllib.error
 import urllib.request
 
-from .process import BIN, Process, wait_until
+from . import canary
+from .process import BIN, Process, tail, wait_until
 
 MODEL = "smollm2-135m-instruct"
 # What a child needs to run at all; nothing else of the caller's environment gets in.
 PASSED = ("PATH", "LANG", "TMPDIR", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LD_LIBRARY_PATH")
+# The key of every paid() endpoint, searched in all outputs at the end.
+CANARY = {"GENESIS_CANARY_KEY": canary.PROVIDER_KEY}
 NETWORK = (
     "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS",
@@ -65,6 +68,7 @@ def paid(mock, name=None, model=None, **more):
         "model": model or f"{name}-model",
         "price": dict(PRICE),
         "budgets": dict(BUDGETS),
+        "api_key": {"env": "GENESIS_CANARY_KEY"},
     } | more
 
 
@@ -76,7 +80,7 @@ def base_environment(home, network=False):
     environment = {key: os.environ[key] for key in PASSED if key in os.environ}
     if network:
         environment |= {key: os.environ[key] for key in NETWORK if key in os.environ}
-    return environment | {"HOME": str(home), "GENESIS_HOME": str(home), "GENESIS_HOST": "127.0.0.1:0"}
+    return environment | {"HOME": str(home), "GENESIS_HOME": str(home), "GENESIS_HOST": "127.0.0.1:0"} | CANARY
 
 
 def run_cli(home, *arguments, environment=None, network=False, stdin="", timeout=120, check=False):
@@ -103,7 +107,30 @@ class Gateway(Process):
         if config:
             (home / "genesis.toml").write_text(config, encoding="utf-8")
         merged = base_environment(home) | (environment or {})
+        self.secrets = [canary.PROVIDER_KEY]
+        self.outputs = []
         super().__init__([BIN, "serve", *arguments], merged, home / "serve.log")
+
+    def start(self):
+        super().start()
+        if self.ready.get("admin_key"):
+            self.secrets.append(canary.private_part(self.ready["admin_key"]))
+        return self
+
+    def check_end(self):
+        """Beside a clean end: no secret in anything that was logged, answered or stored."""
+        super().check_end()
+        if self.popen is None:
+            return
+        # The pepper of the keys and the configuration are where secrets and their names belong.
+        kept = [path for path in self.home.glob("data/**/*") if path.is_file()]
+        kept += [path for path in self.home.glob("*") if path.is_file() and path.suffix != ".toml"]
+        for path in kept:
+            found = canary.hits(self.secrets, path.read_bytes())
+            assert not found, f"{path}: {found}\n{tail(self.log)}"
+        for text in self.outputs:
+            found = canary.hits(self.secrets, text)
+            assert not found, f"an answer: {found}: {text[:2000]!r}"
 
     @property
     def url(self):
@@ -126,6 +153,7 @@ class Gateway(Process):
     def make_key(self, *arguments):
         """`genesis key create`; returns once the running gateway knows the new key."""
         made = self.cli_json("key", "create", *arguments)
+        self.secrets.append(canary.private_part(made["key"]))
         bearer = {"Authorization": f"Bearer {made['key']}"}
         wait_until(
             lambda: self.http("GET", "/v1/models", headers=bearer)[0] == 200, 5, "the new key is known"
@@ -141,6 +169,11 @@ class Gateway(Process):
 
     def http(self, method, path, body=None, headers=None, timeout=60):
         """(status, headers in lower case, text) of one request; an error status is an answer, too."""
+        status, fields, text = self._http(method, path, body, headers, timeout)
+        self.outputs.append(f"{fields}\n{text}".encode())
+        return status, fields, text
+
+    def _http(self, method, path, body, headers, timeout):
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         sent = {"content-type": "application/json"} | (headers or {})
         request = urllib.request.Request(self.url + path, data=data, headers=sent, method=method)

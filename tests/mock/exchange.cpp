@@ -119,6 +119,7 @@ Task<bool> Exchange::refuse(int status, std::string_view message, std::string_vi
 Task<bool> Exchange::answer_ask(const HttpRequest& request) {
   line_ = JournalLine();
   line_.attempt = request.attempt;
+  line_.traceparent = request.traceparent;
   line_.path = request.path;
   line_.dialect = wire_name(ask_.wire);
   line_.received_ms = SystemClock().unix_ms();

@@ -39,6 +39,7 @@ void Journal::append(const JournalLine& line) {
   w.begin_object();
   w.field("seq", static_cast<std::int64_t>(next_seq_++));
   w.field("attempt", line.attempt);
+  w.field("traceparent", line.traceparent);
   w.field("dialect", line.dialect);
   w.field("model", line.model);
   w.field("path", line.path);

@@ -12,6 +12,7 @@
 namespace genesis::mock {
 
 struct JournalLine {
+  std::string traceparent;
   std::string attempt;  // header x-genesis-attempt, "REQUEST_ID/ATTEMPT"
   std::string dialect;  // "openai", "anthropic", "tgi", "tei" or "embeddings"
   std::string model;

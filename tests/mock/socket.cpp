@@ -120,6 +120,8 @@ Task<bool> Connection::read_request(HttpRequest& request) {
     value.remove_prefix(std::min(value.find_first_not_of(' '), value.size()));
     if (name == "content-length") {
       std::from_chars(value.data(), value.data() + value.size(), length);
+    } else if (name == "traceparent") {
+      request.traceparent = value;
     } else if (name == "x-genesis-attempt") {
       request.attempt = value;
     } else if (name == "x-request-id" && request.attempt.empty()) {

@@ -16,6 +16,7 @@ namespace genesis::mock {
 struct HttpRequest {
   std::string method;
   std::string path;
+  std::string traceparent;
   std::string attempt;        // header x-genesis-attempt ("ID/N"), else x-request-id ("ID-N")
   std::string authorization;  // header authorization
   std::string api_key;        // header x-api-key
