@@ -4,6 +4,7 @@
 #include "base/random.h"
 #include "ledger/test_ledger.h"
 #include "ledger/verify.h"
+#include "store/test_store.h"
 
 #include <gtest/gtest.h>
 
@@ -80,9 +81,10 @@ TEST(Budget, AmountsAreReadStrictly) {
   EXPECT_FALSE(validate_budget(budget(BudgetScope::kAll, "", BudgetWindow::kDay, -1)));
 }
 
-TEST(Budget, AdmitsWhatFitsAndNamesTheBudgetThatDoesNot) {
-  const TestFolder folder;
-  TestLedger t(folder / "l.db");
+class BudgetTest : public store::EngineTest {};
+
+TEST_P(BudgetTest, AdmitsWhatFitsAndNamesTheBudgetThatDoesNot) {
+  TestLedger t(store.options());
   ASSERT_TRUE(set(t, budget(BudgetScope::kTeam, "qa", BudgetWindow::kDay, 2 * kBound + 1)));
   EXPECT_TRUE(t.reserve(of_team("a", "qa")));
   EXPECT_TRUE(t.reserve(of_team("a", "qa"))) << "the same once more is nothing new";
@@ -106,9 +108,8 @@ TEST(Budget, AdmitsWhatFitsAndNamesTheBudgetThatDoesNot) {
   EXPECT_TRUE(verify_rows(*t.database));
 }
 
-TEST(Budget, WhatCostsNothingPassesAndWhatNobodyCanPriceDoesNot) {
-  const TestFolder folder;
-  TestLedger t(folder / "l.db", true);
+TEST_P(BudgetTest, WhatCostsNothingPassesAndWhatNobodyCanPriceDoesNot) {
+  TestLedger t(store.options(), true);
   ASSERT_TRUE(set(t, budget(BudgetScope::kAll, "", BudgetWindow::kTotal, 0)));
   ASSERT_TRUE(t.flush());
   EXPECT_TRUE(t.reserve(own_reservation("own", 1)));
@@ -119,9 +120,8 @@ TEST(Budget, WhatCostsNothingPassesAndWhatNobodyCanPriceDoesNot) {
   EXPECT_NE(unknown.error().message.find("mystery-9"), std::string::npos);
 }
 
-TEST(Budget, WindowsResetAndNeverMoveBackwards) {
-  const TestFolder folder;
-  TestLedger t(folder / "l.db");
+TEST_P(BudgetTest, WindowsResetAndNeverMoveBackwards) {
+  TestLedger t(store.options());
   ASSERT_TRUE(set(t, budget(BudgetScope::kAll, "", BudgetWindow::kDay, kBound)));
   ASSERT_TRUE(t.reserve(reservation("monday", 1)));
   EXPECT_FALSE(t.reserve(reservation("more", 1)));
@@ -137,9 +137,8 @@ TEST(Budget, WindowsResetAndNeverMoveBackwards) {
   EXPECT_TRUE(verify_rows(*t.database));
 }
 
-TEST(Budget, ANewOneCountsWhatItsWindowHasSeen) {
-  const TestFolder folder;
-  TestLedger t(folder / "l.db");
+TEST_P(BudgetTest, ANewOneCountsWhatItsWindowHasSeen) {
+  TestLedger t(store.options());
   ASSERT_TRUE(t.reserve(reservation("old", 1)));
   t.clock.advance(std::chrono::hours(24));
   ASSERT_TRUE(t.reserve(reservation("posted", 1)));
@@ -153,21 +152,19 @@ TEST(Budget, ANewOneCountsWhatItsWindowHasSeen) {
   EXPECT_TRUE(verify_rows(*t.database));
 }
 
-TEST(Budget, ACrashLeavesItsUpperBoundSpent) {
-  const TestFolder folder;
+TEST_P(BudgetTest, ACrashLeavesItsUpperBoundSpent) {
   {
-    TestLedger t(folder / "l.db");
+    TestLedger t(store.options());
     ASSERT_TRUE(set(t, budget(BudgetScope::kAll, "", BudgetWindow::kMonth, 10 * kBound)));
     ASSERT_TRUE(t.reserve(reservation("lost", 1)));
   }
-  TestLedger t(folder / "l.db");
+  TestLedger t(store.options());
   EXPECT_EQ(state(t).sums, (WindowSums{.spent = kBound, .held = 0}));
   EXPECT_TRUE(verify_rows(*t.database));
 }
 
-TEST(Budget, TheFilesBudgetsAreTheFiles) {
-  const TestFolder folder;
-  TestLedger t(folder / "l.db");
+TEST_P(BudgetTest, TheFilesBudgetsAreTheFiles) {
+  TestLedger t(store.options());
   const Budget wanted = budget(BudgetScope::kAll, "", BudgetWindow::kDay, kBound);
   ASSERT_TRUE(t.ledger->set_file_budgets({wanted}));
   EXPECT_EQ(state(t).budget.origin, "file");
@@ -189,9 +186,8 @@ TEST(Budget, TheFilesBudgetsAreTheFiles) {
   EXPECT_TRUE(verify_rows(*t.database));
 }
 
-TEST(Budget, VerifyFindsACounterThatWasChanged) {
-  const TestFolder folder;
-  TestLedger t(folder / "l.db");
+TEST_P(BudgetTest, VerifyFindsACounterThatWasChanged) {
+  TestLedger t(store.options());
   ASSERT_TRUE(set(t, budget(BudgetScope::kAll, "", BudgetWindow::kDay, 9 * kBound)));
   ASSERT_TRUE(t.reserve(reservation("a", 1)));
   ASSERT_TRUE(t.database->write_blocking([](store::Transaction& tx) -> Result<void> {
@@ -207,12 +203,11 @@ TEST(Budget, VerifyFindsACounterThatWasChanged) {
 
 // Random traffic of three teams under budgets that overlap: no sum ever passes its limit, and the
 // counters always follow from the rows.
-TEST(Budget, HoldsUnderRandomTraffic) {
+TEST_P(BudgetTest, HoldsUnderRandomTraffic) {
   const std::uint64_t seed = 21;
   std::printf("seed %llu\n", static_cast<unsigned long long>(seed));
   Random random(seed);
-  const TestFolder folder;
-  TestLedger t(folder / "l.db");
+  TestLedger t(store.options());
   ASSERT_TRUE(set(t, budget(BudgetScope::kAll, "", BudgetWindow::kDay, 9 * kBound)));
   ASSERT_TRUE(set(t, budget(BudgetScope::kTeam, "t0", BudgetWindow::kDay, 4 * kBound)));
   ASSERT_TRUE(set(t, budget(BudgetScope::kTeam, "t1", BudgetWindow::kTotal, 30 * kBound)));
@@ -246,6 +241,9 @@ TEST(Budget, HoldsUnderRandomTraffic) {
   const auto report = verify_rows(*t.database);
   EXPECT_TRUE(report) << report.error().message;
 }
+
+INSTANTIATE_TEST_SUITE_P(OnSqlite, BudgetTest, testing::Values(store::Engine::kSqlite));
+INSTANTIATE_TEST_SUITE_P(OnPostgres, BudgetTest, testing::Values(store::Engine::kPostgres));
 
 }  // namespace
 

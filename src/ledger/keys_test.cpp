@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "ledger/test_ledger.h"
+#include "store/test_store.h"
 
 #include <gtest/gtest.h>
 
@@ -13,8 +14,8 @@ namespace {
 const std::string kPepper(32, 'p');
 
 struct Keys {
-  explicit Keys(const std::filesystem::path& path, store::OpenMode mode = store::OpenMode::kOwner) {
-    auto options = ledger_options(path);
+  explicit Keys(store::DatabaseOptions options, store::OpenMode mode = store::OpenMode::kOwner) {
+    options = ledger_options(std::move(options));
     options.mode = mode;
     database = std::move(store::Database::open(options).value());
     store = std::move(KeyStore::open(*database, clock, kPepper).value());
@@ -25,9 +26,10 @@ struct Keys {
   std::unique_ptr<KeyStore> store;
 };
 
-TEST(Keys, HaveATeamLimitsBudgetsAndAnEnd) {
-  const TestFolder folder;
-  Keys keys(folder / "l.db");
+class KeysTest : public store::EngineTest {};
+
+TEST_P(KeysTest, HaveATeamLimitsBudgetsAndAnEnd) {
+  Keys keys(store.options());
   const Budget budget = parse_budget_amount("5.00/day").value();
   const CreatedKey made = keys.store
                               ->create({.name = "ci",
@@ -67,9 +69,8 @@ TEST(Keys, HaveATeamLimitsBudgetsAndAnEnd) {
             "rpm");
 }
 
-TEST(Keys, MakesAndChecksKeys) {
-  const TestFolder folder;
-  Keys keys(folder / "l.db");
+TEST_P(KeysTest, MakesAndChecksKeys) {
+  Keys keys(store.options());
   const CreatedKey made =
       keys.store
           ->create({.name = "ci", .tenant = "acme", .admin = true, .models = {"auto", "gpt-4o"}})
@@ -87,9 +88,8 @@ TEST(Keys, MakesAndChecksKeys) {
   EXPECT_EQ(listed[0].name, "ci");
 }
 
-TEST(Keys, RefusesEverythingElse) {
-  const TestFolder folder;
-  Keys keys(folder / "l.db");
+TEST_P(KeysTest, RefusesEverythingElse) {
+  Keys keys(store.options());
   const std::string token = keys.store->create({.name = "a", .tenant = "t"}).value().token;
   const std::string other = keys.store->create({.name = "b", .tenant = "t"}).value().token;
   for (std::size_t i = 0; i < token.size(); ++i) {
@@ -114,18 +114,16 @@ TEST(Keys, RefusesEverythingElse) {
   EXPECT_EQ(keys.store->create({.name = "n", .tenant = ""}).error().param, "tenant");
 }
 
-TEST(Keys, AKeyMadeByAnotherProcessIsValidAtOnce) {
-  const TestFolder folder;
-  Keys gateway(folder / "l.db");
-  Keys command(folder / "l.db", store::OpenMode::kGuest);
+TEST_P(KeysTest, AKeyMadeByAnotherProcessIsValidAtOnce) {
+  Keys gateway(store.options());
+  Keys command(store.options(), store::OpenMode::kGuest);
   const CreatedKey made = command.store->create({.name = "a", .tenant = "t"}).value();
   EXPECT_TRUE(gateway.store->authenticate(made.token));
 }
 
-TEST(Keys, RevocationByAnotherProcessIsSeenWithinASecond) {
-  const TestFolder folder;
-  Keys gateway(folder / "l.db");
-  Keys command(folder / "l.db", store::OpenMode::kGuest);
+TEST_P(KeysTest, RevocationByAnotherProcessIsSeenWithinASecond) {
+  Keys gateway(store.options());
+  Keys command(store.options(), store::OpenMode::kGuest);
   const CreatedKey made = command.store->create({.name = "a", .tenant = "t"}).value();
   EXPECT_TRUE(gateway.store->authenticate(made.token));
   ASSERT_TRUE(command.store->revoke(made.key.id));
@@ -137,22 +135,26 @@ TEST(Keys, RevocationByAnotherProcessIsSeenWithinASecond) {
   EXPECT_NE(gateway.store->list().value()[0].revoked_ms, 0);
 }
 
-TEST(Keys, TheDatabaseHoldsNothingUsable) {
-  const TestFolder folder;
+TEST_P(KeysTest, TheDatabaseHoldsNothingUsable) {
   std::string token;
   {
-    Keys keys(folder / "l.db");
+    Keys keys(store.options());
     token = keys.store->create({.name = "a", .tenant = "t"}).value().token;
   }
-  const std::string file = read_file(folder / "l.db", 1 << 24).value();
-  EXPECT_EQ(file.find(token.substr(20, 16)), std::string::npos);
-  Keys again(folder / "l.db");
+  if (store.is_sqlite()) {
+    const std::string file = read_file(store.path(), 1 << 24).value();
+    EXPECT_EQ(file.find(token.substr(20, 16)), std::string::npos);
+  }
+  Keys again(store.options());
   EXPECT_TRUE(again.store->authenticate(token));
   auto foreign = KeyStore::open(*again.database, again.clock, std::string(32, 'q'));
   ASSERT_TRUE(foreign);
   EXPECT_FALSE((*foreign)->authenticate(token)) << "another pepper, other keys";
   EXPECT_EQ(KeyStore::open(*again.database, again.clock, "short").error().code, ErrorCode::kConfig);
 }
+
+INSTANTIATE_TEST_SUITE_P(OnSqlite, KeysTest, testing::Values(store::Engine::kSqlite));
+INSTANTIATE_TEST_SUITE_P(OnPostgres, KeysTest, testing::Values(store::Engine::kPostgres));
 
 }  // namespace
 

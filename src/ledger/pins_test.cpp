@@ -5,6 +5,7 @@
 #include "ledger/savings.h"
 #include "ledger/test_ledger.h"
 #include "ledger/verify.h"
+#include "store/test_store.h"
 
 #include <gtest/gtest.h>
 
@@ -37,10 +38,11 @@ SqlLedgerOptions with_baselines(BaselineRules rules) {
   return options;
 }
 
-TEST(Pins, StandBeforeTheFirstAttemptAndOnce) {
-  const TestFolder folder;
+class PinsTest : public store::EngineTest {};
+
+TEST_P(PinsTest, StandBeforeTheFirstAttemptAndOnce) {
   for (int start = 0; start < 3; ++start) {
-    TestLedger t(folder / "l.db");
+    TestLedger t(store.options());
     const auto pins = pins_of(*t.database);
     ASSERT_EQ(pins.size(), 1U) << "a start with the same configuration pins nothing anew";
     EXPECT_EQ(pins[0].seq, 1);
@@ -51,9 +53,8 @@ TEST(Pins, StandBeforeTheFirstAttemptAndOnce) {
   }
 }
 
-TEST(Pins, ARouteMayHaveItsOwn) {
-  const TestFolder folder;
-  TestLedger t(folder / "l.db");
+TEST_P(PinsTest, ARouteMayHaveItsOwn) {
+  TestLedger t(store.options());
   ASSERT_TRUE(run_task(t.ledger->reconfigure(
       with_baselines({.model = "gpt-4o", .routes = {{"cheap", "gpt-4o-mini"}}}))));
   ASSERT_TRUE(answer(t, "a", "auto"));
@@ -69,9 +70,8 @@ TEST(Pins, ARouteMayHaveItsOwn) {
   EXPECT_TRUE(verify_rows(*t.database));
 }
 
-TEST(Pins, AChangeStartsANewPinAndLeavesWhatWasReservedBefore) {
-  const TestFolder folder;
-  TestLedger t(folder / "l.db");
+TEST_P(PinsTest, AChangeStartsANewPinAndLeavesWhatWasReservedBefore) {
+  TestLedger t(store.options());
   ASSERT_TRUE(answer(t, "old", "auto"));
   Reservation open = reservation("open", 1, "smollm2");
   open.endpoint = "local";
@@ -89,9 +89,8 @@ TEST(Pins, AChangeStartsANewPinAndLeavesWhatWasReservedBefore) {
   EXPECT_TRUE(verify_rows(*t.database));
 }
 
-TEST(Pins, ADatedPriceThatBeginsIsPinnedBeforeItsTraffic) {
-  const TestFolder folder;
-  TestLedger t(folder / "l.db");
+TEST_P(PinsTest, ADatedPriceThatBeginsIsPinnedBeforeItsTraffic) {
+  TestLedger t(store.options());
   PriceTable prices = *test_options().prices;
   prices.add({.model = "gpt-4o",
               .valid_from_ms = kNoon + 3'600'000,
@@ -109,9 +108,8 @@ TEST(Pins, ADatedPriceThatBeginsIsPinnedBeforeItsTraffic) {
   EXPECT_TRUE(verify_rows(*t.database));
 }
 
-TEST(Pins, WithoutABaselineNothingIsSaved) {
-  const TestFolder folder;
-  TestLedger t(folder / "l.db");
+TEST_P(PinsTest, WithoutABaselineNothingIsSaved) {
+  TestLedger t(store.options());
   ASSERT_TRUE(run_task(t.ledger->reconfigure(with_baselines({}))));
   ASSERT_TRUE(answer(t, "a", "auto"));
   const Savings s = compute_savings(*t.database, {}).value();
@@ -127,9 +125,8 @@ TEST(Pins, WithoutABaselineNothingIsSaved) {
 
 // A row with a good hash, but with a baseline that nobody pinned: what a forger with the program
 // could append.
-TEST(Pins, VerificationFindsABaselineThatWasNotPinned) {
-  const TestFolder folder;
-  TestLedger t(folder / "l.db");
+TEST_P(PinsTest, VerificationFindsABaselineThatWasNotPinned) {
+  TestLedger t(store.options());
   ASSERT_TRUE(answer(t, "a", "auto"));
   const TokenPrice* dear = PriceTable::defaults().find("claude-opus-4.1", kNoon);
   ASSERT_TRUE(t.database->write_blocking([&](store::Transaction& tx) -> Result<void> {
@@ -159,6 +156,9 @@ TEST(TokenRatio, IsParsedAndRefused) {
     EXPECT_FALSE(parse_token_ratio(bad)) << bad;
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(OnSqlite, PinsTest, testing::Values(store::Engine::kSqlite));
+INSTANTIATE_TEST_SUITE_P(OnPostgres, PinsTest, testing::Values(store::Engine::kPostgres));
 
 }  // namespace
 

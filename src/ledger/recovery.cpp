@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -16,19 +17,20 @@ namespace genesis::ledger {
 
 namespace {
 
-// `writer`: only what this one left; empty: everybody's.
-Result<std::vector<Entry>> open_reservations(store::Transaction& tx, std::string_view writer) {
+// Of `writer`, or of everybody.
+Result<std::vector<Entry>> open_reservations(store::Transaction& tx,
+                                             const std::optional<std::string>& writer) {
   // Everything up to the mark was settled by an earlier start, so a start reads only its last life.
   static const std::string sql = fmt::format(
       "SELECT {} FROM entries r WHERE r.kind = 'reserve'"
       " AND r.seq > (SELECT value FROM ledger_state WHERE name = 'recovered_through')"
       " AND NOT EXISTS (SELECT 1 FROM entries e WHERE e.request_id = r.request_id"
       "                 AND e.attempt = r.attempt AND e.kind <> 'reserve')"
-      " AND (?1 = '' OR r.writer = ?1)"
+      " AND (?1 = 1 OR r.writer = ?2)"
       " ORDER BY r.seq",
       entry_columns());
   GENESIS_TRY(store::Statement select, tx.prepare(sql));
-  select.bind(1, writer);
+  select.bind(1, std::int64_t{writer ? 0 : 1}).bind(2, writer.value_or(""));
   std::vector<Entry> entries;
   while (true) {
     GENESIS_TRY(const bool row, select.step());
@@ -65,12 +67,38 @@ Result<void> settle_open(Booking& booking, std::vector<Entry> open, std::int64_t
   return {};
 }
 
+// Up to the oldest attempt that somebody else may still have open.
 Result<void> mark_settled(store::Transaction& tx) {
+  GENESIS_TRY(const std::vector<Entry> open, open_reservations(tx, std::nullopt));
   GENESIS_TRY(store::Statement mark,
               tx.prepare("UPDATE ledger_state SET value ="
-                         " (SELECT coalesce(max(seq), 0) FROM entries)"
+                         " (SELECT coalesce(max(seq), 0) FROM entries WHERE seq < ?1)"
                          " WHERE name = 'recovered_through'"));
-  return mark.run();
+  return mark.bind(1, open.empty() ? INT64_MAX : open.front().seq).run();
+}
+
+// Books everything that `writer`, or anybody, left open; returns how much that was.
+Result<std::int64_t> settle(store::Transaction& tx,
+                            const std::optional<std::string>& writer,
+                            std::int64_t now) {
+  GENESIS_TRY(std::vector<Entry> open, open_reservations(tx, writer));
+  const std::int64_t count = std::ssize(open);
+  GENESIS_TRY_VOID(with_booking(
+      tx, [&](Booking& booking) { return settle_open(booking, std::move(open), now); }));
+  return count;
+}
+
+Result<std::int64_t> settle_absent(const store::Database& database,
+                                   store::Transaction& tx,
+                                   std::int64_t now) {
+  GENESIS_TRY(const std::vector<std::string> absent, database.absent_writers(tx));
+  std::int64_t settled = 0;
+  for (const std::string& writer : absent) {
+    GENESIS_TRY(const std::int64_t count, settle(tx, writer, now));
+    settled += count;
+    GENESIS_TRY_VOID(database.forget_writer(tx, writer));
+  }
+  return settled;
 }
 
 // nullopt: the database has never seen this ring.
@@ -114,6 +142,15 @@ Result<void> apply_records(Booking& booking, const std::vector<RingRecord>& reco
     }
   }
   return {};
+}
+
+void tell_settled(std::int64_t attempts) {
+  if (attempts > 0) {
+    log(LogLevel::kWarn,
+        "attempts were in flight when their process ended: booked unconfirmed at their upper "
+        "bound",
+        {{"attempts", attempts}});
+  }
 }
 
 }  // namespace
@@ -170,21 +207,27 @@ Result<void> SqlLedger::replay(IntentRing& ring) {
 Result<void> SqlLedger::recover() {
   const std::int64_t now = clock_.unix_ms();
   GENESIS_TRY_VOID(database_.write_blocking([&](store::Transaction& tx) -> Result<void> {
-    GENESIS_TRY(std::vector<Entry> open,
-                open_reservations(tx, options_.sole_writer ? std::string_view() : writer_));
-    recovered_ = std::ssize(open);
-    GENESIS_TRY_VOID(with_booking(
-        tx, [&](Booking& booking) { return settle_open(booking, std::move(open), now); }));
-    // Others' attempts may be open below the mark.
-    return options_.sole_writer ? mark_settled(tx) : Result<void>{};
+    const bool alone = database_.writer().empty();
+    GENESIS_TRY(const std::int64_t own,
+                settle(tx, alone ? std::nullopt : std::optional(writer_), now));
+    GENESIS_TRY(const std::int64_t others, settle_absent(database_, tx, now));
+    recovered_ = own + others;
+    return mark_settled(tx);
   }));
-  if (recovered_ > 0) {
-    log(LogLevel::kWarn,
-        "attempts were in flight when the last process ended: booked unconfirmed at their upper "
-        "bound",
-        {{"attempts", recovered_}});
-  }
+  tell_settled(recovered_);
   return {};
+}
+
+Task<Result<std::int64_t>> SqlLedger::settle_absent_writers() {
+  auto settled = std::make_shared<std::int64_t>(0);
+  GENESIS_CO_TRY_VOID(
+      co_await database_.write([&database = database_, settled, now = clock_.unix_ms()](
+                                   store::Transaction& tx) -> Result<void> {
+        GENESIS_TRY(*settled, settle_absent(database, tx, now));
+        return *settled > 0 ? mark_settled(tx) : Result<void>{};
+      }));
+  tell_settled(*settled);
+  co_return *settled;
 }
 
 Result<Exposure> exposure_of(const store::Database& database, const std::string& tenant) {

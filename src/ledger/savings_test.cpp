@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "ledger/test_ledger.h"
+#include "store/test_store.h"
 
 #include <boost/json.hpp>
 #include <gtest/gtest.h>
@@ -50,9 +51,10 @@ void traffic(TestLedger& t) {
   }
 }
 
-TEST(Savings, EqualTheExampleWorkedOutByHand) {
-  const TestFolder folder;
-  TestLedger t(folder / "l.db");
+class SavingsTest : public store::EngineTest {};
+
+TEST_P(SavingsTest, EqualTheExampleWorkedOutByHand) {
+  TestLedger t(store.options());
   traffic(t);
   const Savings s = report(t, kNoon, kNoon + 3'600'000).value();
   // gpt-4o: 1,000 x 2,500 + 100 x 10,000 = 3,500,000 nano-USD for each of four delivered answers.
@@ -79,9 +81,8 @@ TEST(Savings, EqualTheExampleWorkedOutByHand) {
   EXPECT_EQ(s.saving(), 14'000'000 - 22'766'668);
 }
 
-TEST(Savings, SaysPlainlyWhenNothingWasSaved) {
-  const TestFolder folder;
-  TestLedger t(folder / "l.db");
+TEST_P(SavingsTest, SaysPlainlyWhenNothingWasSaved) {
+  TestLedger t(store.options());
   traffic(t);
   const Savings s = report(t, kNoon, kNoon + 3'600'000).value();
   const std::string text = savings_text(s);
@@ -96,9 +97,8 @@ TEST(Savings, SaysPlainlyWhenNothingWasSaved) {
   EXPECT_EQ(json->at("saving_percent").as_string(), "-62.6");
 }
 
-TEST(Savings, ReportsASaving) {
-  const TestFolder folder;
-  TestLedger t(folder / "l.db");
+TEST_P(SavingsTest, ReportsASaving) {
+  TestLedger t(store.options());
   attempt(t, local("a", 1), delivered({.input = 1'000'000, .output = 1'000'000}));
   ASSERT_TRUE(
       run_task(t.ledger->charge_machine({.endpoint = "local", .start_ms = kNoon, .per_hour = 60})));
@@ -109,13 +109,12 @@ TEST(Savings, ReportsASaving) {
   EXPECT_NE(text.find("12.499999999"), std::string::npos) << text;
 }
 
-TEST(Savings, CountsUnconfirmedAttemptsAndTheirBound) {
-  const TestFolder folder;
+TEST_P(SavingsTest, CountsUnconfirmedAttemptsAndTheirBound) {
   {
-    TestLedger t(folder / "l.db");
+    TestLedger t(store.options());
     ASSERT_TRUE(t.reserve(reservation("lost", 1)));
   }
-  TestLedger t(folder / "l.db");
+  TestLedger t(store.options());
   const Savings s = report(t, kNoon, kNoon + 1).value();
   EXPECT_EQ(s.unconfirmed, 1);
   EXPECT_EQ(s.unconfirmed_nano, 15'000'000);
@@ -125,9 +124,8 @@ TEST(Savings, CountsUnconfirmedAttemptsAndTheirBound) {
   EXPECT_EQ(s.saving(), -15'000'000);
 }
 
-TEST(Savings, LooksOnlyAtThePeriod) {
-  const TestFolder folder;
-  TestLedger t(folder / "l.db");
+TEST_P(SavingsTest, LooksOnlyAtThePeriod) {
+  TestLedger t(store.options());
   attempt(t, local("a", 1), delivered({.input = 1000}));
   t.clock.advance(std::chrono::hours(1));
   attempt(t, local("b", 1), delivered({.input = 1000}));
@@ -138,9 +136,8 @@ TEST(Savings, LooksOnlyAtThePeriod) {
   EXPECT_TRUE(parse_json(savings_json(none)).value().at("saving_percent").is_null());
 }
 
-TEST(Savings, ShowsRetriesFailuresAndIdleMinutesByThemselves) {
-  const TestFolder folder;
-  TestLedger t(folder / "l.db");
+TEST_P(SavingsTest, ShowsRetriesFailuresAndIdleMinutesByThemselves) {
+  TestLedger t(store.options());
   traffic(t);
   const Savings s = report(t, kNoon, kNoon + 3'600'000).value();
   EXPECT_EQ(s.retries, 1);
@@ -160,9 +157,8 @@ TEST(Savings, ShowsRetriesFailuresAndIdleMinutesByThemselves) {
   }
 }
 
-TEST(Savings, GivesAnIntervalWhereCountsAreNotCertain) {
-  const TestFolder folder;
-  TestLedger t(folder / "l.db");
+TEST_P(SavingsTest, GivesAnIntervalWhereCountsAreNotCertain) {
+  TestLedger t(store.options());
   // Answered by gpt-4o itself: the baseline is exact. By our own: the other tokenizer's interval.
   attempt(t, reservation("a", 1), delivered({.input = 1'000'000}));
   attempt(t, local("b", 1), delivered({.input = 1'000'000}));
@@ -185,9 +181,8 @@ TEST(Savings, GivesAnIntervalWhereCountsAreNotCertain) {
   EXPECT_EQ(s.baseline_high(query.tokens), 2'500'000'000 + 3'000'000'000 + 6'000'000'000);
 }
 
-TEST(Savings, GroupsAddUpToTheTotal) {
-  const TestFolder folder;
-  TestLedger t(folder / "l.db");
+TEST_P(SavingsTest, GroupsAddUpToTheTotal) {
+  TestLedger t(store.options());
   traffic(t);
   Reservation other = local("h", 1);
   other.tenant = "=globex";
@@ -228,9 +223,8 @@ TEST(Savings, GroupsAddUpToTheTotal) {
 }
 
 // What was looked at can be looked at again, whatever was written since.
-TEST(Savings, CanBeComputedAgainForAnEarlierState) {
-  const TestFolder folder;
-  TestLedger t(folder / "l.db");
+TEST_P(SavingsTest, CanBeComputedAgainForAnEarlierState) {
+  TestLedger t(store.options());
   traffic(t);
   const Savings before = compute_savings(*t.database, {.until_ms = kNoon + 60'000}).value();
   ASSERT_TRUE(t.post({"g", 1}, delivered({.input = 10, .output = 10})));
@@ -242,6 +236,9 @@ TEST(Savings, CanBeComputedAgainForAnEarlierState) {
           .value();
   EXPECT_EQ(savings_json(before), savings_json(again));
 }
+
+INSTANTIATE_TEST_SUITE_P(OnSqlite, SavingsTest, testing::Values(store::Engine::kSqlite));
+INSTANTIATE_TEST_SUITE_P(OnPostgres, SavingsTest, testing::Values(store::Engine::kPostgres));
 
 }  // namespace
 

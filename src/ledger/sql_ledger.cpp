@@ -230,10 +230,13 @@ Result<std::unique_ptr<SqlLedger>> SqlLedger::open(store::Database& database,
                                                    SqlLedgerOptions options) {
   GENESIS_TRY(const auto wanted, wanted_pins(options, clock.unix_ms()));
   std::unique_ptr<SqlLedger> ledger(new SqlLedger(database, clock, metrics, std::move(options)));
+  ledger->writer_ = database.writer();
   std::unique_ptr<IntentRing> ring;
   if (!ledger->options_.ring.empty()) {
     GENESIS_TRY(ring, ledger->open_ring());
-    ledger->writer_ = ring->name();
+    if (ledger->writer_.empty()) {
+      ledger->writer_ = ring->name();
+    }
     GENESIS_TRY_VOID(ledger->replay(*ring));
   }
   GENESIS_TRY_VOID(ledger->recover());

@@ -9,7 +9,9 @@
 // was in force when it was reserved.
 // No known price: the attempt ends in a `quarantine` row without an amount, a counter and a
 // warning, and post() answers kNotFound naming the model. At open, attempts left over from a
-// process that died become `unconfirmed` at their upper bound.
+// process that died become `unconfirmed` at their upper bound: all of them where one gateway
+// follows another, else those of its own former life and of gateways that are gone
+// (store::Database::writer()).
 //
 // When a call returns. reserve() of a paid tier, or of an attempt that a budget has to hold: when
 // the row is durable. All else: when the intent ring has a copy (intent_ring.h), which kill -9
@@ -46,9 +48,6 @@ struct SqlLedgerOptions {
   BaselineRules baselines;       // without one, nothing can be called saved
   std::filesystem::path ring;    // empty: no ring, every call waits for its commit
   std::uint64_t ring_slots = 0;  // 0: IntentRing::kDefaultSlots; counts when the file is made
-  // No other process writes to this database: whatever is open at the start was left by a dead one.
-  // Else only what this ring's process left is settled.
-  bool sole_writer = true;
 };
 
 // A minute of a machine, paid in advance.
@@ -89,6 +88,9 @@ class SqlLedger final : public Ledger {
 
   // Returns once everything acknowledged so far is in the database, for whoever reads it next.
   Task<Result<void>> flush();
+
+  // Books what gateways left open that have gone since the start; returns how many attempts.
+  Task<Result<std::int64_t>> settle_absent_writers();
 
   // Makes the budgets that genesis.toml asks for those in force.
   Result<void> set_file_budgets(const std::vector<Budget>& budgets);

@@ -66,10 +66,19 @@ inline store::DatabaseOptions ledger_options(const std::filesystem::path& path) 
   return options;
 }
 
-inline std::unique_ptr<store::Database> open_database(const std::filesystem::path& path) {
-  auto database = store::Database::open(ledger_options(path));
+inline store::DatabaseOptions ledger_options(store::DatabaseOptions options) {
+  options.schemas = {schema()};
+  return options;
+}
+
+inline std::unique_ptr<store::Database> open_database(store::DatabaseOptions options) {
+  auto database = store::Database::open(ledger_options(std::move(options)));
   EXPECT_TRUE(database) << database.error().message;
   return database ? std::move(*database) : nullptr;
+}
+
+inline std::unique_ptr<store::Database> open_database(const std::filesystem::path& path) {
+  return open_database(ledger_options(path));
 }
 
 // Default prices, baseline gpt-4o, an own endpoint "local" billed by the hour.
@@ -84,10 +93,13 @@ inline SqlLedgerOptions test_options() {
 struct TestLedger {
   // With a ring: beside the database, as the gateway has it; else every call waits for its commit.
   explicit TestLedger(const std::filesystem::path& path, bool with_ring = false)
-      : database(open_database(path)) {
+      : TestLedger(ledger_options(path), with_ring) {}
+
+  explicit TestLedger(const store::DatabaseOptions& where, bool with_ring = false)
+      : database(open_database(where)) {
     auto options = test_options();
     if (with_ring) {
-      options.ring = path.string() + ".ring";
+      options.ring = where.path.string() + ".ring";
     }
     auto opened = SqlLedger::open(*database, clock, metrics, std::move(options));
     EXPECT_TRUE(opened) << opened.error().message;

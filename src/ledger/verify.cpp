@@ -236,10 +236,17 @@ Result<VerifyReport> verify_rows(const store::Database& database) {
 }
 
 Result<VerifyReport> verify(const std::filesystem::path& path) {
-  GENESIS_TRY(const store::FileReport file, store::check_file(path));
-  GENESIS_TRY(const auto database,
-              store::Database::open(
-                  {.path = path, .mode = store::OpenMode::kReadOnly, .schemas = {schema()}}));
+  return verify(store::DatabaseOptions{.path = path});
+}
+
+Result<VerifyReport> verify(store::DatabaseOptions options) {
+  std::optional<store::FileReport> file;
+  if (options.url.empty()) {
+    GENESIS_TRY(file, store::check_file(options.path));
+  }
+  options.mode = store::OpenMode::kReadOnly;
+  options.schemas = {schema()};
+  GENESIS_TRY(const auto database, store::Database::open(std::move(options)));
   GENESIS_TRY(VerifyReport report, verify_rows(*database));
   report.file = file;
   return report;
@@ -250,13 +257,14 @@ std::string verify_text(const VerifyReport& report) {
   for (const auto& [kind, count] : report.rows_by_kind) {
     text += fmt::format(", {} {}", count, kind);
   }
-  text += fmt::format(
-      "\n  last hash   {}\n  in flight   {}\n  file        {} pages, {} in the log: {}\n",
-      report.head_hash,
-      report.open_attempts,
-      report.file.pages,
-      report.file.log_frames,
-      seal_meaning(report.file.seal));
+  text +=
+      fmt::format("\n  last hash   {}\n  in flight   {}\n", report.head_hash, report.open_attempts);
+  if (report.file) {
+    text += fmt::format("  file        {} pages, {} in the log: {}\n",
+                        report.file->pages,
+                        report.file->log_frames,
+                        seal_meaning(report.file->seal));
+  }
   return text;
 }
 
@@ -273,9 +281,11 @@ std::string verify_json(const VerifyReport& report) {
   w.end_object();
   w.field("open_attempts", report.open_attempts);
   w.field("head_hash", report.head_hash);
-  w.field("seal", seal_name(report.file.seal));
-  w.field("pages", report.file.pages);
-  w.field("log_frames", report.file.log_frames);
+  if (report.file) {
+    w.field("seal", seal_name(report.file->seal));
+    w.field("pages", report.file->pages);
+    w.field("log_frames", report.file->log_frames);
+  }
   w.end_object();
   return w.take();
 }

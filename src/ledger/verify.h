@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 
 namespace genesis::ledger {
@@ -19,13 +20,15 @@ struct VerifyReport {
   std::int64_t rows = 0;
   std::string head_hash;  // hexadecimal, of the last row
   std::map<std::string, std::int64_t> rows_by_kind;
-  std::int64_t open_attempts = 0;  // reserved, neither posted nor voided yet
-  store::FileReport file;
+  std::int64_t open_attempts = 0;         // reserved, neither posted nor voided yet
+  std::optional<store::FileReport> file;  // none with a database server
 };
 
 // kDataLoss tells the first thing that is wrong; for a row, `param` is "row <seq>". Opens the
 // database read-only, so it works beside a running gateway.
 Result<VerifyReport> verify(const std::filesystem::path& database);
+// The same, wherever the options say the database is; a server's files are its own business.
+Result<VerifyReport> verify(store::DatabaseOptions options);
 
 // The rows alone.
 Result<VerifyReport> verify_rows(const store::Database& database);

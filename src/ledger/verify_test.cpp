@@ -38,7 +38,7 @@ TEST(Verify, AcceptsAnIntactLedger) {
   ASSERT_TRUE(report) << report.error().message;
   EXPECT_EQ(report->rows, 37);
   EXPECT_EQ(report->head_hash.size(), 64U);
-  EXPECT_EQ(report->file.seal, store::SealState::kSealed);
+  EXPECT_EQ(report->file.value().seal, store::SealState::kSealed);
   EXPECT_NE(verify_text(*report).find("ledger is intact: 37 rows"), std::string::npos);
   EXPECT_NE(verify_json(*report).find("\"seal\":\"sealed\""), std::string::npos);
   EXPECT_EQ(verify(folder / "none.db").error().code, ErrorCode::kNotFound);
@@ -51,7 +51,7 @@ TEST(Verify, WorksBesideARunningGateway) {
   const auto report = verify(folder / "l.db");
   ASSERT_TRUE(report) << report.error().message;
   EXPECT_EQ(report->open_attempts, 1);
-  EXPECT_GT(report->file.log_frames, 0);
+  EXPECT_GT(report->file.value().log_frames, 0);
 }
 
 constexpr std::array<std::string_view, 35> kColumns = {"seq",

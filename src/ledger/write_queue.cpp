@@ -280,13 +280,14 @@ void WriteQueue::give_back(Batch& batch, const Error& error) {
   for (Job& job : batch.jobs) {
     (job.done ? fail : keep).push_back(std::move(job));
   }
-  if (!keep.empty()) {
-    retried_.add(static_cast<std::int32_t>(keep.size()));
+  retried_.add(static_cast<std::int32_t>(keep.size()));
+  const std::lock_guard lock(mutex_);
+  // Once for each outage: it is tried again many times a second.
+  if (!keep.empty() && !failing_) {
     log(LogLevel::kError,
         "ledger rows could not be committed; they are kept and tried again",
         {{"rows", std::ssize(keep)}, {"error", error.message}});
   }
-  const std::lock_guard lock(mutex_);
   failing_ = true;
   queue_.insert(
       queue_.begin(), std::make_move_iterator(keep.begin()), std::make_move_iterator(keep.end()));

@@ -16,7 +16,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kFirstPause{50};
-constexpr milliseconds kLongestPause{2'000};
+constexpr milliseconds kLongestPause{1'000};
 // A destructor does not wait longer than this for a database that is away.
 constexpr milliseconds kFarewell{3'000};
 // A batch whose transaction was lost so often is given up: it may be what breaks the connection.
