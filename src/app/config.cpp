@@ -3,6 +3,7 @@
 #include "app/config_read.h"
 #include "base/file.h"
 #include "ledger/money.h"
+#include "store/postgres_url.h"
 
 #include <fmt/format.h>
 
@@ -241,6 +242,30 @@ Result<OtelConfig> read_otel(const OptionMap& map) {
   return otel;
 }
 
+// A password may come in the environment's URL; it must not be seen by whoever shows the options.
+Result<void> read_database(Config& config) {
+  OptionValue& url = config.origins.at("ledger.database_url");
+  config.database_password_source = text_of(config.origins, "ledger.database_password");
+  if (url.text.empty()) {
+    return {};
+  }
+  config.database_url = url.text;
+  auto shown = store::shown_postgres_url(url.text);
+  if (!shown) {
+    shown.error().message = fmt::format("{}: {}", url.origin, shown.error().message);
+    return std::unexpected(std::move(shown.error()));
+  }
+  GENESIS_TRY(const bool secret, store::has_password(url.text));
+  if (secret && url.origin != "GENESIS_DB_URL") {
+    return config_error("ledger.database_url",
+                        fmt::format("{}: the database URL holds a password", url.origin),
+                        "write database_password = { env = \"NAME\" } or { file = \"path\" }");
+  }
+  config.database_shown = std::move(*shown);
+  url.text = config.database_shown;
+  return {};
+}
+
 }  // namespace
 
 Result<Config> load_config(const Home& home, const std::vector<OptionOverride>& flags) {
@@ -278,6 +303,7 @@ Result<Config> load_config(const Home& home, const std::vector<OptionOverride>& 
   config.max_connections = static_cast<int>(integer_of(map, "server.max_connections"));
   const std::string ledger_path = text_of(map, "ledger.path");
   config.ledger_path = ledger_path.empty() ? home.database() : std::filesystem::path(ledger_path);
+  GENESIS_TRY_VOID(read_database(config));
   config.baselines.model = text_of(map, "ledger.baseline_model");
   GENESIS_TRY(config.baseline_tokens, read_token_ratio(map));
   config.price_file = text_of(map, "ledger.price_file");

@@ -103,6 +103,9 @@ struct Config {
   std::chrono::seconds unready{0};  // from readiness off to no new connections, at the end
   std::chrono::seconds drain{0};    // for requests in flight, at the end
   std::filesystem::path ledger_path;
+  std::string database_url;  // empty: the file; may hold a password
+  std::string database_shown;
+  std::string database_password_source;  // "env:NAME", "file:path" or empty
   ledger::BaselineRules baselines;
   ledger::TokenRatio baseline_tokens;
   std::string price_file;

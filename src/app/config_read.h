@@ -27,6 +27,9 @@ bool is_name(std::string_view name);
 // "90s", "30m", "24h", "7d"; kConfig naming `key` and its line.
 Result<std::chrono::milliseconds> duration_of(const OptionMap& map, const std::string& key);
 
+// What "env:NAME" or "file:path" holds, without white space at its end; kConfig naming `key`.
+Result<std::string> read_secret(const std::string& source, const std::string& key);
+
 // Dialect and headers of one endpoint whose name and kind have been read.
 Result<void> read_upstream(const OptionMap& map,
                            const std::string& prefix,

@@ -181,6 +181,30 @@ TEST_F(ConfigTest, SecretsComeFromEnvironmentOrFile) {
   EXPECT_EQ(*read_key(""), "");
 }
 
+TEST_F(ConfigTest, ADatabaseUrlIsShownWithoutItsPassword) {
+  const auto plain = load(
+      "[ledger]\ndatabase_url = \"postgresql://gw@db:5433/genesis?sslmode=verify-full\"\n"
+      "database_password = { env = \"DB_PASSWORD\" }\n");
+  ASSERT_TRUE(plain) << plain.error().message;
+  EXPECT_EQ(plain->database_shown, "postgresql://gw@db:5433/genesis?sslmode=verify-full");
+  EXPECT_EQ(plain->database_password_source, "env:DB_PASSWORD");
+  expect_error("[ledger]\ndatabase_url = \"postgresql://gw:s3cret@db/g\"\n", "2", "env");
+  expect_error("[ledger]\ndatabase_url = \"mysql://db/g\"\n", "2", "postgresql://");
+  ::setenv("GENESIS_DB_URL", "postgresql://gw:s3cret@db/g", 1);
+  const auto config = load("");
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->database_url, "postgresql://gw:s3cret@db/g");
+  for (const auto& [key, value] : config->origins) {
+    EXPECT_FALSE(value.text.contains("s3cret")) << key;
+  }
+  EXPECT_EQ(config->origins.at("ledger.database_url").text, "postgresql://gw@db/g");
+  ::setenv("GENESIS_DB_URL", "postgresql://gw:s3cret@db/g?s3cret=1", 1);
+  const auto bad = load("");
+  ASSERT_FALSE(bad);
+  EXPECT_FALSE(bad.error().message.contains("s3cret")) << bad.error().message;
+  ::unsetenv("GENESIS_DB_URL");
+}
+
 TEST(Nearest, FindsCloseWordsOnly) {
   EXPECT_EQ(nearest("lisen", {"listen", "path"}), "listen");
   EXPECT_EQ(nearest("zzzzzz", {"listen", "path"}), "");

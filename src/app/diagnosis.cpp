@@ -1,5 +1,6 @@
 #include "app/diagnosis.h"
 
+#include "app/ledger_place.h"
 #include "app/prices.h"
 #include "app/running.h"
 #include "base/clock.h"
@@ -45,8 +46,12 @@ Finding look_at_model(const Home& home, const std::string& name) {
   return finding;
 }
 
-Finding look_at_ledger(const Config& config) {
-  const auto verified = ledger::verify(config.ledger_path);
+Finding look_at_ledger(const Home& home, const Config& config) {
+  auto place = ledger_place(config, home, store::OpenMode::kReadOnly);
+  if (!place) {
+    return {.name = "ledger", .ok = false, .detail = told(place.error())};
+  }
+  const auto verified = ledger::verify(std::move(*place));
   if (verified) {
     return {.name = "ledger", .ok = true, .detail = fmt::format("{} rows, intact", verified->rows)};
   }
@@ -129,7 +134,7 @@ std::vector<Finding> diagnose(const Home& home, const Config& config) {
       findings.push_back(look_at_model(home, endpoint.model));
     }
   }
-  findings.push_back(look_at_ledger(config));
+  findings.push_back(look_at_ledger(home, config));
   findings.push_back(look_at_folder(home));
   findings.push_back(look_at_address(home, config));
   return findings;

@@ -125,7 +125,9 @@ Config rehearsal_config(const Config& real,
     to.budgets = from.budgets;
     config.endpoints.push_back(std::move(to));
   }
+  // Rehearsed requests have no place in the real ledger.
   config.ledger_path = folder / "genesis.db";
+  config.database_url.clear();
   config.traces.max_requests = 0;
   return config;
 }

@@ -1,8 +1,8 @@
 // What a drill will do: which endpoints are simulated how, and which outages are rehearsed.
 #include "app/drill.h"
+#include "app/ledger_place.h"
 #include "base/clock.h"
 #include "ledger/rows.h"
-#include "ledger/schema.h"
 #include "store/database.h"
 
 #include <fmt/format.h>
@@ -63,12 +63,12 @@ std::int64_t median(std::vector<std::int64_t> values) {
 std::map<std::string, Timings> read_timings(const Config& config) {
   std::map<std::string, Timings> timings;
   std::error_code ignored;
-  if (!std::filesystem::exists(config.ledger_path, ignored)) {
+  if (config.database_url.empty() && !std::filesystem::exists(config.ledger_path, ignored)) {
     return timings;
   }
-  const auto database = store::Database::open({.path = config.ledger_path,
-                                               .mode = store::OpenMode::kReadOnly,
-                                               .schemas = {ledger::schema()}});
+  auto place = ledger_place(config, Home{}, store::OpenMode::kReadOnly);
+  const auto database =
+      place ? store::Database::open(std::move(*place)) : std::unexpected(place.error());
   const auto rows = database ? ledger::list_rows(**database,
                                                  {.since_ms = SystemClock().unix_ms() - kHistoryMs,
                                                   .limit = kHistoryRows})

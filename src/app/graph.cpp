@@ -5,6 +5,7 @@
 #include "app/explain.h"
 #include "app/generation.h"
 #include "app/key_access.h"
+#include "app/ledger_place.h"
 #include "app/machine_clock.h"
 #include "app/models.h"
 #include "app/otlp_exporter.h"
@@ -13,7 +14,6 @@
 #include "app/trace_store.h"
 #include "base/json.h"
 #include "ledger/savings.h"
-#include "ledger/schema.h"
 #include "ledger/sql_ledger.h"
 #include "store/database.h"
 
@@ -40,6 +40,8 @@ using std::chrono::milliseconds;
 constexpr milliseconds kSweepPeriod{50};
 // The endpoints' gauges are for scrapers, who come every few seconds.
 constexpr int kEndpointTurns = 10;
+// How often is looked for gateways that are gone.
+constexpr milliseconds kSettlePeriod{30'000};
 // For an engine that no configuration names any more; its requests have ended.
 constexpr milliseconds kRetiredGrace{5'000};
 constexpr milliseconds kStopPoll{5};
@@ -166,6 +168,7 @@ class GraphImpl final : public Graph {
   Task<void> keep_traces();
   Task<void> send_spans();
   void look_at_ledger();
+  Task<void> settle_for_others();
   void tear_down(const Generation& generation);
   bool uses(const std::shared_ptr<EndpointChain>& chain) const;
   bool uses(const std::shared_ptr<EngineSupervisor>& engine) const;
@@ -201,10 +204,9 @@ class GraphImpl final : public Graph {
 
 Result<void> GraphImpl::open() {
   GENESIS_TRY(auto prices, load_prices(*first_config_));
-  GENESIS_TRY(database_,
-              store::Database::open({.path = first_config_->ledger_path,
-                                     .mode = store::OpenMode::kOwner,
-                                     .schemas = {ledger::schema(), trace_schema()}}));
+  GENESIS_TRY(auto place, ledger_place(*first_config_, home_, store::OpenMode::kOwner));
+  place.schemas.push_back(trace_schema());
+  GENESIS_TRY(database_, store::Database::open(std::move(place)));
   GENESIS_TRY(ledger_,
               ledger::SqlLedger::open(*database_,
                                       clock_,
@@ -263,6 +265,9 @@ void GraphImpl::start() {
   boost::asio::co_spawn(io_, sweep(), boost::asio::detached);
   boost::asio::co_spawn(io_, keep_traces(), boost::asio::detached);
   boost::asio::co_spawn(io_, send_spans(), boost::asio::detached);
+  if (!database_->writer().empty()) {
+    boost::asio::co_spawn(io_, settle_for_others(), boost::asio::detached);
+  }
 }
 
 Task<void> GraphImpl::send_spans() {
@@ -348,6 +353,24 @@ Task<void> GraphImpl::sweep() {
       former_.erase(former_.begin() + static_cast<std::ptrdiff_t>(i));
       tear_down(*ended);
     }
+  }
+  --background_;
+}
+
+// Gateways that share the database and went for good leave attempts open; somebody has to end them.
+Task<void> GraphImpl::settle_for_others() {
+  ++background_;
+  boost::asio::steady_timer timer(io_);
+  const CancelToken stop = stopping_.token();
+  const CancelHook wake = stop.on_cancel([&timer] { timer.cancel(); });
+  while (!stop.cancelled()) {
+    timer.expires_after(kSettlePeriod);
+    co_await timer.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
+    if (stop.cancelled()) {
+      break;
+    }
+    // Without the database there is nothing to settle; the next round comes soon.
+    [[maybe_unused]] const auto settled = co_await ledger_->settle_absent_writers();
   }
   --background_;
 }

@@ -42,9 +42,13 @@ Result<std::string> read_or_make_pepper(const std::filesystem::path& path,
   // A new pepper would turn every key that was handed out into a wrong one, without a word.
   GENESIS_TRY(const bool any, has_keys(database));
   if (any) {
-    return fail_param(path.string(),
-                      fmt::format("{} is gone: the API keys cannot be checked", path.string()),
-                      ErrorCode::kDataLoss);
+    auto error =
+        fail_param(path.string(),
+                   fmt::format("{} is gone: the API keys cannot be checked", path.string()),
+                   ErrorCode::kDataLoss);
+    error.error().hint =
+        "bring it back from a backup, or from the data folder of another gateway on this database";
+    return error;
   }
   std::array<std::uint8_t, 32> bytes{};
   secure_random_bytes(bytes);

@@ -1,5 +1,6 @@
 #include "app/reloader.h"
 
+#include "app/ledger_place.h"
 #include "base/json.h"
 #include "base/log.h"
 
@@ -44,6 +45,10 @@ Result<void> check_unchangeable(const Config& current, const Config& next) {
   }
   if (next.ledger_path != current.ledger_path) {
     return needs_restart(next, "ledger.path", current.ledger_path.string());
+  }
+  if (next.database_url != current.database_url ||
+      next.database_password_source != current.database_password_source) {
+    return needs_restart(next, "ledger.database_url", ledger_name(current));
   }
   if (next.tls_cert.empty() != current.tls_cert.empty()) {
     return needs_restart(next, "server.tls.cert", current.tls_cert.empty() ? "off" : "on");

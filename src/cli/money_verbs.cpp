@@ -1,5 +1,6 @@
 // key, savings, ledger: verbs about keys and money. They work beside a running gateway.
 #include "app/key_access.h"
+#include "app/ledger_place.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -9,14 +10,10 @@
 #include "ledger/budget.h"
 #include "ledger/rows.h"
 #include "ledger/savings.h"
-#include "ledger/schema.h"
 #include "ledger/verify.h"
 #include "store/database.h"
-#include "store/file_check.h"
 
 #include <fmt/format.h>
-
-#include <filesystem>
 
 namespace genesis::cli {
 
@@ -29,26 +26,15 @@ struct Books {
   std::unique_ptr<store::Database> database;
 };
 
-Result<void> check_exists(const std::filesystem::path& ledger) {
-  auto there = store::require_database(ledger);
-  if (!there && there.error().code == ErrorCode::kNotFound) {
-    return fail(ErrorCode::kNotFound,
-                fmt::format("there is no ledger at {} yet", ledger.string()),
-                "genesis serve, or genesis run \"...\", starts one");
-  }
-  return there;
-}
-
 Result<Books> open_books(const CommonOptions& common, store::OpenMode mode) {
   Books books;
   GENESIS_TRY(books.home, open_home(common));
   GENESIS_TRY(books.config, open_config(common, books.home));
   if (mode == store::OpenMode::kReadOnly) {
-    GENESIS_TRY_VOID(check_exists(books.config.ledger_path));
+    GENESIS_TRY_VOID(app::require_ledger(books.config));
   }
-  GENESIS_TRY(books.database,
-              store::Database::open(
-                  {.path = books.config.ledger_path, .mode = mode, .schemas = {ledger::schema()}}));
+  GENESIS_TRY(auto place, app::ledger_place(books.config, books.home, mode));
+  GENESIS_TRY(books.database, store::Database::open(std::move(place)));
   return books;
 }
 
@@ -183,8 +169,9 @@ Result<std::vector<ledger::LedgerRow>> read_rows(const CommonOptions& common,
 Result<ledger::VerifyReport> verify_books(const CommonOptions& common) {
   GENESIS_TRY(const app::Home home, open_home(common));
   GENESIS_TRY(const app::Config config, open_config(common, home));
-  GENESIS_TRY_VOID(check_exists(config.ledger_path));
-  return ledger::verify(config.ledger_path);
+  GENESIS_TRY_VOID(app::require_ledger(config));
+  GENESIS_TRY(auto place, app::ledger_place(config, home, store::OpenMode::kReadOnly));
+  return ledger::verify(std::move(place));
 }
 
 Result<ledger::Budget> wanted_budget(const BudgetSetOptions& options) {

@@ -1,14 +1,13 @@
 // explain and drill: why a request went where it went, and where it would go in an outage.
 #include "app/drill.h"
 #include "app/explain.h"
+#include "app/ledger_place.h"
 #include "app/trace_store.h"
 #include "base/log.h"
 #include "cli/exit_codes.h"
 #include "cli/terminal.h"
 #include "cli/verbs.h"
-#include "ledger/schema.h"
 #include "store/database.h"
-#include "store/file_check.h"
 
 #include <fmt/format.h>
 
@@ -19,11 +18,10 @@ namespace {
 Result<std::string> explained(const CommonOptions& common, const std::string& id) {
   GENESIS_TRY(const app::Home home, open_home(common));
   GENESIS_TRY(const app::Config config, open_config(common, home));
-  GENESIS_TRY_VOID(store::require_database(config.ledger_path));
-  GENESIS_TRY(const auto database,
-              store::Database::open({.path = config.ledger_path,
-                                     .mode = store::OpenMode::kReadOnly,
-                                     .schemas = {ledger::schema(), app::trace_schema()}}));
+  GENESIS_TRY_VOID(app::require_ledger(config));
+  GENESIS_TRY(auto place, app::ledger_place(config, home, store::OpenMode::kReadOnly));
+  place.schemas.push_back(app::trace_schema());
+  GENESIS_TRY(const auto database, store::Database::open(std::move(place)));
   GENESIS_TRY(std::string json, app::explain_json(*database, id));
   if (common.json) {
     return json + "\n";

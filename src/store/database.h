@@ -68,7 +68,7 @@ struct DatabaseOptions {
   std::string writer;
   std::chrono::milliseconds reply_timeout{10'000};  // an answer later than this: connection lost
   std::chrono::milliseconds patience{60'000};       // how long completions wait for the database
-  std::chrono::milliseconds lease{90'000};          // > patience; an owner unseen so long is gone
+  std::chrono::milliseconds lease{600'000};         // > patience; an owner unseen so long is gone
 };
 
 // Completion of a begun piece of work may use the part of the queue that new work may not.

@@ -21,7 +21,8 @@ constexpr milliseconds kLongestPause{1'000};
 constexpr milliseconds kFarewell{3'000};
 // A batch whose transaction was lost so often is given up: it may be what breaks the connection.
 constexpr int kMaxRuns = 5;
-// Of a lease: how often an idle owner says that it is there.
+// How often an idle owner says that it is there; at least so often in a lease.
+constexpr milliseconds kHeartbeat{15'000};
 constexpr int kHeartbeats = 6;
 // A row updated for every job of a transaction costs more with each version of it.
 constexpr std::size_t kMaxBatch = 256;
@@ -112,7 +113,8 @@ std::optional<milliseconds> PostgresWriter::pause() const {
   if (!waiting_.empty()) {
     return milliseconds(0);
   }
-  return identity_.owner ? std::optional(options_.lease / kHeartbeats) : std::nullopt;
+  return identity_.owner ? std::optional(std::min(options_.lease / kHeartbeats, kHeartbeat))
+                         : std::nullopt;
 }
 
 void PostgresWriter::run() {
