@@ -239,6 +239,7 @@ void expect_outage(const std::function<void()>& stop, const std::function<void()
   std::printf("refused after %lld ms, then 20 more within %lld ms\n",
               static_cast<long long>((again - begun) / milliseconds(1)),
               static_cast<long long>((std::chrono::steady_clock::now() - again) / milliseconds(1)));
+  EXPECT_GT(database->stats().failed_commits, 0U) << "readiness looks at it";
   start();
   const auto finished = completion.get_future().get();
   EXPECT_TRUE(finished) << finished.error().message;

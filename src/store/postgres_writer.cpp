@@ -306,6 +306,9 @@ Result<void> PostgresWriter::ensure_connected() {
     // Up to half as long again, so that gateways do not all come back in the same moment.
     const auto more = jitter_.below(static_cast<std::uint64_t>(backoff_.count()) / 2 + 1);
     next_try_ = Clock::now() + backoff_ + milliseconds(more);
+    // Whoever asks whether the ledger works (readiness) looks at this.
+    const std::lock_guard lock(mutex_);
+    stats_.failed_commits += 1;
     return std::unexpected(last_error_);
   }
   backoff_ = milliseconds(0);
