@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/json.h"
 #include "server/errors.h"
+#include "server/parse_anthropic.h"
 #include "server/parse_openai.h"
 #include "server/parse_tgi.h"
 
@@ -18,7 +19,7 @@ namespace {
 void check_error(const Error& error) {
   GENESIS_CHECK(!error.message.empty());
   GENESIS_CHECK(error.code == ErrorCode::kInvalidArgument || error.code == ErrorCode::kUnsupported);
-  for (const Wire wire : {Wire::kOpenAi, Wire::kTgi}) {
+  for (const Wire wire : {Wire::kOpenAi, Wire::kTgi, Wire::kAnthropic, Wire::kTei}) {
     GENESIS_CHECK(parse_json(error_body(error, wire, "req-1")).has_value());
   }
 }
@@ -33,12 +34,15 @@ void check_call(const Result<InferenceCall>& call) {
   GENESIS_CHECK(validate_sampling(request.sampling).has_value());
   GENESIS_CHECK(request.input != nullptr);
   const ChatInput& input = *request.input;
-  if (request.dialect == Dialect::kOpenAiChat) {
+  if (is_chat(request.dialect)) {
     GENESIS_CHECK(!input.messages.empty());
     for (const ChatMessage& message : input.messages) {
       GENESIS_CHECK(!message.role.empty());
       GENESIS_CHECK(message.tool_calls_json.empty() || parse_json(message.tool_calls_json));
+      GENESIS_CHECK(message.parts_json.empty() || parse_json(message.parts_json));
     }
+    // What goes to upstreams that speak OpenAI must be a chat that we would take ourselves.
+    GENESIS_CHECK(parse_chat_request(input.body).has_value());
     GENESIS_CHECK(input.tools_json.empty() || parse_json(input.tools_json));
   }
   if (request.dialect == Dialect::kTgi) {
@@ -54,6 +58,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view body(reinterpret_cast<const char*>(data), size);
   check_call(parse_chat_request(body));
   check_call(parse_completion_request(body));
+  check_call(parse_anthropic_request(body, AnthropicRoute::kMessages));
+  check_call(parse_anthropic_request(body, AnthropicRoute::kCountTokens));
   for (const TgiRoute route : {TgiRoute::kCompat, TgiRoute::kGenerate, TgiRoute::kGenerateStream}) {
     check_call(parse_tgi_request(body, route));
   }

@@ -98,6 +98,9 @@ struct ChatInput {
   // Header fields of the client that belong to its dialect (anthropic-version, anthropic-beta,
   // openai-beta) and go with the body. Never credentials.
   std::vector<std::pair<std::string, std::string>> native_headers;
+  // A field of the client that cannot be said in OpenAI's shape (a server tool, a file by id): who
+  // does not speak the client's own dialect must refuse with kUnsupported, naming it. Else empty.
+  std::string native_only;
   std::optional<EmbedInput> embed;  // is_embed()
 };
 

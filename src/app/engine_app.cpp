@@ -120,14 +120,16 @@ class EngineApp {
   }
 
   server::GatewayPorts ports() {
-    return {.chat = chat_,
-            .catalog = catalog_,
-            .auth = auth_,
-            .metrics = metrics_,
-            .clock = clock_,
-            .readiness = [this] { return readiness(); },
-            .info = [this] { return info(); },
-            .admin_routes = {}};
+    return {
+        .chat = chat_,
+        .catalog = catalog_,
+        .auth = auth_,
+        .metrics = metrics_,
+        .clock = clock_,
+        .readiness = [this] { return readiness(); },
+        .info = [this] { return info(); },
+        .count_tokens = [this](const ChatRequest& request) { return chat_.count_tokens(request); },
+        .admin_routes = {}};
   }
 
   server::Readiness readiness() const {

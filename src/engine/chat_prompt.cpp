@@ -25,6 +25,9 @@ std::string messages_json(const std::vector<ChatMessage>& messages) {
     if (!message.tool_calls_json.empty()) {
       json.field_raw("tool_calls", message.tool_calls_json);
     }
+    if (!message.reasoning.empty()) {
+      json.field("reasoning_content", message.reasoning);  // Qwen's and DeepSeek's templates' name
+    }
     json.end_object();
   }
   json.end_array();

@@ -12,6 +12,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <deque>
@@ -143,11 +144,27 @@ GenerateRequest generate_request(const ChatRequest& request,
 // A prompt's length is about the field the client filled in.
 Error name_field(Error error, Dialect dialect) {
   if (error.param == "prompt") {
-    error.param = is_chat(dialect)                 ? "messages"
-                  : dialect == Dialect::kTgi      ? "inputs"
-                                                  : "prompt";
+    error.param = is_chat(dialect) ? "messages" : dialect == Dialect::kTgi ? "inputs" : "prompt";
   }
   return error;
+}
+
+// This engine reads text in OpenAI's shape; another endpoint may read more.
+Result<void> check_readable(const ChatInput& input) {
+  if (!input.native_only.empty()) {
+    return fail_param(input.native_only,
+                      fmt::format("'{}' is not supported by this engine", input.native_only),
+                      ErrorCode::kUnsupported);
+  }
+  for (std::size_t i = 0; i < input.messages.size(); ++i) {
+    if (!input.messages[i].parts_json.empty()) {
+      return fail_param(
+          fmt::format("messages[{}].content", i),
+          "this model reads text only: images, audio and files need an endpoint that takes them",
+          ErrorCode::kUnsupported);
+    }
+  }
+  return {};
 }
 
 std::unexpected<Error> client_gone() {
@@ -185,7 +202,17 @@ LocalChat::~LocalChat() {
   line_->close();
 }
 
+Result<std::int64_t> LocalChat::count_tokens(const ChatRequest& request) const {
+  GENESIS_TRY(const ChatPrompt prompt, make_prompt(request, assets_));
+  return std::ssize(prompt.tokens);
+}
+
 Task<Result<Usage>> LocalChat::chat(const ChatRequest& request, ChatSink& sink) {
+  if (is_embed(request.dialect)) {
+    co_return fail_param("model",
+                         "this endpoint serves a chat model, which makes no embeddings or scores",
+                         ErrorCode::kUnsupported);
+  }
   if (request.n < 1) {
     co_return fail_param("n", "'n' must be at least 1");
   }
@@ -197,6 +224,7 @@ Task<Result<Usage>> LocalChat::chat(const ChatRequest& request, ChatSink& sink) 
                                      field),
                          ErrorCode::kUnsupported);
   }
+  GENESIS_CO_TRY_VOID(check_readable(*request.input));
   const CancelToken cancel = sink.cancel_token();
   if (cancel.cancelled()) {
     co_return client_gone();

@@ -8,6 +8,7 @@
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -33,6 +34,9 @@ class LocalChat final : public ChatModel {
   // begin() comes with the first token. Errors: the engine's submit() errors, kUnsupported (no chat
   // template), kCancelled (the sink's token), kTimeout (the request's deadline), kInternal.
   Task<Result<Usage>> chat(const ChatRequest& request, ChatSink& sink) override;
+
+  // The tokens of the prompt that chat() would make of `request`.
+  Result<std::int64_t> count_tokens(const ChatRequest& request) const;
 
  private:
   class Line;

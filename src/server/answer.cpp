@@ -1,6 +1,9 @@
 #include "server/answer.h"
 
+#include "net/sse.h"
 #include "server/write_tgi.h"
+
+#include <algorithm>
 
 namespace genesis::server {
 
@@ -24,8 +27,8 @@ void append(std::vector<TokenInfo>& to, const std::vector<TokenInfo>& from) {
 }  // namespace
 
 Result<void> CollectedAnswer::add(const ChatDelta& delta) {
-  bytes_ += delta.text.size() + delta.reasoning.size() + delta.tool_calls_json.size() +
-            weight(delta.tokens) + weight(delta.prompt_tokens);
+  bytes_ += delta.raw.size() + delta.text.size() + delta.reasoning.size() +
+            delta.tool_calls_json.size() + weight(delta.tokens) + weight(delta.prompt_tokens);
   if (bytes_ > kMaxAnswerBytes) {
     return fail(ErrorCode::kUpstream, "the answer is larger than the server holds in memory");
   }
@@ -39,8 +42,55 @@ Result<void> CollectedAnswer::add(const ChatDelta& delta) {
   append(choice.prompt_tokens, delta.prompt_tokens);
   if (delta.finish) {
     choice.finish = delta.finish;
+    choice.stop_sequence = delta.stop_sequence;
+  }
+  if (delta.embed) {
+    embed_ = delta.embed;
+    choice.finish = FinishReason::kStop;
+  }
+  if (!delta.raw.empty()) {
+    add_raw(delta.raw);
   }
   return {};
+}
+
+void CollectedAnswer::add_raw(std::string_view raw) {
+  switch (dialect_) {
+    case Dialect::kOpenAiChat:
+    case Dialect::kOpenAiCompletion:
+      openai_.add(raw);
+      break;
+    case Dialect::kAnthropic:
+      anthropic_.add(raw);
+      break;
+    case Dialect::kEmbeddings:
+    case Dialect::kTei:
+      raw_body_ = raw;
+      break;
+    case Dialect::kTgi:
+    case Dialect::kResponses:
+      break;  // no upstream is asked in these words for a whole answer
+  }
+}
+
+std::optional<std::string> CollectedAnswer::native_body() const {
+  if (const auto whole = openai_.whole()) {
+    return std::string(*whole);
+  }
+  if (!raw_body_.empty()) {
+    return raw_body_;
+  }
+  return anthropic_.body();
+}
+
+std::string_view serial_of(const AnswerMeta& meta) {
+  std::string_view serial = meta.call.request.id;
+  serial.remove_prefix(std::min(serial.size(), std::string_view("req-").size()));
+  return serial;
+}
+
+std::string StreamFormat::cut(const Error&, std::string_view body) {
+  return net::sse_frame(body);
 }
 
 Error incomplete_answer() {

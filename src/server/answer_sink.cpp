@@ -4,6 +4,15 @@
 
 namespace genesis::server {
 
+namespace {
+
+bool says_something(const ChatDelta& delta) {
+  return !delta.text.empty() || !delta.reasoning.empty() || !delta.tool_calls_json.empty() ||
+         !delta.tokens.empty();
+}
+
+}  // namespace
+
 AnswerSink::AnswerSink(int choices, net::ResponseWriter& response, const Clock& clock)
     : response_(response), clock_(clock), finishes_(static_cast<std::size_t>(choices)) {
   client_gone_ = response.client_gone().on_cancel([this] { cancel_.cancel(); });
@@ -32,13 +41,14 @@ Task<Result<void>> AnswerSink::write(const ChatDelta& delta) {
     co_return fail(ErrorCode::kUpstream, "the model's endpoint sent a choice nobody asked for");
   }
   auto& finish = finishes_[static_cast<std::size_t>(delta.index)];
-  if (finish) {
+  // What an upstream tells behind the end, such as its usage, goes on only in its own words.
+  if (finish && (delta.raw.empty() || delta.finish || says_something(delta))) {
     co_return Result<void>();
   }
-  finish = delta.finish;
-  const bool says_something = !delta.text.empty() || !delta.reasoning.empty() ||
-                              !delta.tool_calls_json.empty() || !delta.tokens.empty();
-  if (says_something && !times_.first_token) {
+  if (!finish) {
+    finish = delta.embed ? FinishReason::kStop : delta.finish;
+  }
+  if (says_something(delta) && !times_.first_token) {
     times_.first_token = clock_.steady();
   }
   co_return co_await on_delta(delta);

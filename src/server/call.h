@@ -4,6 +4,9 @@
 
 #include "api/chat.h"
 
+#include <memory>
+#include <string>
+
 namespace genesis::server {
 
 struct WireOptions {
@@ -15,8 +18,14 @@ struct WireOptions {
 };
 
 struct InferenceCall {
+  // The input while its request is still being read and nobody else holds it.
+  ChatInput& open_input() { return *std::const_pointer_cast<ChatInput>(request.input); }
+
   ChatRequest request;
   WireOptions wire;
+  // What the body says about the conversation it belongs to (prompt_cache_key, user,
+  // metadata.user_id), for callers that send no session header; may be empty or anything.
+  std::string session_hint;
 };
 
 }  // namespace genesis::server

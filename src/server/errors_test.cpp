@@ -21,14 +21,19 @@ Error make_error(ErrorCode code, std::string message) {
 TEST(Errors, EveryCodeHasStatusAndWellFormedBodies) {
   for (int i = 0; i <= static_cast<int>(ErrorCode::kInternal); ++i) {
     const auto code = static_cast<ErrorCode>(i);
-    for (const Wire wire : {Wire::kOpenAi, Wire::kTgi}) {
+    for (const Wire wire : {Wire::kOpenAi, Wire::kTgi, Wire::kAnthropic, Wire::kTei}) {
       SCOPED_TRACE(error_code_name(code));
-      EXPECT_GE(error_status(code, wire), 400);
-      EXPECT_LE(error_status(code, wire), 599);
+      EXPECT_GE(error_status(make_error(code, "why"), wire), 400);
+      EXPECT_LE(error_status(make_error(code, "why"), wire), 599);
       const auto body = parse_json(error_body(make_error(code, "why"), wire, "req-1"));
       ASSERT_TRUE(body);
       const auto& object = body->get_object();
-      if (wire == Wire::kTgi) {
+      if (wire == Wire::kAnthropic) {
+        EXPECT_EQ(object.at("type").as_string(), "error");
+        EXPECT_TRUE(object.at("error").as_object().at("type").is_string());
+        EXPECT_TRUE(object.at("error").as_object().at("message").is_string());
+        EXPECT_EQ(object.at("request_id").as_string(), "req-1");
+      } else if (wire != Wire::kOpenAi) {
         EXPECT_TRUE(object.at("error").is_string());
         EXPECT_TRUE(object.at("error_type").is_string());
       } else {
@@ -77,11 +82,11 @@ TEST(Errors, TgiShapesThatItsClientsKnow) {
             R"({"error":"Model is overloaded","error_type":"overloaded"})");
   EXPECT_EQ(error_body(make_error(ErrorCode::kUpstream, "cut"), Wire::kTgi, ""),
             R"({"error":"Request failed during generation: cut","error_type":"generation"})");
-  EXPECT_EQ(error_status(ErrorCode::kInvalidArgument, Wire::kTgi), 422);
-  EXPECT_EQ(error_status(ErrorCode::kContextLength, Wire::kTgi), 422);
-  EXPECT_EQ(error_status(ErrorCode::kContextLength, Wire::kOpenAi), 400);
-  EXPECT_EQ(error_status(ErrorCode::kUpstream, Wire::kTgi), 424);
-  EXPECT_EQ(error_status(ErrorCode::kOverloaded, Wire::kTgi), 429);
+  EXPECT_EQ(error_status(make_error(ErrorCode::kInvalidArgument, "why"), Wire::kTgi), 422);
+  EXPECT_EQ(error_status(make_error(ErrorCode::kContextLength, "why"), Wire::kTgi), 422);
+  EXPECT_EQ(error_status(make_error(ErrorCode::kContextLength, "why"), Wire::kOpenAi), 400);
+  EXPECT_EQ(error_status(make_error(ErrorCode::kUpstream, "why"), Wire::kTgi), 424);
+  EXPECT_EQ(error_status(make_error(ErrorCode::kOverloaded, "why"), Wire::kTgi), 429);
 }
 
 TEST(Errors, RetryHeadersRoundUpAndTellClientsWhatToDo) {

@@ -15,6 +15,9 @@ net::Headers response_headers(const Exchange& x, std::string_view content_type) 
   net::Headers headers;
   headers.add("Content-Type", content_type);
   headers.add("x-request-id", x.record.id);
+  if (x.wire == Wire::kAnthropic) {
+    headers.add("request-id", x.record.id);  // where Anthropic's clients look for it
+  }
   headers.add("Cache-Control", "no-store");
   headers.add("X-Content-Type-Options", "nosniff");
   for (const auto& [name, value] : x.rate.all()) {
@@ -36,7 +39,7 @@ Task<void> send_json(Exchange& x, int status, std::string_view body) {
 }
 
 net::EarlyAnswer error_answer(Exchange& x, const Error& error, const net::Headers& extra) {
-  x.record.status = error_status(error.code, x.wire);
+  x.record.status = error_status(error, x.wire);
   x.record.finish = error_code_name(error.code);
   net::EarlyAnswer answer{.status = x.record.status,
                           .headers = response_headers(x, "application/json"),

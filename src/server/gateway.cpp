@@ -140,6 +140,12 @@ struct Gateway::Impl {
     };
     post("/v1/chat/completions", Wire::kOpenAi, InferenceRoute::kChat);
     post("/v1/completions", Wire::kOpenAi, InferenceRoute::kCompletion);
+    post("/v1/messages", Wire::kAnthropic, InferenceRoute::kMessages);
+    table.push_back({"POST",
+                     "/v1/messages/count_tokens",
+                     Access::kInference,
+                     Wire::kAnthropic,
+                     [this](Exchange& x) { return serve_count_tokens(inference, x); }});
     post("/", Wire::kTgi, InferenceRoute::kTgiCompat);
     post("/generate", Wire::kTgi, InferenceRoute::kTgiGenerate);
     post("/generate_stream", Wire::kTgi, InferenceRoute::kTgiGenerateStream);

@@ -1,13 +1,13 @@
 #include "server/inference.h"
 
+#include "base/json.h"
 #include "base/random.h"
 #include "base/trace_context.h"
 #include "server/access.h"
-#include "server/parse_openai.h"
-#include "server/parse_tgi.h"
+#include "server/caller.h"
+#include "server/parse_anthropic.h"
 #include "server/stream_sink.h"
 #include "server/write_openai.h"
-#include "server/write_tgi.h"
 
 #include <fmt/format.h>
 
@@ -36,22 +36,6 @@ class Permit {
   int& in_flight_;
   bool held_;
 };
-
-Result<InferenceCall> parse(InferenceRoute route, std::string_view body) {
-  switch (route) {
-    case InferenceRoute::kChat:
-      return parse_chat_request(body);
-    case InferenceRoute::kCompletion:
-      return parse_completion_request(body);
-    case InferenceRoute::kTgiCompat:
-      return parse_tgi_request(body, TgiRoute::kCompat);
-    case InferenceRoute::kTgiGenerate:
-      return parse_tgi_request(body, TgiRoute::kGenerate);
-    case InferenceRoute::kTgiGenerateStream:
-      return parse_tgi_request(body, TgiRoute::kGenerateStream);
-  }
-  return fail(ErrorCode::kInternal, "unknown inference route");
-}
 
 // TGI's clients write "tgi" into `model`, meaning "whatever you serve"; huggingface_hub writes
 // "dummy" where it was given a URL.
@@ -92,17 +76,23 @@ std::string trace_of(const InferenceContext& context, const Exchange& x) {
       .to_string();
 }
 
-Result<InferenceCall> prepare(const InferenceContext& context, Exchange& x, InferenceRoute route) {
-  GENESIS_TRY(auto call, parse(route, x.request.body));
+// Fills in what the body does not say: who asks, for how long, under which id.
+Result<void> complete(const InferenceContext& context, Exchange& x, InferenceCall& call) {
   ChatRequest& request = call.request;
   request.route = resolve_model(request.route, context);
   x.record.model_asked = request.route;
   GENESIS_TRY_VOID(check_model_scope(x.principal, request.route));
   request.id = x.record.id;
   request.traceparent = trace_of(context, x);
+  x.record.traceparent = request.traceparent;
   request.tenant = x.principal.tenant;
   request.key_id = x.principal.key_id;
+  GENESIS_TRY(request.caller, read_caller(x.request.headers, call.session_hint));
   request.caller.team = x.principal.team;
+  x.record.caller = request.caller;
+  if (auto headers = read_native_headers(x.request.headers, request.dialect); !headers.empty()) {
+    call.open_input().native_headers = std::move(headers);
+  }
   if (!x.principal.models.empty()) {
     request.allowed_models = std::make_shared<const std::vector<std::string>>(x.principal.models);
   }
@@ -110,6 +100,12 @@ Result<InferenceCall> prepare(const InferenceContext& context, Exchange& x, Infe
   if (call.wire.sampled && !request.sampling.seed) {
     request.sampling.seed = draw_seed();
   }
+  return {};
+}
+
+Result<InferenceCall> prepare(const InferenceContext& context, Exchange& x, InferenceRoute route) {
+  GENESIS_TRY(auto call, dialogue_of(route).parse(x.request.body));
+  GENESIS_TRY_VOID(complete(context, x, call));
   x.record.parsed = context.ports.clock.steady();
   return call;
 }
@@ -126,29 +122,32 @@ Result<RateTicket> admit(InferenceContext& context, Exchange& x, const Inference
   return ticket;
 }
 
-AnswerMeta make_meta(const InferenceContext& context, const InferenceCall& call) {
-  const std::string_view prefix =
-      call.request.dialect == Dialect::kOpenAiChat ? "chatcmpl-" : "cmpl-";
-  std::string_view serial = call.request.id;
-  serial.remove_prefix(std::min(serial.size(), std::string_view("req-").size()));
-  return AnswerMeta{.call = call,
-                    .id = fmt::format("{}{}", prefix, serial),
-                    .created = context.ports.clock.unix_ms() / 1000,
-                    .fingerprint = "genesis-" + context.options.version};
+AnswerMeta make_meta(const InferenceContext& context,
+                     const InferenceCall& call,
+                     InferenceRoute route) {
+  AnswerMeta meta{.call = call,
+                  .id = std::string(dialogue_of(route).id_prefix),
+                  .created = context.ports.clock.unix_ms() / 1000,
+                  .fingerprint = "genesis-" + context.options.version};
+  meta.id += serial_of(meta);
+  return meta;
 }
 
-std::unique_ptr<StreamFormat> make_format(const AnswerMeta& meta) {
-  switch (meta.call.request.dialect) {
-    case Dialect::kOpenAiChat:
-      return make_chat_stream(meta);
-    case Dialect::kOpenAiCompletion:
-      return make_completion_stream(meta);
-    case Dialect::kTgi:
-      return make_tgi_stream(meta);
-    default:
-      break;
+// Four bytes of English make a token, as do two characters of other scripts; a message costs a few
+// more for its frame.
+std::int64_t estimated_tokens(const ChatInput& input) {
+  constexpr std::int64_t kFrameTokens = 4;
+  const auto count = [](std::string_view text) {
+    const auto ascii =
+        std::ranges::count_if(text, [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+    return (ascii + 3) / 4 + (std::ssize(text) - ascii + 5) / 6;
+  };
+  std::int64_t tokens = count(input.tools_json);
+  for (const ChatMessage& message : input.messages) {
+    tokens += kFrameTokens + count(message.content) + count(message.tool_calls_json) +
+              count(message.reasoning);
   }
-  return make_chat_stream(meta);
+  return tokens;
 }
 
 std::int64_t count_characters(std::string_view text) {
@@ -183,16 +182,13 @@ void add_timing_headers(const RequestRecord& record, SteadyTime now, net::Header
 }
 
 // An answer whose producer reported success must also have ended by its own word.
-Result<Usage> checked(Result<Usage> outcome, const AnswerSink& sink, const InferenceCall& call) {
+Result<Usage> checked(Result<Usage> outcome, const AnswerSink& sink, InferenceRoute route) {
   if (outcome && !sink.complete()) {
     return std::unexpected(incomplete_answer());
   }
   if (!outcome && outcome.error().code == ErrorCode::kContextLength &&
       outcome.error().param.empty()) {
-    const Dialect dialect = call.request.dialect;
-    outcome.error().param = dialect == Dialect::kOpenAiChat         ? "messages"
-                            : dialect == Dialect::kOpenAiCompletion ? "prompt"
-                                                                    : "inputs";
+    outcome.error().param = dialogue_of(route).prompt_field;
   }
   return outcome;
 }
@@ -229,29 +225,12 @@ Error shown_error(Error error) {
   return error;
 }
 
-std::string whole_body(InferenceRoute route,
-                       const AnswerMeta& meta,
-                       const CollectSink& sink,
-                       const Usage& usage) {
-  switch (meta.call.request.dialect) {
-    case Dialect::kOpenAiChat:
-      return chat_body(meta, *sink.served(), sink.answer(), usage);
-    case Dialect::kOpenAiCompletion:
-      return completion_body(meta, *sink.served(), sink.answer(), usage);
-    default:
-      break;
-  }
-  std::string body = tgi_body(meta, sink.answer(), usage);
-  return route == InferenceRoute::kTgiCompat ? "[" + body + "]" : body;
-}
-
 Task<void> collect_answer(InferenceContext& context,
                           Exchange& x,
                           const AnswerMeta& meta,
                           InferenceRoute route) {
   CollectSink sink(meta.call.request, x.response, context.ports.clock);
-  auto outcome =
-      checked(co_await context.ports.chat.chat(meta.call.request, sink), sink, meta.call);
+  auto outcome = checked(co_await context.ports.chat.chat(meta.call.request, sink), sink, route);
   note(x, sink, outcome);
   if (client_gone(x)) {
     note_client_gone(x);
@@ -268,18 +247,21 @@ Task<void> collect_answer(InferenceContext& context,
     add_compute_headers(context, meta.call, headers);
     add_timing_headers(x.record, context.ports.clock.steady(), headers);
   }
-  const std::string body = whole_body(route, meta, sink, *outcome);
+  const std::string body = dialogue_of(route).whole(meta, *sink.served(), sink.answer(), *outcome);
   if (!co_await x.response.send(200, headers, body)) {
     note_client_gone(x);
   }
 }
 
-Task<void> stream_answer(InferenceContext& context, Exchange& x, const AnswerMeta& meta) {
+Task<void> stream_answer(InferenceContext& context,
+                         Exchange& x,
+                         const AnswerMeta& meta,
+                         InferenceRoute route) {
   StreamSink sink(meta,
                   x.response,
                   context.ports.clock,
                   {.executor = context.executor, .keep_alive = context.options.keep_alive_comment});
-  sink.set_format(make_format(meta));
+  sink.set_format(dialogue_of(route).stream(meta));
   sink.set_headers([&](const ServedBy& served) {
     net::Headers headers = response_headers(x, "text/event-stream");
     headers.add("X-Accel-Buffering", "no");
@@ -289,8 +271,7 @@ Task<void> stream_answer(InferenceContext& context, Exchange& x, const AnswerMet
     }
     return headers;
   });
-  auto outcome =
-      checked(co_await context.ports.chat.chat(meta.call.request, sink), sink, meta.call);
+  auto outcome = checked(co_await context.ports.chat.chat(meta.call.request, sink), sink, route);
   note(x, sink, outcome);
   if (client_gone(x) || sink.cancel_token().cancelled()) {
     note_client_gone(x);
@@ -308,8 +289,8 @@ Task<void> stream_answer(InferenceContext& context, Exchange& x, const AnswerMet
   } else {
     const Error error = shown_error(std::move(outcome).error());
     // The wire said 200 already; log and metrics tell the truth.
-    x.record.status = error_status(error.code, x.wire);
-    closed = co_await sink.end_with_error(error_body(error, x.wire, x.record.id));
+    x.record.status = error_status(error, x.wire);
+    closed = co_await sink.end_with_error(error, error_body(error, x.wire, x.record.id));
   }
   if (!closed) {
     note_client_gone(x);
@@ -343,13 +324,41 @@ Task<void> serve_inference(InferenceContext& context, Exchange& x, InferenceRout
     co_await send_error(x, ticket.error());
     co_return;
   }
-  const AnswerMeta meta = make_meta(context, *call);
+  const AnswerMeta meta = make_meta(context, *call, route);
   if (call->request.stream) {
-    co_await stream_answer(context, x, meta);
+    co_await stream_answer(context, x, meta, route);
   } else {
     co_await collect_answer(context, x, meta, route);
   }
   ticket->settle(x.record.usage.input + x.record.usage.output);
+}
+
+Task<void> serve_count_tokens(InferenceContext& context, Exchange& x) {
+  const auto read = [&]() -> Result<InferenceCall> {
+    GENESIS_TRY(auto made, parse_anthropic_request(x.request.body, AnthropicRoute::kCountTokens));
+    GENESIS_TRY_VOID(complete(context, x, made));
+    return made;
+  };
+  const auto call = read();
+  if (!call) {
+    co_await send_error(x, call.error());
+    co_return;
+  }
+  const auto& exact = context.ports.count_tokens;
+  const auto counted =
+      exact ? exact(call->request) : Result<std::int64_t>(estimated_tokens(*call->request.input));
+  if (!counted) {
+    co_await send_error(x, counted.error());
+    co_return;
+  }
+  JsonWriter w;
+  w.begin_object();
+  w.field("input_tokens", *counted);
+  w.end_object();
+  x.record.status = 200;
+  net::Headers headers = response_headers(x, "application/json");
+  headers.add("x-genesis-token-count", exact ? "exact" : "estimate");
+  (void)co_await x.response.send(200, headers, w.str());
 }
 
 }  // namespace genesis::server

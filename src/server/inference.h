@@ -2,22 +2,13 @@
 #pragma once
 
 #include "base/task.h"
+#include "server/dialogue.h"
 #include "server/exchange.h"
 #include "server/gateway.h"
 #include "server/rate_limit.h"
 #include "server/request_record.h"
 
-#include <cstdint>
-
 namespace genesis::server {
-
-enum class InferenceRoute : std::uint8_t {
-  kChat,
-  kCompletion,
-  kTgiCompat,  // POST /: an array of one, or an event stream
-  kTgiGenerate,
-  kTgiGenerateStream,
-};
 
 // Shared by all requests; io thread only.
 struct InferenceContext {
@@ -34,5 +25,9 @@ Error full_house();
 
 // permit -> parse -> scope -> model -> answer. Always answers, unless the client is gone.
 Task<void> serve_inference(InferenceContext& context, Exchange& x, InferenceRoute route);
+
+// POST /v1/messages/count_tokens: exact where this process has the tokenizer, else an estimate,
+// which the header x-genesis-token-count tells.
+Task<void> serve_count_tokens(InferenceContext& context, Exchange& x);
 
 }  // namespace genesis::server

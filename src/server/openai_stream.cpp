@@ -42,10 +42,16 @@ std::string one_line(std::string_view raw) {
   return line;
 }
 
-std::string end_frames(const FrameParts& parts, const AnswerMeta& meta, const Usage& usage) {
+std::string end_frames(const FrameParts& parts,
+                       const AnswerMeta& meta,
+                       const OpenAiRawStream& raw,
+                       const Usage& usage) {
   std::string out;
-  if (meta.call.wire.include_usage) {
-    out = parts.usage_prefix + usage_json(usage) + "}\n\n";
+  if (meta.call.wire.include_usage && !raw.told_usage()) {
+    // The last chunk has the id of those before it, whoever wrote them.
+    out = raw.head().empty() ? parts.usage_prefix
+                             : "data: " + raw.head() + ",\"choices\":[],\"usage\":";
+    out += usage_json(usage) + "}\n\n";
   }
   out += kDone;
   return out;
@@ -67,7 +73,9 @@ void append_finish(std::string& out, std::optional<FinishReason> finish) {
 class ChatStream final : public StreamFormat {
  public:
   explicit ChatStream(const AnswerMeta& meta)
-      : meta_(meta), greeted_(static_cast<std::size_t>(meta.call.request.n), false) {}
+      : meta_(meta),
+        greeted_(static_cast<std::size_t>(meta.call.request.n), false),
+        raw_(meta.call.wire.include_usage) {}
 
   void begin(const ServedBy& served) override {
     parts_ = frame_parts(meta_, served, "chat.completion.chunk");
@@ -76,6 +84,12 @@ class ChatStream final : public StreamFormat {
   Result<std::string> delta(const ChatDelta& delta) override {
     std::string out;
     const auto at = static_cast<std::size_t>(delta.index);
+    if (!delta.raw.empty()) {
+      if (auto frame = raw_.frame(delta.raw)) {
+        greeted_[at] = true;
+        return *std::move(frame);
+      }
+    }
     if (!greeted_[at]) {
       greeted_[at] = true;
       append_frame(out, delta, {.body = R"("role":"assistant","content":"")"});
@@ -92,7 +106,7 @@ class ChatStream final : public StreamFormat {
     return out;
   }
 
-  std::string end(const Usage& usage) override { return end_frames(parts_, meta_, usage); }
+  std::string end(const Usage& usage) override { return end_frames(parts_, meta_, raw_, usage); }
 
  private:
   struct Frame {
@@ -147,6 +161,7 @@ class ChatStream final : public StreamFormat {
   const AnswerMeta& meta_;
   std::vector<bool> greeted_;  // choices whose role has been told
   FrameParts parts_;
+  OpenAiRawStream raw_;
 };
 
 class CompletionStream final : public StreamFormat {
@@ -154,7 +169,8 @@ class CompletionStream final : public StreamFormat {
   explicit CompletionStream(const AnswerMeta& meta)
       : meta_(meta),
         logprobs_(static_cast<std::size_t>(meta.call.request.n),
-                  CompletionLogprobs(meta.call.request.sampling.top_logprobs)) {}
+                  CompletionLogprobs(meta.call.request.sampling.top_logprobs)),
+        raw_(meta.call.wire.include_usage) {}
 
   void begin(const ServedBy& served) override {
     parts_ = frame_parts(meta_, served, "text_completion");
@@ -165,6 +181,11 @@ class CompletionStream final : public StreamFormat {
     const bool want_ids = meta_.call.wire.return_token_ids;
     const bool has_tokens = !delta.tokens.empty() || !delta.prompt_tokens.empty();
     std::string out;
+    if (!delta.raw.empty()) {
+      if (auto frame = raw_.frame(delta.raw)) {
+        return *std::move(frame);
+      }
+    }
     if (delta.text.empty() && !delta.finish && !(has_tokens && (want_logprobs || want_ids))) {
       return out;
     }
@@ -191,12 +212,13 @@ class CompletionStream final : public StreamFormat {
     return out;
   }
 
-  std::string end(const Usage& usage) override { return end_frames(parts_, meta_, usage); }
+  std::string end(const Usage& usage) override { return end_frames(parts_, meta_, raw_, usage); }
 
  private:
   const AnswerMeta& meta_;
   std::vector<CompletionLogprobs> logprobs_;
   FrameParts parts_;
+  OpenAiRawStream raw_;
 };
 
 }  // namespace

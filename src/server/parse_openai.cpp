@@ -45,6 +45,9 @@ Result<InferenceCall> parse_common(const json::object& body) {
     GENESIS_TRY(const auto usage, get_bool(*options, "include_usage", "stream_options."));
     call.wire.include_usage = usage.value_or(false);
   }
+  GENESIS_TRY(auto user, get_string(body, "user"));
+  GENESIS_TRY(auto cache_key, get_string(body, "prompt_cache_key"));
+  call.session_hint = cache_key ? *std::move(cache_key) : std::move(user).value_or("");
   GENESIS_TRY(const auto token_ids, get_bool(body, "return_token_ids"));
   call.wire.return_token_ids = token_ids.value_or(false);
   GENESIS_TRY(request.sampling, parse_openai_sampling(body));
@@ -197,7 +200,6 @@ Result<bool> forces_tool(const json::object& body) {
 // What an answer must look like, as far as it is more than text.
 Result<std::vector<std::string>> read_demands(const json::object& body) {
   std::vector<std::string> demands;
-  GENESIS_TRY([[maybe_unused]] const auto user, get_string(body, "user"));
   if (is_given(body, "response_format")) {
     GENESIS_TRY(const std::string type, type_of(body, "response_format"));
     if (type != "text") {
@@ -222,6 +224,10 @@ Result<std::vector<std::string>> read_demands(const json::object& body) {
 
 Result<InferenceCall> parse_chat_request(std::string_view text) {
   GENESIS_TRY(const json::object body, parse_object(text));
+  return read_chat_request(body, text);
+}
+
+Result<InferenceCall> read_chat_request(const json::object& body, std::string_view text) {
   GENESIS_TRY(auto call, parse_common(body));
   call.request.dialect = Dialect::kOpenAiChat;
   GENESIS_TRY_VOID(read_chat_logprobs(body, call.request.sampling));

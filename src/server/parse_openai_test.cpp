@@ -151,13 +151,26 @@ TEST(ParseChat, NamesTheWrongOption) {
   }
 }
 
-TEST(ParseChat, OtherContentPartsAreUnsupportedByName) {
+TEST(ParseChat, PartsBeyondTextAreCarried) {
+  const std::string parts =
+      R"([{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"data:"}},)"
+      R"({"type":"text","text":"b"}])";
   const auto call =
-      parse_chat_request(R"({"messages":[{"role":"user","content":[{"type":"text","text":"a"},{)"
-                         R"("type":"image_url","image_url":{"url":"data:"}}]}]})");
-  ASSERT_FALSE(call);
-  EXPECT_EQ(call.error().code, ErrorCode::kUnsupported);
-  EXPECT_EQ(call.error().param, "messages[0].content[1].type");
+      parse_chat_request(R"({"messages":[{"role":"user","content":)" + parts + "}]}");
+  ASSERT_TRUE(call) << call.error().message;
+  EXPECT_EQ(call->request.input->messages[0].content, "a\nb");
+  EXPECT_EQ(call->request.input->messages[0].parts_json, parts);
+}
+
+TEST(ParseChat, WhatAnAssistantThoughtAndRefused) {
+  const auto call = parse_chat_request(
+      R"({"messages":[{"role":"assistant","content":[{"type":"refusal","refusal":"no"}],)"
+      R"("reasoning_content":"hm"},{"role":"assistant","content":"x","reasoning":"so"}]})");
+  ASSERT_TRUE(call) << call.error().message;
+  EXPECT_EQ(call->request.input->messages[0].content, "no");
+  EXPECT_EQ(call->request.input->messages[0].reasoning, "hm");
+  EXPECT_EQ(call->request.input->messages[1].reasoning, "so");
+  EXPECT_EQ(call->request.input->messages[0].parts_json, "");
 }
 
 TEST(ParseChat, DeepAndLongBodiesAreRefusedNotFollowed) {

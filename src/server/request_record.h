@@ -20,6 +20,8 @@ struct RequestRecord {
   std::string route;  // the table's path, so that labels stay few
   bool inference = false;
   std::string model_asked;
+  Caller caller;
+  std::string traceparent;  // the client's, checked; empty = none
   std::optional<ServedBy> served;
   Usage usage;
   int status = 0;

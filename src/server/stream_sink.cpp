@@ -120,9 +120,9 @@ Task<Result<void>> StreamSink::end(const Usage& usage) {
   co_return co_await close_with(frames);
 }
 
-Task<Result<void>> StreamSink::end_with_error(std::string_view error_json) {
-  const std::string frame = "data: " + std::string(error_json) + "\n\n";
-  co_return co_await close_with(frame);
+Task<Result<void>> StreamSink::end_with_error(const Error& error, std::string_view body) {
+  const std::string frames = format_->cut(error, body);
+  co_return co_await close_with(frames);
 }
 
 Task<void> StreamSink::abandon() {

@@ -34,7 +34,7 @@ class StreamSink final : public AnswerSink {
 
   // Writes the dialect's last frames, or an error event, then ends the chunked body properly.
   Task<Result<void>> end(const Usage& usage);
-  Task<Result<void>> end_with_error(std::string_view error_json);
+  Task<Result<void>> end_with_error(const Error& error, std::string_view body);
   // The client is gone: only stops the timer.
   Task<void> abandon();
 

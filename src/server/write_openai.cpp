@@ -3,6 +3,7 @@
 #include "base/json.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 namespace genesis::server {
@@ -47,6 +48,10 @@ void write_top_map(JsonWriter& w, const TokenInfo& token) {
   w.end_object();
 }
 
+constexpr std::array<std::string_view, 5> kHeadKeys{
+    "id", "created", "model", "system_fingerprint", "usage"};
+
+// Ours, or the upstream's where it speaks OpenAI itself.
 void write_head(JsonWriter& w, const AnswerMeta& meta, const ServedBy& served, const char* object) {
   w.field("id", meta.id);
   w.field("object", object);
@@ -55,19 +60,54 @@ void write_head(JsonWriter& w, const AnswerMeta& meta, const ServedBy& served, c
   w.field("system_fingerprint", meta.fingerprint);
 }
 
-void write_finish(JsonWriter& w, const CollectedChoice& choice) {
-  const FinishReason finish = choice.finish.value_or(FinishReason::kStop);
-  w.field("finish_reason", openai_finish(finish));
-  if (finish == FinishReason::kStopSequence) {
-    w.field("stop_reason", "stop_sequence");
+void write_raw_head(JsonWriter& w, const RawMembers& raw, const char* object) {
+  for (const std::string_view key : kHeadKeys) {
+    const auto value = raw.get(key);
+    if (value && key != "usage") {
+      w.field_raw(key, *value);
+    }
+    if (key == "id") {
+      w.field("object", object);
+    }
+  }
+  for (const RawMember& member : raw.all()) {
+    if (std::ranges::find(kHeadKeys, member.key) == kHeadKeys.end()) {
+      w.field_raw(member.key, member.value);
+    }
   }
 }
 
-void write_message(JsonWriter& w, const CollectedChoice& choice) {
+void write_all(JsonWriter& w, const RawMembers& members) {
+  for (const RawMember& member : members.all()) {
+    w.field_raw(member.key, member.value);
+  }
+}
+
+void write_finish(JsonWriter& w, const CollectedChoice& choice, const RawMembers& raw) {
+  const FinishReason finish = choice.finish.value_or(FinishReason::kStop);
+  w.field("finish_reason", openai_finish(finish));
+  if (finish == FinishReason::kStopSequence && !raw.get("stop_reason")) {
+    w.field("stop_reason", "stop_sequence");
+  }
+  write_all(w, raw);
+}
+
+// True when what the model said is its refusal, which the upstream told apart from content.
+bool is_refusal(const CollectedChoice& choice, const RawMembers& raw) {
+  const auto refusal = raw.get("refusal");
+  if (!refusal) {
+    return false;
+  }
+  std::string said;
+  append_json_string(said, choice.text);
+  return said == *refusal;
+}
+
+void write_message(JsonWriter& w, const CollectedChoice& choice, const RawMembers& raw) {
   w.key("message");
   w.begin_object();
   w.field("role", "assistant");
-  if (choice.text.empty() && !choice.tool_calls.empty()) {
+  if ((choice.text.empty() && !choice.tool_calls.empty()) || is_refusal(choice, raw)) {
     w.field_null("content");
   } else {
     w.field("content", choice.text);
@@ -79,22 +119,24 @@ void write_message(JsonWriter& w, const CollectedChoice& choice) {
   if (!choice.tool_calls.empty()) {
     w.field_raw("tool_calls", choice.tool_calls.to_json());
   }
+  write_all(w, raw);
   w.end_object();
 }
 
 void write_chat_choice(JsonWriter& w,
                        const InferenceCall& call,
-                       const CollectedChoice& choice,
-                       std::int64_t index) {
+                       const CollectedAnswer& answer,
+                       std::size_t index) {
+  const CollectedChoice& choice = answer.choices()[index];
   w.begin_object();
-  w.field("index", index);
-  write_message(w, choice);
+  w.field("index", static_cast<std::int64_t>(index));
+  write_message(w, choice, answer.openai().message(index));
   if (call.request.sampling.want_logprobs && !choice.tokens.empty()) {
     w.field_raw("logprobs", chat_logprobs_json(choice.tokens));
   } else {
     w.field_null("logprobs");
   }
-  write_finish(w, choice);
+  write_finish(w, choice, answer.openai().choice(index));
   if (call.wire.return_token_ids) {
     w.field_raw("token_ids", token_ids_json(choice.tokens));
   }
@@ -103,18 +145,19 @@ void write_chat_choice(JsonWriter& w,
 
 void write_completion_choice(JsonWriter& w,
                              const InferenceCall& call,
-                             const CollectedChoice& choice,
-                             std::int64_t index) {
+                             const CollectedAnswer& answer,
+                             std::size_t index) {
+  const CollectedChoice& choice = answer.choices()[index];
   w.begin_object();
   w.field("text", choice.text);
-  w.field("index", index);
+  w.field("index", static_cast<std::int64_t>(index));
   if (call.request.sampling.want_logprobs && !choice.tokens.empty()) {
     CompletionLogprobs logprobs(call.request.sampling.top_logprobs);
     w.field_raw("logprobs", logprobs.json(choice.prompt_tokens, choice.tokens));
   } else {
     w.field_null("logprobs");
   }
-  write_finish(w, choice);
+  write_finish(w, choice, answer.openai().choice(index));
   if (call.wire.return_token_ids) {
     w.field_raw("token_ids", token_ids_json(choice.tokens));
     if (!choice.prompt_tokens.empty()) {
@@ -233,40 +276,54 @@ std::string CompletionLogprobs::json(std::span<const TokenInfo> prompt,
   return w.take();
 }
 
+namespace {
+
+// What both bodies share: head, choices, usage; or the upstream's own body.
+template <typename WriteChoice>
+std::string whole_answer(const AnswerMeta& meta,
+                         const ServedBy& served,
+                         const CollectedAnswer& answer,
+                         const Usage& usage,
+                         const WriteChoice& write_choice) {
+  if (auto own = answer.native_body()) {
+    return *std::move(own);
+  }
+  const bool chat = meta.call.request.dialect == Dialect::kOpenAiChat;
+  const char* const object = chat ? "chat.completion" : "text_completion";
+  const RawMembers& raw = answer.openai().top();
+  JsonWriter w;
+  w.begin_object();
+  if (raw.get("id")) {
+    write_raw_head(w, raw, object);
+  } else {
+    write_head(w, meta, served, object);
+  }
+  w.key("choices");
+  w.begin_array();
+  for (std::size_t i = 0; i < answer.choices().size(); ++i) {
+    write_choice(w, meta.call, answer, i);
+  }
+  w.end_array();
+  const auto told = raw.get("usage");
+  w.field_raw("usage", told ? std::string(*told) : usage_json(usage));
+  w.end_object();
+  return w.take();
+}
+
+}  // namespace
+
 std::string chat_body(const AnswerMeta& meta,
                       const ServedBy& served,
                       const CollectedAnswer& answer,
                       const Usage& usage) {
-  JsonWriter w;
-  w.begin_object();
-  write_head(w, meta, served, "chat.completion");
-  w.key("choices");
-  w.begin_array();
-  for (std::size_t i = 0; i < answer.choices().size(); ++i) {
-    write_chat_choice(w, meta.call, answer.choices()[i], static_cast<std::int64_t>(i));
-  }
-  w.end_array();
-  w.field_raw("usage", usage_json(usage));
-  w.end_object();
-  return w.take();
+  return whole_answer(meta, served, answer, usage, write_chat_choice);
 }
 
 std::string completion_body(const AnswerMeta& meta,
                             const ServedBy& served,
                             const CollectedAnswer& answer,
                             const Usage& usage) {
-  JsonWriter w;
-  w.begin_object();
-  write_head(w, meta, served, "text_completion");
-  w.key("choices");
-  w.begin_array();
-  for (std::size_t i = 0; i < answer.choices().size(); ++i) {
-    write_completion_choice(w, meta.call, answer.choices()[i], static_cast<std::int64_t>(i));
-  }
-  w.end_array();
-  w.field_raw("usage", usage_json(usage));
-  w.end_object();
-  return w.take();
+  return whole_answer(meta, served, answer, usage, write_completion_choice);
 }
 
 }  // namespace genesis::server

@@ -277,7 +277,7 @@ def test_a_bad_field_is_named(plain, field, value):
         ({"role": "wizard", "content": "x"}, "messages[0].role"),
         ({"role": "user"}, "messages[0].content"),
         ({"role": "user", "content": 5}, "messages[0].content"),
-        ({"role": "user", "content": [{"type": "image_url"}]}, "messages[0].content[0].type"),
+        ({"role": "user", "content": [{"type": "image_url"}]}, "messages[0].content[0].image_url"),
         ({"role": "tool", "content": "x"}, "messages[0].tool_call_id"),
     ],
 )
@@ -317,6 +317,14 @@ def test_what_the_engine_cannot_do_is_refused_by_name(plain, demand):
         ask(plain, extra_body=demand)
     assert error.value.code == "unsupported"
     assert error.value.param == next(iter(demand))
+
+
+def test_an_image_needs_another_model(plain):
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}}
+    with pytest.raises(openai.BadRequestError) as error:
+        ask(plain, messages=[{"role": "user", "content": [image]}])
+    assert error.value.code == "unsupported"
+    assert error.value.param == "messages[0].content"
 
 
 def test_a_wrong_key_is_refused_on_loopback_too(stranger):
