@@ -114,9 +114,8 @@ TEST(OpenAiRaw, MembersAddUpByTheirKind) {
 
 TEST(OpenAiRaw, ARefusalIsToldWhereItBelongs) {
   World world;
-  const std::string raw =
-      R"({"id":"r","choices":[{"index":0,"delta":{"refusal":"I will not"},)"
-      R"("finish_reason":"stop"}]})";
+  const std::string raw = R"({"id":"r","choices":[{"index":0,"delta":{"refusal":"I will not"},)"
+                          R"("finish_reason":"stop"}]})";
   world.chat.script = answers({{.text = "I will not", .finish = FinishReason::kStop, .raw = raw},
                                {.raw = R"({"id":"r"})"}});
   const std::string body = world.post("/v1/chat/completions", chat())->body;

@@ -155,8 +155,7 @@ TEST(ParseChat, PartsBeyondTextAreCarried) {
   const std::string parts =
       R"([{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"data:"}},)"
       R"({"type":"text","text":"b"}])";
-  const auto call =
-      parse_chat_request(R"({"messages":[{"role":"user","content":)" + parts + "}]}");
+  const auto call = parse_chat_request(R"({"messages":[{"role":"user","content":)" + parts + "}]}");
   ASSERT_TRUE(call) << call.error().message;
   EXPECT_EQ(call->request.input->messages[0].content, "a\nb");
   EXPECT_EQ(call->request.input->messages[0].parts_json, parts);
