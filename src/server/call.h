@@ -15,6 +15,11 @@ struct WireOptions {
   bool details = false;           // TGI
   bool return_full_text = false;  // TGI: the prompt in front of generated_text
   bool sampled = false;           // TGI: false = greedy, whose details say "seed": null
+  bool base64 = false;            // embeddings: vectors as text instead of numbers
+  bool return_text = false;       // rerank: each text beside its score
+  bool single = false;            // TEI /predict: one input that was not a list
+  std::string echo;               // responses: members that repeat the request, as JSON
+  int top_n = 0;                  // rerank: the best so many; 0 = all
 };
 
 struct InferenceCall {

@@ -2,10 +2,14 @@
 
 #include "base/check.h"
 #include "server/parse_anthropic.h"
+#include "server/parse_embed.h"
 #include "server/parse_openai.h"
+#include "server/parse_responses.h"
 #include "server/parse_tgi.h"
 #include "server/write_anthropic.h"
+#include "server/write_embed.h"
 #include "server/write_openai.h"
+#include "server/write_responses.h"
 #include "server/write_tgi.h"
 
 #include <array>
@@ -74,6 +78,48 @@ constexpr std::array kDialogues{
              .stream = make_message_stream,
              .id_prefix = "msg_",
              .prompt_field = "messages"},
+    Dialogue{.route = InferenceRoute::kResponses,
+             .parse = parse_responses_request,
+             .whole = response_body,
+             .stream = make_response_stream,
+             .id_prefix = "resp_",
+             .prompt_field = "input"},
+    Dialogue{.route = InferenceRoute::kEmbeddings,
+             .parse = parse_embeddings_request,
+             .whole = embeddings_body,
+             .stream = nullptr,
+             .id_prefix = "embd-",
+             .prompt_field = "input"},
+    Dialogue{.route = InferenceRoute::kTeiEmbed,
+             .parse = parse_tei_embed_request,
+             .whole = tei_answer_body,
+             .stream = nullptr,
+             .id_prefix = "tei-",
+             .prompt_field = "inputs"},
+    Dialogue{.route = InferenceRoute::kTeiRerank,
+             .parse = parse_tei_rerank_request,
+             .whole = tei_answer_body,
+             .stream = nullptr,
+             .id_prefix = "tei-",
+             .prompt_field = "texts"},
+    Dialogue{.route = InferenceRoute::kTeiPredict,
+             .parse = parse_tei_predict_request,
+             .whole = tei_answer_body,
+             .stream = nullptr,
+             .id_prefix = "tei-",
+             .prompt_field = "inputs"},
+    Dialogue{.route = InferenceRoute::kTeiSimilarity,
+             .parse = parse_tei_similarity_request,
+             .whole = tei_answer_body,
+             .stream = nullptr,
+             .id_prefix = "tei-",
+             .prompt_field = "inputs"},
+    Dialogue{.route = InferenceRoute::kRerank,
+             .parse = parse_rerank_request,
+             .whole = rerank_body,
+             .stream = nullptr,
+             .id_prefix = "rerank-",
+             .prompt_field = "documents"},
 };
 
 constexpr bool in_route_order() {

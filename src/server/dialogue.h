@@ -18,6 +18,13 @@ enum class InferenceRoute : std::uint8_t {
   kTgiGenerate,
   kTgiGenerateStream,
   kMessages,
+  kResponses,
+  kEmbeddings,
+  kTeiEmbed,
+  kTeiRerank,
+  kTeiPredict,
+  kTeiSimilarity,
+  kRerank,
 };
 
 struct Dialogue {
@@ -27,8 +34,8 @@ struct Dialogue {
                        const ServedBy& served,
                        const CollectedAnswer& answer,
                        const Usage& usage);
-  std::unique_ptr<StreamFormat> (*stream)(const AnswerMeta& meta);
-  std::string_view id_prefix;     // of the answer
+  std::unique_ptr<StreamFormat> (*stream)(const AnswerMeta& meta);  // null: never streamed
+  std::string_view id_prefix;                                       // of the answer
   std::string_view prompt_field;  // where the text is that can be too long
 };
 

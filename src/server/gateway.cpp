@@ -146,6 +146,13 @@ struct Gateway::Impl {
                      Access::kInference,
                      Wire::kAnthropic,
                      [this](Exchange& x) { return serve_count_tokens(inference, x); }});
+    post("/v1/responses", Wire::kOpenAi, InferenceRoute::kResponses);
+    post("/v1/embeddings", Wire::kOpenAi, InferenceRoute::kEmbeddings);
+    post("/v1/rerank", Wire::kOpenAi, InferenceRoute::kRerank);
+    post("/embed", Wire::kTei, InferenceRoute::kTeiEmbed);
+    post("/rerank", Wire::kTei, InferenceRoute::kTeiRerank);
+    post("/predict", Wire::kTei, InferenceRoute::kTeiPredict);
+    post("/similarity", Wire::kTei, InferenceRoute::kTeiSimilarity);
     post("/", Wire::kTgi, InferenceRoute::kTgiCompat);
     post("/generate", Wire::kTgi, InferenceRoute::kTgiGenerate);
     post("/generate_stream", Wire::kTgi, InferenceRoute::kTgiGenerateStream);

@@ -77,6 +77,7 @@ struct AdminRoute {
 struct GatewayOptions {
   std::string version;
   std::string default_model = "auto";      // used by dialects that carry no `model`
+  std::string embed_model = "embed";       // the same for TEI's routes, where such a name exists
   std::vector<std::string> allowed_hosts;  // names that the Host header may have
   // Look at Host whether or not a key is sent (against DNS rebinding); keyless access on loopback
   // always asks for a name of the list.

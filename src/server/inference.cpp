@@ -39,16 +39,18 @@ class Permit {
 
 // TGI's clients write "tgi" into `model`, meaning "whatever you serve"; huggingface_hub writes
 // "dummy" where it was given a URL.
-std::string resolve_model(std::string_view asked, const InferenceContext& context) {
-  if (asked.empty()) {
-    return context.options.default_model;
-  }
-  if (asked == "tgi" || asked == "dummy") {
+std::string resolve_model(const ChatRequest& request, const InferenceContext& context) {
+  const std::string& asked = request.route;
+  const auto known = [&](std::string_view name) {
     const auto cards = context.ports.catalog.models();
-    const bool real = std::ranges::count(cards, asked, &ModelCard::id) > 0;
-    return real ? std::string(asked) : context.options.default_model;
+    return std::ranges::count(cards, name, &ModelCard::id) > 0;
+  };
+  if (asked.empty()) {
+    const std::string& embed = context.options.embed_model;
+    return is_embed(request.dialect) && known(embed) ? embed : context.options.default_model;
   }
-  return std::string(asked);
+  const bool any = asked == "tgi" || asked == "dummy";
+  return any && !known(asked) ? context.options.default_model : asked;
 }
 
 // TGI tells the seed it drew; 53 bits survive every JSON reader.
@@ -79,7 +81,7 @@ std::string trace_of(const InferenceContext& context, const Exchange& x) {
 // Fills in what the body does not say: who asks, for how long, under which id.
 Result<void> complete(const InferenceContext& context, Exchange& x, InferenceCall& call) {
   ChatRequest& request = call.request;
-  request.route = resolve_model(request.route, context);
+  request.route = resolve_model(request, context);
   x.record.model_asked = request.route;
   GENESIS_TRY_VOID(check_model_scope(x.principal, request.route));
   request.id = x.record.id;
@@ -231,6 +233,9 @@ Task<void> collect_answer(InferenceContext& context,
                           InferenceRoute route) {
   CollectSink sink(meta.call.request, x.response, context.ports.clock);
   auto outcome = checked(co_await context.ports.chat.chat(meta.call.request, sink), sink, route);
+  if (outcome && is_embed(meta.call.request.dialect) && !sink.answer().embed()) {
+    outcome = std::unexpected(incomplete_answer());
+  }
   note(x, sink, outcome);
   if (client_gone(x)) {
     note_client_gone(x);
