@@ -43,6 +43,11 @@ constexpr std::array kDocs = {
              "Tokens of an Anthropic request",
              "AnyObject",
              "AnyObject"},
+    RouteDoc{"POST", "/v1/rerank", "Documents by relevance", "AnyObject", "AnyObject"},
+    RouteDoc{"POST", "/embed", "text-embeddings-inference: vectors", "TeiRequest"},
+    RouteDoc{"POST", "/rerank", "text-embeddings-inference: texts by relevance", "TeiRequest"},
+    RouteDoc{"POST", "/predict", "text-embeddings-inference: classes", "TeiRequest"},
+    RouteDoc{"POST", "/similarity", "text-embeddings-inference: sentence pairs", "TeiRequest"},
     RouteDoc{"POST", "/", "text-generation-inference, either form", "TgiRequest", {}, true},
     RouteDoc{"POST", "/generate", "text-generation-inference, whole", "TgiRequest", "TgiAnswer"},
     RouteDoc{
@@ -103,6 +108,7 @@ constexpr std::string_view kSchemas = R"({
 "usage":{"$ref":"#/components/schemas/Usage"}}},
 "TgiRequest":{"type":"object","required":["inputs"],"properties":{"inputs":{"type":"string"},
 "parameters":{"type":"object"},"stream":{"type":"boolean"}}},
+"TeiRequest":{"type":"object"},
 "TgiAnswer":{"type":"object","required":["generated_text"],"properties":{
 "generated_text":{"type":"string"},"details":{"type":["object","null"]}}}
 })";
@@ -155,7 +161,7 @@ void write_answers(JsonWriter& w, const RouteRow& row, const RouteDoc* doc) {
   w.field("description", "An error, in the dialect of the route");
   w.key("content");
   w.begin_object();
-  const bool tgi = doc != nullptr && doc->request == "TgiRequest";
+  const bool tgi = doc != nullptr && (doc->request == "TgiRequest" || doc->request == "TeiRequest");
   write_content(w, "application/json", tgi ? "TgiError" : "Error");
   w.end_object();
   w.end_object();
