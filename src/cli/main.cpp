@@ -236,13 +236,14 @@ class CommandLine {
   void add_money() {
     add_keys();
     add_budgets();
-    CLI::App& savings_verb =
-        verb(root_,
-             "savings",
-             "Show what was spent, what it would have cost, and how that is computed",
-             "  genesis savings\n  genesis savings --since 30d --by route\n"
-             "  genesis savings --since 7d --json\n  genesis savings --by day --csv savings.csv");
+    CLI::App& savings_verb = verb(
+        root_,
+        "savings",
+        "Show what was spent, what it would have cost, and how that is computed",
+        "  genesis savings\n  genesis savings --since 30d --by route\n"
+        "  genesis savings --by day --csv savings.csv\n  genesis savings --signed report.json");
     add_savings(savings_verb);
+    add_imports();
 
     CLI::App& ledger = verb(root_,
                             "ledger",
@@ -255,6 +256,7 @@ class CommandLine {
                             "  genesis ledger verify\n  genesis ledger verify --json");
     add_json(verify, common_);
     on(verify, [this] { return ledger_verify(common_); });
+    add_evidence(ledger);
     CLI::App& rows = verb(ledger,
                           "ls",
                           "List ledger rows",
@@ -305,11 +307,91 @@ class CommandLine {
 
   void add_savings(CLI::App& app) {
     app.add_option("--since", savings_.since, "7d, 24h, 30m or a date (default: everything)");
-    app.add_option("--by", savings_.by, "A line for each tenant, route, key, tier, ...")
-        ->check(CLI::IsMember({"tenant", "route", "key", "tier", "endpoint", "model", "day"}));
+    app.add_option("--by", savings_.by, "A line for each tenant, team, agent, route, key, ...")
+        ->check(CLI::IsMember(
+            {"tenant", "team", "agent", "route", "key", "tier", "endpoint", "model", "day"}));
     app.add_option("--csv", savings_.csv_file, "Write the lines as CSV to this file; - = print");
+    app.add_option("--signed",
+                   savings_.signed_file,
+                   "Write a signed report that others can check to this file; - = print");
     add_json(app, common_);
-    on(app, [this] { return savings(common_, savings_); });
+
+    CLI::App& check = verb(app,
+                           "verify",
+                           "Check a signed report; exit 7 when it does not hold",
+                           "  genesis savings verify report.json\n"
+                           "  genesis savings verify report.json --ledger genesis.db");
+    check.add_option("file", savings_verify_.file, "The report")->required();
+    check.add_option(
+        "--ledger", savings_verify_.ledger, "Compute every figure again from this ledger");
+    check.add_flag(
+        "--own-ledger", savings_verify_.own_ledger, "Or from the ledger of this installation");
+    check.add_option(
+        "--pubkey", savings_verify_.public_key, "Who must have signed it: genesis ledger pubkey");
+    add_json(check, common_);
+    // A verb's own callback comes after its subcommand's.
+    app.callback([this, &check] {
+      action_ =
+          check.parsed()
+              ? std::function<int()>([this] { return savings_verify(common_, savings_verify_); })
+              : [this] { return savings(common_, savings_); };
+    });
+  }
+
+  void add_imports() {
+    CLI::App& import = verb(root_,
+                            "import",
+                            "Bring a configuration or a bill along from elsewhere",
+                            "  genesis import litellm config.yaml -o genesis.toml\n"
+                            "  genesis import usage completions_usage.csv");
+    import.require_subcommand(1);
+    CLI::App& litellm = verb(import,
+                             "litellm",
+                             "Turn a LiteLLM proxy's config.yaml into a genesis.toml",
+                             "  genesis import litellm config.yaml\n"
+                             "  genesis import litellm config.yaml -o genesis.toml");
+    litellm.add_option("file", import_.file, "LiteLLM's config.yaml")->required();
+    litellm.add_option("-o,--output", import_.output, "File to write; - = print (the default)");
+    add_json(litellm, common_);
+    on(litellm, [this] { return import_litellm(common_, import_); });
+    CLI::App& usage = verb(import,
+                           "usage",
+                           "What a provider's usage export cost, and would have cost here",
+                           "  genesis import usage completions_usage.csv\n"
+                           "  genesis import usage usage.csv --price-model ft:x=gpt-4o --json");
+    usage.add_option("file", import_.file, "CSV export of OpenAI's or Anthropic's usage page")
+        ->required();
+    usage.add_option("--price-model",
+                     import_.price_models,
+                     "NAME=KNOWN: value a model at a known one's price; may be repeated");
+    usage
+        .add_option("--cheap-share",
+                    import_.cheap_percent,
+                    "Percent of the traffic that is routing, classification and validation")
+        ->check(CLI::Range(0, 100));
+    usage
+        .add_option(
+            "--commercial-share", import_.commercial_percent, "Percent that stays commercial")
+        ->check(CLI::Range(0, 100));
+    add_json(usage, common_);
+    on(usage, [this] { return import_usage(common_, import_); });
+  }
+
+  void add_evidence(CLI::App& ledger) {
+    CLI::App& pubkey = verb(ledger,
+                            "pubkey",
+                            "Show the key that signs savings reports here",
+                            "  genesis ledger pubkey\n  genesis ledger pubkey --json");
+    add_json(pubkey, common_);
+    on(pubkey, [this] { return ledger_pubkey(common_); });
+    CLI::App& rows = verb(ledger,
+                          "export",
+                          "Write ledger rows as CSV",
+                          "  genesis ledger export --csv rows.csv\n"
+                          "  genesis ledger export --since 30d > rows.csv");
+    rows.add_option("--csv", ledger_export_.csv_file, "File; - = print (the default)");
+    rows.add_option("--since", ledger_export_.since, "7d, 24h, 30m or a date");
+    on(rows, [this] { return ledger_export(common_, ledger_export_); });
   }
 
   void add_explain() {
@@ -451,6 +533,9 @@ class CommandLine {
   KeyCreateOptions key_;
   DrillVerbOptions drill_;
   SavingsOptions savings_;
+  SavingsVerifyOptions savings_verify_;
+  LedgerExportOptions ledger_export_;
+  ImportOptions import_;
   std::string name_;
   RowOptions rows_;
   BudgetSetOptions budget_;

@@ -1,30 +1,20 @@
-// key, savings, ledger: verbs about keys and money. They work beside a running gateway.
+// key, ledger: verbs about keys and rows. They work beside a running gateway.
 #include "app/key_access.h"
 #include "app/ledger_place.h"
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/json.h"
+#include "cli/books.h"
 #include "cli/exit_codes.h"
 #include "cli/terminal.h"
 #include "cli/verbs.h"
 #include "ledger/budget.h"
 #include "ledger/rows.h"
-#include "ledger/savings.h"
 #include "ledger/verify.h"
 #include "store/database.h"
 
 #include <fmt/format.h>
 
 namespace genesis::cli {
-
-namespace {
-
-// Home, configuration and the database, opened as far as the verb needs.
-struct Books {
-  app::Home home;
-  app::Config config;
-  std::unique_ptr<store::Database> database;
-};
 
 Result<Books> open_books(const CommonOptions& common, store::OpenMode mode) {
   Books books;
@@ -41,6 +31,8 @@ Result<Books> open_books(const CommonOptions& common, store::OpenMode mode) {
 Result<std::int64_t> since_or_start(const std::string& since) {
   return since.empty() ? Result<std::int64_t>(0) : parse_since(since, SystemClock().unix_ms());
 }
+
+namespace {
 
 void write_key(JsonWriter& writer, const ledger::ApiKey& key) {
   writer.field("id", key.id);
@@ -133,28 +125,6 @@ Result<void> revoke_key(const CommonOptions& common, const std::string& id) {
   const SystemClock clock;
   GENESIS_TRY(const auto keys, app::open_keys(*books.database, clock, books.home));
   return keys->revoke(id);
-}
-
-Result<ledger::Savings> read_savings(const CommonOptions& common, const SavingsOptions& options) {
-  GENESIS_TRY(const std::int64_t since_ms, since_or_start(options.since));
-  GENESIS_TRY(const Books books, open_books(common, store::OpenMode::kReadOnly));
-  return ledger::compute_savings(
-      *books.database,
-      {.since_ms = since_ms,
-       .until_ms = SystemClock().unix_ms() + 1,
-       .by = ledger::group_by_from_name(options.by).value_or(ledger::GroupBy::kNothing),
-       .tokens = books.config.baseline_tokens});
-}
-
-// "-" prints.
-Result<void> write_out(const std::string& file, const std::string& content) {
-  if (file == "-") {
-    print_out(content);
-    return {};
-  }
-  GENESIS_TRY_VOID(write_file_atomic(file, content));
-  print_note(fmt::format("written to {}", file));
-  return {};
 }
 
 Result<std::vector<ledger::LedgerRow>> read_rows(const CommonOptions& common,
@@ -346,20 +316,6 @@ int budget_list(const CommonOptions& common) {
       common.json
           ? writer.take() + "\n"
           : format_table({"BUDGET", "USD", "SPENT", "HELD", "LEFT", "RESETS", "SET BY"}, rows));
-  return kExitOk;
-}
-
-int savings(const CommonOptions& common, const SavingsOptions& options) {
-  const auto savings = read_savings(common, options);
-  if (!savings) {
-    return report(savings.error());
-  }
-  if (!options.csv_file.empty()) {
-    const auto written = write_out(options.csv_file, ledger::savings_csv(*savings));
-    return written ? kExitOk : report(written.error());
-  }
-  std::string text = common.json ? ledger::savings_json(*savings) : ledger::savings_text(*savings);
-  print_out(text.ends_with('\n') ? text : text + "\n");
   return kExitOk;
 }
 

@@ -66,8 +66,29 @@ struct RowOptions {
 
 struct SavingsOptions {
   std::string since;
-  std::string by;        // a column to group by, empty = none
-  std::string csv_file;  // "-" = standard output
+  std::string by;           // a column to group by, empty = none
+  std::string csv_file;     // "-" = standard output
+  std::string signed_file;  // the same
+};
+
+struct SavingsVerifyOptions {
+  std::string file;
+  std::string ledger;       // recompute from this file
+  bool own_ledger = false;  // or from the configured one; neither: the signature only
+  std::string public_key;   // who must have signed; empty = say who did
+};
+
+struct ImportOptions {
+  std::string file;
+  std::string output = "-";
+  std::vector<std::string> price_models;  // "NAME=KNOWN"
+  int cheap_percent = 50;                 // the mission: half of all tasks
+  int commercial_percent = 1;
+};
+
+struct LedgerExportOptions {
+  std::string since;
+  std::string csv_file = "-";
 };
 
 struct DrillVerbOptions {
@@ -109,6 +130,11 @@ int key_list(const CommonOptions& common);
 int key_revoke(const CommonOptions& common, const std::string& id);
 
 int savings(const CommonOptions& common, const SavingsOptions& options);
+int savings_verify(const CommonOptions& common, const SavingsVerifyOptions& options);
+int ledger_pubkey(const CommonOptions& common);
+int ledger_export(const CommonOptions& common, const LedgerExportOptions& options);
+int import_litellm(const CommonOptions& common, const ImportOptions& options);
+int import_usage(const CommonOptions& common, const ImportOptions& options);
 int ledger_verify(const CommonOptions& common);
 int ledger_list(const CommonOptions& common, const RowOptions& options);
 

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <string>
@@ -62,6 +63,16 @@ Result<NanoUsd> line_cost(std::int64_t quantity, NanoUsd price, std::int64_t per
 
 Result<NanoUsd> add_money(NanoUsd a, NanoUsd b) {
   return narrow(static_cast<Wide>(a) + b);
+}
+
+NanoUsd scale_money(NanoUsd amount, std::int64_t times, std::int64_t per, Rounding rounding) {
+  const Wide product = static_cast<Wide>(amount) * times;
+  Wide quotient = product / per;
+  const Wide rest = product % per;
+  // Division cuts towards zero; down and up are towards the ends of the line.
+  quotient += rounding == Rounding::kUp && rest > 0 ? 1 : 0;
+  quotient -= rounding == Rounding::kDown && rest < 0 ? 1 : 0;
+  return static_cast<NanoUsd>(std::clamp<Wide>(quotient, INT64_MIN, INT64_MAX));
 }
 
 std::int64_t permille(NanoUsd part, NanoUsd whole) {

@@ -20,6 +20,11 @@ Result<NanoUsd> line_cost(std::int64_t quantity, NanoUsd price, std::int64_t per
 
 Result<NanoUsd> add_money(NanoUsd a, NanoUsd b);
 
+enum class Rounding : std::uint8_t { kDown, kUp };
+
+// amount * times / per in 128 bits, for reports; saturates where 64 bits do not hold it.
+NanoUsd scale_money(NanoUsd amount, std::int64_t times, std::int64_t per, Rounding rounding);
+
 // part / whole in tenths of a percent, rounded towards zero; 0 if `whole` is 0.
 std::int64_t permille(NanoUsd part, NanoUsd whole);
 

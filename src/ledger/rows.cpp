@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "ledger/csv.h"
 #include "ledger/entry.h"
 
 #include <fmt/format.h>
@@ -26,6 +27,9 @@ LedgerRow to_row(const Entry& entry) {
           .model = entry.model,
           .usage = entry.usage(),
           .amount = entry.amount_nano,
+          .price_id = entry.price_id,
+          .baseline_model = entry.baseline_model,
+          .baseline_price_id = entry.baseline_price_id,
           .baseline = entry.baseline_nano,
           .finish = entry.finish,
           .delivered = entry.delivered != 0,
@@ -34,7 +38,8 @@ LedgerRow to_row(const Entry& entry) {
           .note = entry.note,
           .team = entry.team,
           .agent = entry.agent,
-          .disputed = entry.disputed};
+          .disputed = entry.disputed,
+          .hash = to_hex(entry.hash)};
 }
 
 void money_field(JsonWriter& writer, std::string_view name, const std::optional<NanoUsd>& amount) {
@@ -87,6 +92,105 @@ Result<std::vector<LedgerRow>> rows_of_request(const store::Database& database,
   return select_rows(database, sql, [&](store::Statement& select) { select.bind(1, request_id); });
 }
 
+Result<void> for_each_row(const store::Database& database,
+                          std::int64_t since_ms,
+                          const std::function<Result<void>(const LedgerRow&)>& each) {
+  const std::string sql =
+      fmt::format("SELECT {} FROM entries WHERE unix_ms >= ?1 ORDER BY seq", entry_columns());
+  return database.read([&](store::Transaction& tx) -> Result<void> {
+    GENESIS_TRY(store::Statement select, tx.prepare(sql));
+    select.bind(1, since_ms);
+    while (true) {
+      GENESIS_TRY(const bool more, select.step());
+      if (!more) {
+        return {};
+      }
+      GENESIS_TRY(const Entry entry, read_entry(select));
+      GENESIS_TRY_VOID(each(to_row(entry)));
+    }
+  });
+}
+
+std::string row_csv_header() {
+  CsvWriter csv;
+  for (const std::string_view column : {"seq",
+                                        "time",
+                                        "kind",
+                                        "request_id",
+                                        "attempt",
+                                        "tenant",
+                                        "key_id",
+                                        "route",
+                                        "endpoint",
+                                        "tier",
+                                        "model",
+                                        "input",
+                                        "cached_input",
+                                        "cache_write",
+                                        "output",
+                                        "reasoning",
+                                        "amount_nano_usd",
+                                        "amount_usd",
+                                        "price_id",
+                                        "baseline_nano_usd",
+                                        "baseline_usd",
+                                        "baseline_model",
+                                        "baseline_price_id",
+                                        "finish",
+                                        "delivered",
+                                        "first_token_ms",
+                                        "total_ms",
+                                        "note",
+                                        "team",
+                                        "agent",
+                                        "disputed",
+                                        "hash"}) {
+    csv.text(column);
+  }
+  csv.end_line();
+  return csv.take();
+}
+
+std::string row_csv(const LedgerRow& row) {
+  CsvWriter csv;
+  const auto money = [&csv](const std::optional<NanoUsd>& amount) {
+    csv.plain(amount ? std::to_string(*amount) : "");
+    csv.plain(amount ? format_usd(*amount) : "");
+  };
+  csv.integer(row.seq);
+  csv.text(format_rfc3339(row.unix_ms));
+  csv.text(row.kind);
+  csv.text(row.request_id);
+  csv.integer(row.attempt);
+  for (const std::string* name :
+       {&row.tenant, &row.key_id, &row.route, &row.endpoint, &row.tier, &row.model}) {
+    csv.text(*name);
+  }
+  for (const std::int64_t count : {row.usage.input,
+                                   row.usage.cached_input,
+                                   row.usage.cache_write,
+                                   row.usage.output,
+                                   row.usage.reasoning}) {
+    csv.integer(count);
+  }
+  money(row.amount);
+  csv.text(row.price_id);
+  money(row.baseline);
+  csv.text(row.baseline_model);
+  csv.text(row.baseline_price_id);
+  csv.text(row.finish);
+  csv.integer(row.delivered ? 1 : 0);
+  csv.integer(row.first_token_ms);
+  csv.integer(row.total_ms);
+  csv.text(row.note);
+  csv.text(row.team);
+  csv.text(row.agent);
+  csv.text(row.disputed);
+  csv.text(row.hash);
+  csv.end_line();
+  return csv.take();
+}
+
 std::string row_json(const LedgerRow& row) {
   JsonWriter writer;
   writer.begin_object();
@@ -110,7 +214,10 @@ std::string row_json(const LedgerRow& row) {
   writer.field("reasoning", row.usage.reasoning);
   writer.end_object();
   money_field(writer, "amount_nano", row.amount);
+  writer.field("price_id", row.price_id);
   money_field(writer, "baseline_nano", row.baseline);
+  writer.field("baseline_model", row.baseline_model);
+  writer.field("baseline_price_id", row.baseline_price_id);
   writer.field("finish", row.finish);
   writer.field_bool("delivered", row.delivered);
   writer.field("first_token_ms", row.first_token_ms);
@@ -124,6 +231,7 @@ std::string row_json(const LedgerRow& row) {
     writer.key("disputed");
     writer.raw(row.disputed);
   }
+  writer.field("hash", row.hash);
   writer.end_object();
   return writer.take();
 }

@@ -7,6 +7,7 @@
 #include "store/database.h"
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -28,7 +29,10 @@ struct LedgerRow {
   std::string tier;
   std::string model;
   Usage usage;
-  std::optional<NanoUsd> amount;    // nullopt: no price was known
+  std::optional<NanoUsd> amount;  // nullopt: no price was known
+  std::string price_id;
+  std::string baseline_model;  // of the pin in force; see pins.h
+  std::string baseline_price_id;
   std::optional<NanoUsd> baseline;  // nullopt: earns none
   std::string finish;
   bool delivered = false;
@@ -38,6 +42,7 @@ struct LedgerRow {
   std::string team;
   std::string agent;
   std::string disputed;  // the upstream's usage as JSON, empty if it is what was booked
+  std::string hash;      // hexadecimal
 };
 
 struct RowFilter {
@@ -52,6 +57,15 @@ Result<std::vector<LedgerRow>> list_rows(const store::Database& database, const 
 // All rows of one request, oldest first.
 Result<std::vector<LedgerRow>> rows_of_request(const store::Database& database,
                                                std::string_view request_id);
+
+// As list_rows(), one at a time and without a limit; an error of `each` ends it.
+Result<void> for_each_row(const store::Database& database,
+                          std::int64_t since_ms,
+                          const std::function<Result<void>(const LedgerRow&)>& each);
+
+// RFC 4180; amounts in nano-USD and in USD.
+std::string row_csv_header();
+std::string row_csv(const LedgerRow& row);
 
 std::string row_json(const LedgerRow& row);
 

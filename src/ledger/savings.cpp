@@ -15,8 +15,10 @@ namespace {
 
 __extension__ using Wide = __int128;
 
-constexpr std::array<std::pair<GroupBy, std::string_view>, 7> kGroupNames = {{
+constexpr std::array<std::pair<GroupBy, std::string_view>, 9> kGroupNames = {{
     {GroupBy::kTenant, "tenant"},
+    {GroupBy::kTeam, "team"},
+    {GroupBy::kAgent, "agent"},
     {GroupBy::kRoute, "route"},
     {GroupBy::kKey, "key"},
     {GroupBy::kTier, "tier"},
@@ -29,11 +31,6 @@ constexpr std::array<std::pair<GroupBy, std::string_view>, 7> kGroupNames = {{
 // output; real tokenizers give 1 to 8 bytes to a token.
 constexpr std::int64_t kEstimateLowQuarters = 1;
 constexpr std::int64_t kEstimateHighQuarters = 8;
-
-NanoUsd scaled(NanoUsd amount, std::int64_t times, std::int64_t per, bool up) {
-  const Wide product = static_cast<Wide>(amount) * times;
-  return static_cast<NanoUsd>((product + (up ? per - 1 : 0)) / per);
-}
 
 void add_attempts(Figures& to, const AttemptRows& rows) {
   to.attempts += rows.count;
@@ -180,24 +177,28 @@ std::string_view group_by_name(GroupBy by) {
 
 NanoUsd Figures::cost_low() const {
   // A disputed row is booked at the larger count; nothing is taken for certain of it.
-  const NanoUsd doubted = estimated_spend - scaled(estimated_spend, kEstimateLowQuarters, 4, false);
+  const NanoUsd doubted =
+      estimated_spend - scale_money(estimated_spend, kEstimateLowQuarters, 4, Rounding::kDown);
   return spend + machine - doubted - std::min(disputed_spend, spend - doubted);
 }
 
 NanoUsd Figures::cost_high() const {
-  return total_cost() - estimated_spend + scaled(estimated_spend, kEstimateHighQuarters, 4, true);
+  return total_cost() - estimated_spend +
+         scale_money(estimated_spend, kEstimateHighQuarters, 4, Rounding::kUp);
 }
 
 NanoUsd Figures::baseline_low(const TokenRatio& tokens) const {
   const NanoUsd counted = baseline - baseline_same - baseline_estimated;
-  return baseline_same + scaled(counted, tokens.low_permille, 1000, false) +
-         scaled(baseline_estimated, tokens.low_permille * kEstimateLowQuarters, 4000, false);
+  return baseline_same + scale_money(counted, tokens.low_permille, 1000, Rounding::kDown) +
+         scale_money(
+             baseline_estimated, tokens.low_permille * kEstimateLowQuarters, 4000, Rounding::kDown);
 }
 
 NanoUsd Figures::baseline_high(const TokenRatio& tokens) const {
   const NanoUsd counted = baseline - baseline_same - baseline_estimated;
-  return baseline_same + scaled(counted, tokens.high_permille, 1000, true) +
-         scaled(baseline_estimated, tokens.high_permille * kEstimateHighQuarters, 4000, true);
+  return baseline_same + scale_money(counted, tokens.high_permille, 1000, Rounding::kUp) +
+         scale_money(
+             baseline_estimated, tokens.high_permille * kEstimateHighQuarters, 4000, Rounding::kUp);
 }
 
 Result<Savings> compute_savings(const store::Database& database, const SavingsQuery& query) {

@@ -22,6 +22,8 @@ namespace genesis::ledger {
 enum class GroupBy : std::uint8_t {
   kNothing,
   kTenant,
+  kTeam,
+  kAgent,
   kRoute,
   kKey,
   kTier,

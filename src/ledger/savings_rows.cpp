@@ -28,6 +28,10 @@ std::string_view group_column(GroupBy by) {
   switch (by) {
     case GroupBy::kTenant:
       return "tenant";
+    case GroupBy::kTeam:
+      return "team";
+    case GroupBy::kAgent:
+      return "agent";
     case GroupBy::kRoute:
       return "route";
     case GroupBy::kKey:
@@ -187,7 +191,7 @@ class Reader {
         "SELECT kind, tier, endpoint, {} AS named, CAST({} AS BIGINT) AS day, delivered,"
         " CASE WHEN attempt > 1 THEN 1 ELSE 0 END AS retry,"
         " CASE WHEN note LIKE '%estimated%' THEN 1 ELSE 0 END AS estimated,"
-        " CASE WHEN note LIKE '%disputed%' THEN 1 ELSE 0 END AS disputed,"
+        " CASE WHEN disputed <> '' THEN 1 ELSE 0 END AS disputed,"
         " CASE WHEN note LIKE '%purpose=%' THEN 1 ELSE 0 END AS overhead,"
         " CASE WHEN price_id = baseline_price_id THEN 1 ELSE 0 END AS same,"
         " count(*), count(*) - count(baseline_nano),"

@@ -186,9 +186,12 @@ TEST_P(SavingsTest, GroupsAddUpToTheTotal) {
   traffic(t);
   Reservation other = local("h", 1);
   other.tenant = "=globex";
+  other.team = "red";
+  other.agent = "qa";
   other.route = "qa";
   attempt(t, other, delivered({.input = 333, .output = 77}));
-  for (const char* by : {"tenant", "route", "key", "tier", "endpoint", "model", "day"}) {
+  for (const char* by :
+       {"tenant", "team", "agent", "route", "key", "tier", "endpoint", "model", "day"}) {
     const auto group = group_by_from_name(by);
     ASSERT_TRUE(group) << by;
     EXPECT_EQ(group_by_name(*group), by);

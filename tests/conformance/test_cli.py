@@ -14,7 +14,7 @@ from harness.wire import Wire
 
 VERBS = (
     "serve run chat pull ls ps show rm savings doctor completion version engine "
-    "key ledger config"
+    "key ledger config import"
 ).split()
 SUB_VERBS = [
     ("key", "create"),
@@ -22,6 +22,11 @@ SUB_VERBS = [
     ("key", "rm"),
     ("ledger", "verify"),
     ("ledger", "ls"),
+    ("ledger", "export"),
+    ("ledger", "pubkey"),
+    ("savings", "verify"),
+    ("import", "litellm"),
+    ("import", "usage"),
     ("config", "show"),
     ("config", "check"),
 ]
