@@ -60,7 +60,8 @@ std::vector<app::Finding> examine(const app::Home& home, const Result<app::Confi
 }
 
 constexpr std::string_view kVerbs =
-    "serve reload run chat pull ls ps show rm key savings ledger explain drill config doctor "
+    "serve reload run chat pull ls ps show rm key budget savings ledger import explain drill "
+    "config doctor "
     "completion "
     "version "
     "engine "
@@ -78,7 +79,9 @@ _genesis() {{
   case "$verb" in
     show|rm) COMPREPLY=($(compgen -W "$(genesis ls -q 2>/dev/null)" -- "$word")) ;;
     key) COMPREPLY=($(compgen -W "create ls rm" -- "$word")) ;;
-    ledger) COMPREPLY=($(compgen -W "verify ls" -- "$word")) ;;
+    ledger) COMPREPLY=($(compgen -W "verify ls export pubkey" -- "$word")) ;;
+    savings) COMPREPLY=($(compgen -W "verify" -- "$word")) ;;
+    import) COMPREPLY=($(compgen -W "litellm usage" -- "$word")) ;;
     config) COMPREPLY=($(compgen -W "show check" -- "$word")) ;;
     completion) COMPREPLY=($(compgen -W "bash zsh fish" -- "$word")) ;;
     help) COMPREPLY=($(compgen -W "exit-codes environment" -- "$word")) ;;
@@ -100,7 +103,9 @@ _genesis() {{
   case "$words[2]" in
     show|rm) compadd -- ${{(f)"$(genesis ls -q 2>/dev/null)"}} ;;
     key) compadd create ls rm ;;
-    ledger) compadd verify ls ;;
+    ledger) compadd verify ls export pubkey ;;
+    savings) compadd verify ;;
+    import) compadd litellm usage ;;
     config) compadd show check ;;
     completion) compadd bash zsh fish ;;
     help) compadd exit-codes environment ;;
@@ -118,7 +123,9 @@ complete -c genesis -n "__fish_seen_subcommand_from pull engine" -F
 complete -c genesis -n __fish_use_subcommand -a "{}"
 complete -c genesis -n "__fish_seen_subcommand_from show rm" -a "(genesis ls -q 2>/dev/null)"
 complete -c genesis -n "__fish_seen_subcommand_from key" -a "create ls rm"
-complete -c genesis -n "__fish_seen_subcommand_from ledger" -a "verify ls"
+complete -c genesis -n "__fish_seen_subcommand_from ledger" -a "verify ls export pubkey"
+complete -c genesis -n "__fish_seen_subcommand_from savings" -a "verify"
+complete -c genesis -n "__fish_seen_subcommand_from import" -a "litellm usage"
 complete -c genesis -n "__fish_seen_subcommand_from config" -a "show check"
 complete -c genesis -n "__fish_seen_subcommand_from completion" -a "bash zsh fish"
 complete -c genesis -n "__fish_seen_subcommand_from help" -a "exit-codes environment"
