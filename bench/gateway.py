@@ -23,7 +23,7 @@ LUA = """
 wrk.method = "POST"
 wrk.headers["content-type"] = "application/json"
 %s
-wrk.body = '{"model":"mock","messages":[{"role":"user","content":"' .. string.rep("x", %d) .. '"}],"max_tokens":16}'
+wrk.body = '{"model":"mock","messages":[{"role":"user","content":"' .. string.rep("word ", %d) .. '"}],"max_tokens":16}'
 """
 
 
@@ -42,7 +42,7 @@ class Direct:
 def ceiling(system, folder, seconds):
     script = folder / f"{system.name}.lua"
     headers = "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in system.headers.items())
-    script.write_text(LUA % (headers, BODY_BYTES))
+    script.write_text(LUA % (headers, BODY_BYTES // 5))
     before = peers.cpu_seconds(system.pid) if system.pid else 0.0
     out = subprocess.run(["wrk", "-t1", "-c32", f"-d{seconds}s", "-s", script,
                           system.base_url + "/chat/completions"],

@@ -66,7 +66,12 @@ std::string chat_body(const std::string& model, std::size_t bytes) {
   writer.begin_array();
   writer.begin_object();
   writer.field("role", "user");
-  writer.field("content", std::string(bytes, 'x'));
+  std::string text;
+  while (text.size() < bytes) {
+    text += "word ";
+  }
+  text.resize(bytes);
+  writer.field("content", text);
   writer.end_object();
   writer.end_array();
   writer.field("max_tokens", std::int64_t{16});

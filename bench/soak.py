@@ -23,7 +23,7 @@ wrk.method = "POST"
 wrk.headers["content-type"] = "application/json"
 local bodies = {}
 for i = 1, 8 do
-  bodies[i] = '{"model":"mock","messages":[{"role":"user","content":"' .. string.rep("x", 200 * i) .. '"}],"max_tokens":16}'
+  bodies[i] = '{"model":"mock","messages":[{"role":"user","content":"' .. string.rep("word ", 40 * i) .. '"}],"max_tokens":16}'
 end
 local at = 0
 request = function()

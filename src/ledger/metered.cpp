@@ -16,6 +16,8 @@ namespace genesis::ledger {
 
 namespace {
 
+constexpr std::chrono::seconds kDisputePause{60};
+
 constexpr std::int64_t kTokensPerMessage = 16;
 constexpr std::int64_t kBytesPerToken = 4;
 constexpr std::string_view kEstimated = ";estimated";
@@ -355,13 +357,22 @@ void MeteredChat::note_dispute(const AttemptId& id, const AttemptOutcome& outcom
     return;
   }
   disputed_.add();
+  ++disputes_unsaid_;
+  // An upstream that counts otherwise does so in every answer: the rows tell of each, the log of
+  // one a minute.
+  const SteadyTime now = clock_.steady();
+  if (dispute_said_ && now - *dispute_said_ < kDisputePause) {
+    return;
+  }
+  dispute_said_ = now;
   log(LogLevel::kWarn,
       "the upstream counts tokens as they cannot be: the row is disputed",
       {{"request_id", id.request_id},
        {"endpoint", options_.endpoint},
        {"told", usage_json(*outcome.disputed)},
        {"booked", usage_json(outcome.usage)},
-       {"ended", outcome.finish}});
+       {"ended", outcome.finish},
+       {"disputes", std::exchange(disputes_unsaid_, 0)}});
 }
 
 Task<void> MeteredChat::end_attempt(const AttemptId& id, const AttemptOutcome& outcome) {

@@ -34,6 +34,7 @@
 #include "base/metrics.h"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace genesis::ledger {
@@ -70,6 +71,8 @@ class MeteredChat final : public ChatModel {
   Metric& unbooked_;
   Metric& estimated_;
   Metric& disputed_;
+  std::optional<SteadyTime> dispute_said_;  // when the log last told of one
+  std::int64_t disputes_unsaid_ = 0;
 };
 
 // The upper bound that is reserved for a request.
