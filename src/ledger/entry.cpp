@@ -89,6 +89,15 @@ Digest genesis_hash() {
   return sha256("genesis ledger 1");
 }
 
+Usage Entry::baseline_usage() const {
+  Usage same = usage();
+  if (format > 1 && price_id != baseline_price_id) {
+    same.output -= same.reasoning;
+    same.reasoning = 0;
+  }
+  return same;
+}
+
 void Entry::set_usage(const Usage& usage) {
   input = usage.input;
   cached_input = usage.cached_input;

@@ -75,6 +75,10 @@ struct Entry {
 
   Usage usage() const { return {input, cached_input, cache_write, output, reasoning}; }
 
+  // What the baseline model is taken to have needed for the same answer: without the thinking of
+  // another model, which it would not have done. Rows of format 1 counted that as well.
+  Usage baseline_usage() const;
+
   void set_usage(const Usage& usage);
   // SHA-256(prev_hash || every other column, typed and length-prefixed).
   Digest compute_hash() const;

@@ -144,6 +144,23 @@ TEST_P(PinsTest, VerificationFindsABaselineThatWasNotPinned) {
       << verified.error().message;
 }
 
+TEST(Pins, ThinkingOfAnotherModelEarnsNoBaseline) {
+  const TestFolder folder;
+  TestLedger t(folder / "l.db");
+  Reservation own = reservation("a", 1, "smollm2");
+  own.endpoint = "local";
+  own.tier = Tier::kSelfHosted;
+  ASSERT_TRUE(t.reserve(own));
+  ASSERT_TRUE(t.post(own.id, delivered({.input = 0, .output = 1'000, .reasoning = 900})));
+  EXPECT_EQ(compute_savings(*t.database, {}).value().baseline, 100 * 10'000);
+  ASSERT_TRUE(t.reserve(reservation("b", 1)));
+  ASSERT_TRUE(t.post({"b", 1}, delivered({.input = 0, .output = 1'000, .reasoning = 900})));
+  const Savings s = compute_savings(*t.database, {}).value();
+  EXPECT_EQ(s.baseline, 100 * 10'000 + 1'000 * 10'000) << "its own thinking is the baseline's";
+  EXPECT_EQ(s.baseline_same, 1'000 * 10'000);
+  EXPECT_TRUE(verify_rows(*t.database));
+}
+
 TEST(TokenRatio, IsParsedAndRefused) {
   const auto ratio = parse_token_ratio("0.95..1.10");
   ASSERT_TRUE(ratio);

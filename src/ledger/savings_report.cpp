@@ -290,9 +290,11 @@ void csv_line(CsvWriter& csv, std::string_view name, const Figures& f, const Tok
 std::vector<std::string> savings_method(const Savings& s) {
   std::vector<std::string> lines = {
       "saving = baseline - (posted + machine time + unconfirmed + in flight)",
-      fmt::format("baseline: the list price of {} that was pinned in the ledger before the call,"
-                  " applied to the tokens of each answer that was delivered in full",
-                  baseline_names(s)),
+      fmt::format(
+          "baseline: the list price of {} that was pinned in the ledger before the call,"
+          " applied to the tokens of each answer that was delivered in full; another model's"
+          " thinking (reasoning tokens) earns none",
+          baseline_names(s)),
       "posted: every attempt at the price of its endpoint, failed, retried, judging and shadow"
       " attempts included; a disputed count at the larger figure",
       "machine time: started minutes of our own and managed machines at the configured hourly rate,"

@@ -297,7 +297,7 @@ void SqlLedger::price(Intent& intent) const {
 void SqlLedger::add_baseline(Entry& entry) const {
   const auto price = pinned_prices_.find(entry.baseline_price_id);
   if (entry.delivered != 0 && price != pinned_prices_.end()) {
-    const auto cost = token_cost(price->second, entry.usage());
+    const auto cost = token_cost(price->second, entry.baseline_usage());
     entry.baseline_nano = cost ? std::optional(*cost) : std::nullopt;
   }
 }

@@ -108,20 +108,21 @@ class Verifier {
   }
 
   Result<void> check_priced(const Entry& entry,
+                            const Usage& usage,
                             const std::string& price_id,
-                            std::optional<NanoUsd> amount,
-                            std::string_view what) {
+                            std::optional<NanoUsd> amount) {
     GENESIS_TRY(const TokenPrice* found, price(entry, price_id));
-    const auto expected = token_cost(*found, entry.usage());
+    const auto expected = token_cost(*found, usage);
     if (!expected || !amount || *amount != *expected) {
-      return bad_row(entry.seq, fmt::format("its {} is not its usage times its price", what));
+      return bad_row(entry.seq,
+                     fmt::format("an amount is not its usage times the price '{}'", price_id));
     }
     return {};
   }
 
   Result<void> check_amount(const Entry& entry) {
     if (!entry.price_id.empty()) {
-      return check_priced(entry, entry.price_id, entry.amount_nano, "amount");
+      return check_priced(entry, entry.usage(), entry.price_id, entry.amount_nano);
     }
     const bool free = entry.kind == kind::kVoid;
     const bool machine = entry.kind == kind::kMachine;
@@ -151,7 +152,8 @@ class Verifier {
     if (!entry.baseline_nano && !earns) {
       return {};
     }
-    return check_priced(entry, entry.baseline_price_id, entry.baseline_nano, "baseline");
+    return check_priced(
+        entry, entry.baseline_usage(), entry.baseline_price_id, entry.baseline_nano);
   }
 
   static std::string pin_key(const Entry& entry, std::string_view route) {
