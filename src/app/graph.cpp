@@ -517,8 +517,6 @@ std::vector<server::AdminRoute> GraphImpl::admin_routes() {
            .path = "/admin/savings",
            .handle = [this](const net::ServerRequest&) -> Answer {
              GENESIS_CO_TRY_VOID(co_await ledger_->flush());
-             // What the intent ring still holds belongs in the figures.
-             GENESIS_CO_TRY_VOID(co_await ledger_->flush());
              co_return savings_report();
            }},
           {.method = "GET",

@@ -243,6 +243,29 @@ TEST_P(SavingsTest, CanBeComputedAgainForAnEarlierState) {
 INSTANTIATE_TEST_SUITE_P(OnSqlite, SavingsTest, testing::Values(store::Engine::kSqlite));
 INSTANTIATE_TEST_SUITE_P(OnPostgres, SavingsTest, testing::Values(store::Engine::kPostgres));
 
+// One statement, two engines: every sum and every group is the same.
+TEST(OnPostgresSavings, AreThoseOfSqlite) {
+  const TestFolder folder;
+  const store::TestStore server(store::Engine::kPostgres);
+  TestLedger file(folder / "l.db");
+  TestLedger on_server(server.options("one"));
+  for (TestLedger* t : {&file, &on_server}) {
+    traffic(*t);
+    AttemptOutcome estimated = delivered({.input = 77, .output = 5});
+    estimated.finish = "stop;estimated";
+    attempt(*t, reservation("estimated", 1), estimated);
+  }
+  for (const char* by : {"tenant", "team", "route", "tier", "endpoint", "model", "day"}) {
+    const SavingsQuery query{.until_ms = kNoon + 3'600'000, .by = *group_by_from_name(by)};
+    const Savings a = compute_savings(*file.database, query).value();
+    const Savings b = compute_savings(*on_server.database, query).value();
+    EXPECT_EQ(savings_csv(a), savings_csv(b)) << by;
+    EXPECT_EQ(savings_text(a), savings_text(b)) << by;
+    EXPECT_EQ(a.prices.size(), b.prices.size());
+    EXPECT_EQ(a.chain.rows, b.chain.rows);
+  }
+}
+
 }  // namespace
 
 }  // namespace genesis::ledger
