@@ -11,9 +11,16 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
+#include <thread>
+
 namespace genesis::cli {
 
 namespace {
+
+// A trace is written a moment after its answer, so one that is not there yet may be on its way.
+constexpr int kTraceTries = 8;
+constexpr std::chrono::milliseconds kTracePause{100};
 
 Result<std::string> explained(const CommonOptions& common, const std::string& id) {
   GENESIS_TRY(const app::Home home, open_home(common));
@@ -22,11 +29,15 @@ Result<std::string> explained(const CommonOptions& common, const std::string& id
   GENESIS_TRY(auto place, app::ledger_place(config, home, store::OpenMode::kReadOnly));
   place.schemas.push_back(app::trace_schema());
   GENESIS_TRY(const auto database, store::Database::open(std::move(place)));
-  GENESIS_TRY(std::string json, app::explain_json(*database, id));
-  if (common.json) {
-    return json + "\n";
+  auto json = app::explain_json(*database, id);
+  for (int i = 0; i < kTraceTries && !json && json.error().code == ErrorCode::kNotFound; ++i) {
+    std::this_thread::sleep_for(kTracePause);
+    json = app::explain_json(*database, id);
   }
-  return app::explain_text(json);
+  if (!json) {
+    return json;
+  }
+  return common.json ? *json + "\n" : app::explain_text(*json);
 }
 
 int print_report(const CommonOptions& common,
