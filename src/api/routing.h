@@ -41,6 +41,7 @@ struct EndpointSnapshot {
   double failure_rate = 0;    // moving average of failed attempts, [0, 1]
   // Share of new requests it should get while it comes back from an ejection, (0, 1].
   double ramp = 1;
+  std::int64_t max_context = 0;  // tokens; 0 = not known
   RoutePrice price;
 };
 
@@ -69,6 +70,7 @@ struct PlanStep {
   std::string endpoint;
   std::string reason;
   NanoUsd predicted_cost = -1;  // -1 = no price is known
+  bool may_hedge = true;        // false: never asked as a second attempt beside a running one
 };
 
 // An endpoint that was looked at, for `genesis explain`.
@@ -93,6 +95,9 @@ struct Plan {
   std::chrono::milliseconds hedge_after{0};
   // Whether an answer cut after its first byte may be rescued by replay and skip.
   bool rescue = true;
+  // Keep a streamed answer back until it is whole, so that a cut one costs the client nothing: for
+  // agents that do not watch.
+  bool hold = false;
 };
 
 // Thread-safe and without effects: the same inputs, `draw` and state of the policy give the same

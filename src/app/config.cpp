@@ -79,6 +79,23 @@ endpoint::Budgets read_budgets(const OptionMap& map,
           .total = ms("total_ms", base.total)};
 }
 
+endpoint::DispatchOptions read_retry(const OptionMap& map) {
+  return {.max_attempts = static_cast<int>(integer_of(map, "retry.max_attempts")),
+          .retry_budget = {.percent = static_cast<int>(integer_of(map, "retry.percent")),
+                           .floor = static_cast<int>(integer_of(map, "retry.floor"))}};
+}
+
+endpoint::BreakerOptions read_outlier(const OptionMap& map) {
+  const auto number = [&](const char* key) {
+    return integer_of(map, std::string("outlier.") + key);
+  };
+  return {.failures_to_eject = static_cast<int>(number("failures_in_a_row")),
+          .failure_percent_to_eject = static_cast<int>(number("failure_percent")),
+          .first_ejection = std::chrono::milliseconds(number("first_ejection_ms")),
+          .max_ejection = std::chrono::milliseconds(number("max_ejection_ms")),
+          .ramp = std::chrono::milliseconds(number("ramp_ms"))};
+}
+
 Result<EndpointConfig> read_endpoint(const OptionMap& map,
                                      const std::string& prefix,
                                      const endpoint::Budgets& base) {
@@ -134,6 +151,9 @@ Result<EndpointConfig> read_endpoint(const OptionMap& map,
   }
   out.budgets = read_budgets(map, prefix, base);
   out.always_stream = text_of(map, prefix + "always_stream") != "false";
+  out.context = integer_of(map, prefix + "context");
+  out.max_in_flight = static_cast<int>(integer_of(map, prefix + "max_in_flight"));
+  out.outlier = read_outlier(map);
   return out;
 }
 
@@ -316,6 +336,7 @@ Result<Config> load_config(const Home& home, const std::vector<OptionOverride>& 
                    .idle_stop = std::chrono::seconds(integer_of(map, "engine.idle_stop_s")),
                    .memory_bytes = integer_of(map, "engine.memory_mib") * 1024 * 1024};
   config.budgets = read_budgets(map, "", {});
+  config.retry = read_retry(map);
   config.default_route = text_of(map, "routing.default_route");
   config.log_level = log_level_from_name(text_of(map, "log.level")).value_or(LogLevel::kInfo);
   config.log_format = text_of(map, "log.format");

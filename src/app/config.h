@@ -7,6 +7,7 @@
 #include "app/options.h"
 #include "base/log.h"
 #include "base/result.h"
+#include "endpoint/dispatcher.h"
 #include "endpoint/guarded_chat.h"
 #include "ledger/budget.h"
 #include "ledger/pins.h"
@@ -55,6 +56,9 @@ struct EndpointConfig {
   std::string price_per_hour;
   endpoint::Budgets budgets;
   bool always_stream = true;
+  std::int64_t context = 0;  // tokens; 0 = not known
+  int max_in_flight = 0;     // 0 = no limit
+  endpoint::BreakerOptions outlier;
 
   // A reload keeps the endpoints that are equal to what they were.
   bool operator==(const EndpointConfig&) const = default;
@@ -112,6 +116,7 @@ struct Config {
   std::string machine_usd_per_hour;
   EngineConfig engine;
   endpoint::Budgets budgets;
+  endpoint::DispatchOptions retry;
   std::string default_route;
   std::vector<EndpointConfig> endpoints;
   std::vector<router::RouteRule> routes;

@@ -37,6 +37,21 @@ std::unique_ptr<ChatModel> make_provider(UpstreamDialect dialect,
   return std::make_unique<provider::OpenAiProvider>(client, clock, std::move(options));
 }
 
+EndpointPhase phase_of(EngineState state) {
+  switch (state) {
+    case EngineState::kStopped:
+    case EngineState::kBroken:
+      return EndpointPhase::kCold;
+    case EngineState::kStarting:
+    case EngineState::kCrashed:
+      return EndpointPhase::kWarming;
+    case EngineState::kReady:
+    case EngineState::kSilent:
+      break;
+  }
+  return EndpointPhase::kWarm;
+}
+
 }  // namespace
 
 EndpointChain::EndpointChain(ChainPorts ports,
@@ -46,7 +61,9 @@ EndpointChain::EndpointChain(ChainPorts ports,
     : config_(std::move(config)),
       secrets_digest_(digest_of(secrets)),
       client_(ports.executor,
-              {.connect_timeout = config_.budgets.connect, .resend_on_stale = false}),
+              {.connect_timeout = config_.budgets.connect,
+               .adaptive_connect = true,
+               .resend_on_stale = false}),
       supervisor_(std::move(engine)),
       provider_(make_provider(
           config_.dialect, client_, ports.clock, provider_options(std::move(secrets)))),
@@ -85,9 +102,13 @@ endpoint::GuardedChat::Options EndpointChain::guard_options() {
   endpoint::GuardedChat::Options options{
       .identity = {.name = config_.name, .model = config_.model, .tier = config_.tier},
       .budgets = config_.budgets,
+      .breaker = config_.outlier,
+      .max_in_flight = config_.max_in_flight,
+      .max_context = config_.context,
       // Vectors come in one piece, so silence before them says nothing.
       .always_streams = config_.always_stream && config_.dialect != UpstreamDialect::kTei};
   if (supervisor_) {
+    options.phase = [engine = supervisor_.get()] { return phase_of(engine->state()); };
     options.life_cycle = [engine = supervisor_.get()] { return engine->why_not(); };
   }
   return options;

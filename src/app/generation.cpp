@@ -88,13 +88,6 @@ class RoutePrices {
   RoutePrice price_;
 };
 
-EndpointPhase phase_of(const EngineSupervisor* engine) {
-  if (engine == nullptr || engine->state() == EngineState::kReady) {
-    return EndpointPhase::kWarm;
-  }
-  return engine->state() == EngineState::kStopped ? EndpointPhase::kCold : EndpointPhase::kWarming;
-}
-
 }  // namespace
 
 Generation::Generation(std::shared_ptr<const Config> config, int number)
@@ -149,7 +142,6 @@ endpoint::DispatchTarget Generation::make_target(const GenerationParts& parts,
                      &clock = parts.ports.clock] {
     EndpointSnapshot snapshot = own();
     snapshot.price = prices->at(clock);
-    snapshot.phase = phase_of(engine);
     snapshot.warm_up_ms = engine == nullptr ? 0 : engine->last_start_ms();
     return snapshot;
   };
@@ -171,6 +163,8 @@ void Generation::add_dispatcher(const GenerationParts& parts) {
   observers.push_back(router_.get());
   std::array<std::uint8_t, 8> seed{};
   secure_random_bytes(seed);
+  endpoint::DispatchOptions options = config_->retry;
+  options.seed = std::bit_cast<std::uint64_t>(seed);
   dispatcher_ = std::make_unique<endpoint::Dispatcher>(
       endpoint::DispatcherParts{
           .executor = parts.ports.executor,
@@ -183,7 +177,7 @@ void Generation::add_dispatcher(const GenerationParts& parts) {
                 return access.may_use(request, target);
               },
           .observers = std::move(observers)},
-      endpoint::DispatchOptions{.seed = std::bit_cast<std::uint64_t>(seed)});
+      options);
   agents_ = std::make_unique<router::AgentChat>(*dispatcher_, config_->agents);
 }
 

@@ -6,6 +6,14 @@
 
 namespace genesis::endpoint {
 
+namespace {
+
+// About the last ten attempts.
+constexpr double kWeight = 0.1;
+constexpr double kFirstShare = 0.1;
+
+}  // namespace
+
 std::optional<std::string> Breaker::blocked(SteadyTime now) const {
   if (!blocked_until_) {
     return std::nullopt;
@@ -26,32 +34,58 @@ void Breaker::on_dispatch(SteadyTime now) {
   }
 }
 
-void Breaker::on_success() {
-  failures_ = 0;
-  ejections_ = 0;
+void Breaker::count(bool failed) {
+  ++attempts_;
+  failures_ = failed ? failures_ + 1 : 0;
+  failure_rate_ += kWeight * ((failed ? 1.0 : 0.0) - failure_rate_);
+}
+
+void Breaker::on_success(SteadyTime now) {
+  count(false);
   probing_ = false;
   blocked_until_.reset();
+  if (std::exchange(ejected_, false)) {
+    recovered_ = now;
+  }
 }
 
 void Breaker::on_failure(SteadyTime now) {
-  ++failures_;
-  const bool failed_probe = probing_;
-  probing_ = false;
-  if (failures_ < options_.failures_to_eject && !failed_probe) {
-    return;
+  count(true);
+  if (ejected_ && blocked_until_ && now < *blocked_until_) {
+    return;  // an attempt from before the ejection: it tells nothing new
   }
+  const bool failed_probe = probing_ && ejected_;
+  probing_ = false;
+  const bool too_often = attempts_ >= options_.attempts_to_judge &&
+                         failure_rate_ * 100 > options_.failure_percent_to_eject;
+  if (failures_ >= options_.failures_to_eject || failed_probe) {
+    eject(now, fmt::format("ejected after {} failures in a row", failures_));
+  } else if (too_often) {
+    eject(now, fmt::format("ejected after {:.0f} % failures", failure_rate_ * 100));
+  }
+}
+
+void Breaker::eject(SteadyTime now, std::string reason) {
+  if (recovered_ && now - *recovered_ > options_.calm) {
+    ejections_ = 0;
+  }
+  recovered_.reset();
+  attempts_ = 0;
   const int doublings = std::min(ejections_++, 16);
   const auto grown = std::chrono::milliseconds(options_.first_ejection.count() << doublings);
   const auto base = std::min(options_.max_ejection, grown);
-  // Full jitter on the upper half, so that several gateways do not probe in step.
+  // Jitter over the upper half, so that several gateways do not probe in step.
   const double factor = 0.5 + 0.5 * random_.uniform();
   const auto wait = std::chrono::milliseconds(
       static_cast<std::int64_t>(static_cast<double>(base.count()) * factor));
   blocked_until_ = now + wait;
-  reason_ = fmt::format("ejected after {} failures in a row", failures_);
+  ejected_ = true;
+  reason_ = std::move(reason);
 }
 
 void Breaker::on_retry_after(SteadyTime now, std::chrono::milliseconds wait) {
+  // It is well and says so; an average of its refusals still helps to choose.
+  failure_rate_ += kWeight * (1.0 - failure_rate_);
   probing_ = false;
   const auto until = now + std::min(wait, std::chrono::milliseconds(120'000));
   blocked_until_ = blocked_until_ ? std::max(*blocked_until_, until) : until;
@@ -60,6 +94,14 @@ void Breaker::on_retry_after(SteadyTime now, std::chrono::milliseconds wait) {
 
 void Breaker::on_neutral() {
   probing_ = false;
+}
+
+double Breaker::ramp(SteadyTime now) const {
+  if (!recovered_ || options_.ramp.count() == 0) {
+    return 1;
+  }
+  const double passed = std::chrono::duration<double>(now - *recovered_) / options_.ramp;
+  return std::clamp(kFirstShare + (1 - kFirstShare) * passed, kFirstShare, 1.0);
 }
 
 }  // namespace genesis::endpoint

@@ -1,6 +1,7 @@
-// Breaker: when to leave an endpoint alone. Consecutive failures eject it for a growing, jittered
-// time; a Retry-After cools it down for as long as it asked; after that one probe at a time
-// decides.
+// Breaker: when to leave an endpoint alone, and how to come back to it. Failures in a row, or too
+// many among the last ones, eject it for a growing, jittered time; a Retry-After cools it down for
+// as long as it asked; after that one probe at a time decides. After an ejection it is given its
+// share of the work back bit by bit.
 #pragma once
 
 #include "base/clock.h"
@@ -13,11 +14,22 @@
 namespace genesis::endpoint {
 
 struct BreakerOptions {
-  // With two or three endpoints percentages mean nothing, so failures in a row count
+  // With two or three endpoints percentages mean nothing at first, so failures in a row count
   // (Envoy's default is 5; a paid first token lost five times is too dear, so 3).
   int failures_to_eject = 3;
+  // Of the moving average, once enough attempts were seen: finds the endpoint that fails every
+  // other time.
+  int failure_percent_to_eject = 60;
+  int attempts_to_judge = 20;
   std::chrono::milliseconds first_ejection{1'000};
-  std::chrono::milliseconds max_ejection{30'000};
+  // At most this long after an outage ends nobody knows of it (failoverbench S15 allows 30 s).
+  std::chrono::milliseconds max_ejection{20'000};
+  // From a tenth of the work to all of it, after an ejection.
+  std::chrono::milliseconds ramp{10'000};
+  // A failure so long after the last recovery is a new one: ejections start short again.
+  std::chrono::milliseconds calm{60'000};
+
+  bool operator==(const BreakerOptions&) const = default;
 };
 
 // Pure state, no timers: the caller tells what happened and asks. Single-threaded.
@@ -29,20 +41,33 @@ class Breaker {
   std::optional<std::string> blocked(SteadyTime now) const;
   // The request is going: remembers the probe while half open.
   void on_dispatch(SteadyTime now);
-  void on_success();
+  void on_success(SteadyTime now);
   void on_failure(SteadyTime now);
   // The endpoint asked for silence (429/503 with Retry-After).
   void on_retry_after(SteadyTime now, std::chrono::milliseconds wait);
   // The attempt ended without saying anything about the endpoint (client gone, client's own error).
   void on_neutral();
 
+  // Moving average of failed attempts, [0, 1].
+  double failure_rate() const { return failure_rate_; }
+
+  // Share of new requests it should get, (0, 1].
+  double ramp(SteadyTime now) const;
+
  private:
+  void count(bool failed);
+  void eject(SteadyTime now, std::string reason);
+
   BreakerOptions options_;
   Random random_;
-  int failures_ = 0;
-  int ejections_ = 0;  // in a row, without a success between them
+  int failures_ = 0;  // in a row
+  int attempts_ = 0;  // since the last ejection
+  double failure_rate_ = 0;
+  int ejections_ = 0;  // without calm between them
   bool probing_ = false;
+  bool ejected_ = false;  // blocked for its failures, not because it asked
   std::optional<SteadyTime> blocked_until_;
+  std::optional<SteadyTime> recovered_;
   std::string reason_;
 };
 

@@ -1,5 +1,5 @@
-// Dispatcher: the ChatModel that walks a plan. Each step is one attempt at one endpoint; before the
-// first byte reached the client, a failed attempt is followed by the next; after it, never.
+// Dispatcher: the ChatModel that asks the router for a plan and walks it (walk.h). One place knows
+// every request: its features, its attempts, its outcome, and tells them to the observers.
 #pragma once
 
 #include "api/chat.h"
@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "base/task.h"
+#include "endpoint/retry_budget.h"
 
 #include <chrono>
 #include <functional>
@@ -26,10 +27,14 @@ struct DispatchTarget {
 };
 
 struct DispatchOptions {
-  int max_attempts = 6;                        // per request, over all endpoints
-  std::chrono::milliseconds retry_pause{100};  // before trying the same endpoint again, +- 50 %
+  int max_attempts = 6;  // per request, over all endpoints
+  // Before the same endpoint is tried again: at most so long, doubled with each attempt, with full
+  // jitter.
+  std::chrono::milliseconds retry_pause{200};
   std::chrono::milliseconds longest_retry_after{10'000};  // wait for a Retry-After at most so long
-  std::uint64_t seed = 1;                                 // of jitter and of RouteFeatures::draw
+  RetryBudgetOptions retry_budget;
+  std::size_t max_remembered_bytes = 4UL * 1024 * 1024;  // of a stream, for its replay
+  std::uint64_t seed = 1;                                // of jitter and of RouteFeatures::draw
 };
 
 // Asked before each attempt with the resolved endpoint and model: may this caller use it?
@@ -45,8 +50,6 @@ struct DispatcherParts {
   std::vector<RequestObserver*> observers;
 };
 
-class AttemptLog;
-
 // Lives on the io thread.
 class Dispatcher final : public ChatModel {
  public:
@@ -57,15 +60,9 @@ class Dispatcher final : public ChatModel {
   Task<Result<Usage>> chat(const ChatRequest& request, ChatSink& sink) override;
 
  private:
-  Task<Result<Usage>> walk(const ChatRequest& request,
-                           RequestTrace& trace,
-                           AttemptLog& attempts,
-                           ChatSink& sink);
-  Task<bool> pause_before_retry(const Error& error, const ChatRequest& request);
-  const DispatchTarget* target(std::string_view name) const;
-
   DispatcherParts parts_;
   DispatchOptions options_;
+  RetryBudget budget_;
   Random random_;
 };
 

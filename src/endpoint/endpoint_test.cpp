@@ -1,195 +1,8 @@
-// Unit tests of breaker, budgets and the walk along a plan, with scripted endpoints.
-#include "endpoint/breaker.h"
-#include "endpoint/dispatcher.h"
-#include "endpoint/guarded_chat.h"
-
-#include <boost/asio/as_tuple.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
-#include <gtest/gtest.h>
-
-#include <deque>
-#include <memory>
+// Unit tests of breaker, budgets and the walk along a plan before the first byte.
+#include "endpoint/endpoint_fixture.h"
 
 namespace genesis::endpoint {
 namespace {
-
-using std::chrono::milliseconds;
-
-// What a scripted endpoint does for one attempt.
-struct Act {
-  std::optional<Error> before;  // fail before the first token
-  int deltas = 1;               // then so many pieces
-  std::optional<Error> after;   // then fail
-  milliseconds silence_before{0};
-  milliseconds silence_between{0};
-};
-
-class ScriptedChat final : public ChatModel {
- public:
-  ScriptedChat(Executor executor, std::deque<Act> acts)
-      : executor_(executor), acts_(std::move(acts)) {}
-
-  Task<Result<Usage>> chat(const ChatRequest& request, ChatSink& sink) override {
-    attempts.push_back(request.attempt);
-    Act act = acts_.empty() ? Act{} : acts_.front();
-    if (!acts_.empty()) {
-      acts_.pop_front();
-    }
-    GENESIS_CO_TRY_VOID(co_await wait(act.silence_before, sink));
-    if (act.before) {
-      co_return std::unexpected(*act.before);
-    }
-    const ServedBy served{
-        .endpoint = "scripted", .model = request.model, .tier = Tier::kSelfHosted};
-    GENESIS_CO_TRY_VOID(co_await sink.begin(served));
-    for (int i = 0; i < act.deltas; ++i) {
-      ChatDelta delta;
-      delta.text = "x";
-      GENESIS_CO_TRY_VOID(co_await sink.write(delta));
-      GENESIS_CO_TRY_VOID(co_await wait(act.silence_between, sink));
-    }
-    if (act.after) {
-      co_return std::unexpected(*act.after);
-    }
-    co_return Usage{.input = 1, .output = act.deltas};
-  }
-
-  std::vector<std::uint32_t> attempts;
-
- private:
-  Task<Result<void>> wait(milliseconds time, ChatSink& sink) {
-    boost::asio::steady_timer timer(executor_, time);
-    const CancelHook hook = sink.cancel_token().on_cancel([&timer] { timer.cancel(); });
-    co_await timer.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
-    if (sink.cancel_token().cancelled()) {
-      co_return fail(ErrorCode::kCancelled, "cancelled");
-    }
-    co_return Result<void>{};
-  }
-
-  Executor executor_;
-  std::deque<Act> acts_;
-};
-
-class CollectingSink final : public ChatSink {
- public:
-  Task<Result<void>> begin(const ServedBy& by) override {
-    served = by;
-    ++begins;
-    co_return Result<void>{};
-  }
-
-  Task<Result<void>> write(const ChatDelta& delta) override {
-    text += delta.text;
-    co_return Result<void>{};
-  }
-
-  CancelToken cancel_token() const override { return source.token(); }
-
-  CancelSource source;
-  ServedBy served;
-  int begins = 0;
-  std::string text;
-};
-
-class RecordingObserver final : public RequestObserver {
- public:
-  void on_dispatch(const RouteFeatures& features, const EndpointSnapshot& endpoint) override {
-    dispatches.push_back(features.request_id + " " + endpoint.name);
-  }
-
-  void on_finished(const RequestTrace& trace) override { traces.push_back(trace); }
-
-  std::vector<std::string> dispatches;
-  std::vector<RequestTrace> traces;
-};
-
-// Plans all endpoints in the order given.
-class FixedRouter final : public Router {
- public:
-  Result<Plan> plan(const RouteFeatures&,
-                    std::span<const EndpointSnapshot> endpoints) const override {
-    if (endpoints.empty()) {
-      return fail(ErrorCode::kNotFound, "no endpoints");
-    }
-    Plan plan;
-    for (const auto& endpoint : endpoints) {
-      plan.steps.push_back({endpoint.name, "fixed"});
-    }
-    return plan;
-  }
-};
-
-Error error_of(ErrorCode code, int status = 0) {
-  Error error;
-  error.code = code;
-  error.message = "scripted";
-  error.upstream_status = status;
-  return error;
-}
-
-class EndpointTest : public ::testing::Test {
- protected:
-  GuardedChat& add(const std::string& name,
-                   std::deque<Act> acts,
-                   Budgets budgets = {},
-                   LifeCycle life_cycle = {}) {
-    scripts_.push_back(std::make_unique<ScriptedChat>(io_.get_executor(), std::move(acts)));
-    guards_.push_back(std::make_unique<GuardedChat>(
-        io_.get_executor(),
-        clock_,
-        *scripts_.back(),
-        GuardedChat::Options{.identity = {.name = name, .model = name + "-model"},
-                             .budgets = budgets,
-                             .breaker = {},
-                             .life_cycle = std::move(life_cycle)}));
-    return *guards_.back();
-  }
-
-  Result<Usage> dispatch(CollectingSink& sink, bool stream = true) {
-    std::vector<DispatchTarget> targets;
-    for (const auto& guard : guards_) {
-      targets.push_back({.name = guard->identity().name,
-                         .model = guard->identity().model,
-                         .chat = guard.get(),
-                         .snapshot = [g = guard.get()] { return g->snapshot(); }});
-    }
-    const FixedRouter router;
-    Dispatcher dispatcher({.executor = io_.get_executor(),
-                           .clock = clock_,
-                           .router = router,
-                           .targets = targets,
-                           .permission = permission_,
-                           .observers = {&observer_}},
-                          {.retry_pause = milliseconds(1)});
-    ChatRequest request;
-    request.id = "req-1";
-    request.stream = stream;
-    return run(dispatcher, request, sink);
-  }
-
-  Result<Usage> run(ChatModel& model, const ChatRequest& request, CollectingSink& sink) {
-    std::optional<Result<Usage>> out;
-    boost::asio::co_spawn(
-        io_,
-        [&]() -> Task<void> { out = co_await model.chat(request, sink); },
-        boost::asio::detached);
-    io_.run();
-    io_.restart();
-    return *out;
-  }
-
-  boost::asio::io_context io_;
-  ManualClock clock_{0};
-  Permission permission_;
-  RecordingObserver observer_;
-  std::vector<std::unique_ptr<ScriptedChat>> scripts_;
-  std::vector<std::unique_ptr<GuardedChat>> guards_;
-};
 
 TEST_F(EndpointTest, FallsBackBeforeTheFirstByte) {
   add("a", {{.before = error_of(ErrorCode::kUnavailable, 503)}});
@@ -233,7 +46,8 @@ TEST_F(EndpointTest, ARequestWithoutAPlanIsTracedToo) {
   EXPECT_EQ(observer_.traces[0].outcome, error_code_name(result.error().code));
 }
 
-TEST_F(EndpointTest, NeverFallsBackAfterTheFirstByte) {
+TEST_F(EndpointTest, WithoutRescueACutAnswerEndsInItsError) {
+  router_.rescue = false;
   add("a", {{.deltas = 2, .after = error_of(ErrorCode::kUnavailable)}});
   add("b", {});
   CollectingSink sink;
@@ -350,6 +164,7 @@ TEST_F(EndpointTest, FirstTokenBudgetFailsOver) {
 }
 
 TEST_F(EndpointTest, BetweenTokensBudgetEndsTheAnswerWithAnError) {
+  router_.rescue = false;
   add("a",
       {{.deltas = 2, .silence_between = milliseconds(60'000)}},
       {.between_tokens = milliseconds(20)});
@@ -386,7 +201,7 @@ TEST(Breaker, EjectsAfterFailuresInARowAndProbesOnce) {
   EXPECT_FALSE(breaker.blocked(later));
   breaker.on_dispatch(later);
   EXPECT_TRUE(breaker.blocked(later)) << "one probe at a time";
-  breaker.on_success();
+  breaker.on_success(later);
   EXPECT_FALSE(breaker.blocked(later));
 }
 
@@ -399,6 +214,124 @@ TEST(Breaker, AFailedProbeEjectsForLonger) {
   breaker.on_failure(now);
   EXPECT_TRUE(breaker.blocked(now + milliseconds(999))) << "second ejection lasts 1 to 2 s";
   EXPECT_FALSE(breaker.blocked(now + milliseconds(2'001)));
+}
+
+TEST(Breaker, ComesBackBitByBit) {
+  Breaker breaker({.failures_to_eject = 1, .ramp = milliseconds(10'000)}, 7);
+  SteadyTime now{std::chrono::hours(1)};
+  EXPECT_EQ(breaker.ramp(now), 1);
+  breaker.on_failure(now);
+  now += milliseconds(1'001);
+  breaker.on_dispatch(now);
+  breaker.on_success(now);
+  EXPECT_FALSE(breaker.blocked(now));
+  EXPECT_NEAR(breaker.ramp(now), 0.1, 1e-9);
+  EXPECT_NEAR(breaker.ramp(now + milliseconds(5'000)), 0.55, 1e-9);
+  EXPECT_EQ(breaker.ramp(now + milliseconds(10'000)), 1);
+}
+
+TEST(Breaker, EjectsWhatFailsMoreOftenThanNot) {
+  Breaker breaker({}, 7);
+  const SteadyTime now{std::chrono::hours(1)};
+  int attempts = 0;
+  while (!breaker.blocked(now) && attempts < 1'000) {
+    ++attempts % 3 == 0 ? breaker.on_success(now) : breaker.on_failure(now);
+  }
+  EXPECT_GE(attempts, 20) << "not judged on a few";
+  EXPECT_LT(attempts, 200);
+}
+
+TEST(Breaker, FailuresFromBeforeAnEjectionDoNotProlongIt) {
+  Breaker breaker({.failures_to_eject = 3, .first_ejection = milliseconds(1'000)}, 7);
+  const SteadyTime now{std::chrono::hours(1)};
+  for (int i = 0; i < 100; ++i) {
+    breaker.on_failure(now);
+  }
+  EXPECT_FALSE(breaker.blocked(now + milliseconds(1'001)));
+}
+
+TEST(Breaker, ARetryAfterNeedsNoRamp) {
+  Breaker breaker({}, 7);
+  SteadyTime now{std::chrono::hours(1)};
+  breaker.on_retry_after(now, milliseconds(500));
+  now += milliseconds(501);
+  breaker.on_dispatch(now);
+  breaker.on_success(now);
+  EXPECT_EQ(breaker.ramp(now), 1);
+}
+
+TEST_F(EndpointTest, ASmallContextIsFollowedByALargerOne) {
+  add("small", {{.before = error_of(ErrorCode::kContextLength, 400)}}, {}, {}, 4'096);
+  add("same", {}, {}, {}, 4'096);
+  add("large", {}, {}, {}, 131'072);
+  CollectingSink sink;
+  ASSERT_TRUE(dispatch(sink));
+  EXPECT_EQ(sink.served.model, "large-model");
+  EXPECT_EQ(scripts_[0]->attempts.size(), 1U);
+  EXPECT_TRUE(scripts_[1]->attempts.empty());
+}
+
+TEST_F(EndpointTest, WithoutALargerContextTheCallerIsTold) {
+  add("small", {{.before = error_of(ErrorCode::kContextLength, 400)}});
+  add("same", {});
+  CollectingSink sink;
+  const auto result = dispatch(sink);
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, ErrorCode::kContextLength);
+  EXPECT_TRUE(scripts_[1]->attempts.empty());
+}
+
+TEST_F(EndpointTest, OnlyOneRequestProbes) {
+  GuardedChat& a = add("a", {});
+  for (int i = 0; i < 3; ++i) {
+    scripts_[0]->add({.before = error_of(ErrorCode::kUnavailable, 503)});
+  }
+  CollectingSink sink;
+  for (int i = 0; i < 3; ++i) {
+    ChatRequest request;
+    request.id = "req";
+    (void)run(a, request, sink);
+  }
+  ASSERT_FALSE(a.snapshot().usable);
+  EXPECT_GT(a.snapshot().failure_rate, 0.2);
+  clock_.advance(milliseconds(1'001));
+  scripts_[0]->add({.silence_before = milliseconds(20)});
+  std::vector<bool> answered;
+  for (int i = 0; i < 3; ++i) {
+    boost::asio::co_spawn(
+        io_,
+        [&]() -> Task<void> {
+          CollectingSink each;
+          answered.push_back((co_await a.chat(ChatRequest{}, each)).has_value());
+        },
+        boost::asio::detached);
+  }
+  io_.run();
+  EXPECT_EQ(std::ranges::count(answered, true), 1);
+  EXPECT_NEAR(a.snapshot().ramp, 0.1, 1e-6);
+}
+
+TEST_F(EndpointTest, AFullEndpointIsPassedOver) {
+  GuardedChat guard(io_.get_executor(),
+                    clock_,
+                    *scripts_.emplace_back(std::make_unique<ScriptedChat>(
+                        io_.get_executor(), std::deque<Act>{{.silence_before = milliseconds(20)}})),
+                    {.identity = {.name = "one"}, .max_in_flight = 1});
+  std::vector<Result<Usage>> results;
+  for (int i = 0; i < 2; ++i) {
+    boost::asio::co_spawn(
+        io_,
+        [&]() -> Task<void> {
+          CollectingSink each;
+          results.push_back(co_await guard.chat(ChatRequest{}, each));
+        },
+        boost::asio::detached);
+  }
+  io_.run();
+  ASSERT_EQ(results.size(), 2U);
+  ASSERT_FALSE(results[0]) << "the second is refused at once";
+  EXPECT_EQ(results[0].error().code, ErrorCode::kOverloaded);
+  EXPECT_TRUE(results[1]);
 }
 
 }  // namespace

@@ -61,6 +61,8 @@ class WatchedSink final : public ChatSink {
   }
 
   Task<Result<void>> write(const ChatDelta& delta) override {
+    last_token_at_ = std::chrono::steady_clock::now();
+    ++tokens_;
     // A slow reader is not the endpoint's fault: the budget stands still while the client takes it.
     pause();
     auto result = co_await inner_.write(delta);
@@ -72,6 +74,15 @@ class WatchedSink final : public ChatSink {
 
   std::optional<SteadyTime> first_token_at() const { return first_token_at_; }
 
+  // Nullopt for fewer than two.
+  std::optional<double> ms_between_tokens() const {
+    if (!first_token_at_ || tokens_ < 2) {
+      return std::nullopt;
+    }
+    const std::chrono::duration<double, std::milli> took = last_token_at_ - *first_token_at_;
+    return took.count() / (tokens_ - 1);
+  }
+
  private:
   void pause() { arm(watch_, watch_->budgets.total, Expired::kTotal); }
 
@@ -81,7 +92,14 @@ class WatchedSink final : public ChatSink {
   std::shared_ptr<Watch> watch_;
   CancelHook hook_;
   std::optional<SteadyTime> first_token_at_;
+  SteadyTime last_token_at_;
+  int tokens_ = 0;
 };
+
+// Over about the last five answers.
+void average(double& value, double next) {
+  value = value == 0 ? next : 0.8 * value + 0.2 * next;
+}
 
 Error timeout_error(Expired expired, const Budgets& budgets, const std::string& endpoint) {
   Error error;
@@ -123,6 +141,9 @@ GuardedChat::GuardedChat(Executor executor, const Clock& clock, ChatModel& inner
       breaker_(options_.breaker, std::hash<std::string>{}(options_.identity.name)) {}
 
 Task<Result<Usage>> GuardedChat::chat(const ChatRequest& request, ChatSink& sink) {
+  if (auto refused = refusal(request)) {
+    co_return std::unexpected(std::move(*refused));
+  }
   const SteadyTime start = std::chrono::steady_clock::now();
   const SteadyTime deadline = std::min(request.deadline, start + options_.budgets.total);
   auto watch = std::make_shared<Watch>(executor_, options_.budgets, deadline);
@@ -146,18 +167,39 @@ Task<Result<Usage>> GuardedChat::chat(const ChatRequest& request, ChatSink& sink
     result = std::unexpected(std::move(error));
   }
   if (const auto first = watched.first_token_at()) {
-    const double took = std::chrono::duration<double, std::milli>(*first - start).count();
-    // Exponential average over about the last five answers.
-    first_token_ms_ = first_token_ms_ == 0 ? took : 0.8 * first_token_ms_ + 0.2 * took;
+    average(first_token_ms_, std::chrono::duration<double, std::milli>(*first - start).count());
+  }
+  if (const auto between = watched.ms_between_tokens()) {
+    average(token_ms_, *between);
   }
   settle(result, timed_out);
   co_return result;
 }
 
+std::optional<Error> GuardedChat::refusal(const ChatRequest& request) const {
+  if (options_.max_in_flight > 0 && in_flight_ >= options_.max_in_flight) {
+    Error error = fail(ErrorCode::kOverloaded,
+                       fmt::format("endpoint '{}' has {} requests in flight, its most",
+                                   options_.identity.name,
+                                   in_flight_),
+                       "raise the endpoint's max_in_flight or add an endpoint to the route")
+                      .error();
+    error.retry_after = Milliseconds(1'000);
+    return error;
+  }
+  // Between the plan and now another request may have taken the probe, or failed.
+  if (const auto why = breaker_.blocked(clock_.steady()); why && !request.last_resort) {
+    return fail(ErrorCode::kUnavailable,
+                fmt::format("endpoint '{}' is left alone: {}", options_.identity.name, *why))
+        .error();
+  }
+  return std::nullopt;
+}
+
 void GuardedChat::settle(const Result<Usage>& result, bool timed_out) {
   const SteadyTime now = clock_.steady();
   if (result) {
-    breaker_.on_success();
+    breaker_.on_success(now);
   } else if (result.error().retry_after && !timed_out) {
     breaker_.on_retry_after(now, *result.error().retry_after);
   } else if (is_neutral(result.error())) {
@@ -168,18 +210,23 @@ void GuardedChat::settle(const Result<Usage>& result, bool timed_out) {
 }
 
 EndpointSnapshot GuardedChat::snapshot() const {
+  const SteadyTime now = clock_.steady();
   EndpointSnapshot snapshot{.name = options_.identity.name,
                             .model = options_.identity.model,
                             .tier = options_.identity.tier,
-                            .usable = true,
-                            .why_not = {},
+                            .phase = options_.phase ? options_.phase() : EndpointPhase::kWarm,
                             .in_flight = in_flight_,
-                            .first_token_ms = first_token_ms_};
+                            .max_in_flight = options_.max_in_flight,
+                            .first_token_ms = first_token_ms_,
+                            .token_ms = token_ms_,
+                            .failure_rate = breaker_.failure_rate(),
+                            .ramp = breaker_.ramp(now),
+                            .max_context = options_.max_context};
   if (options_.life_cycle) {
     snapshot.why_not = options_.life_cycle();
   }
   if (snapshot.why_not.empty()) {
-    snapshot.why_not = breaker_.blocked(clock_.steady()).value_or("");
+    snapshot.why_not = breaker_.blocked(now).value_or("");
   }
   snapshot.usable = snapshot.why_not.empty();
   return snapshot;

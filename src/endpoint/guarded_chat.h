@@ -9,7 +9,8 @@
 #include "endpoint/breaker.h"
 
 #include <chrono>
-#include <memory>
+#include <functional>
+#include <optional>
 #include <string>
 
 namespace genesis::endpoint {
@@ -33,6 +34,8 @@ struct EndpointIdentity {
 // Says why an endpoint cannot take work for reasons of its own life cycle (starting, stopped);
 // empty = it can. Urls have none.
 using LifeCycle = std::function<std::string()>;
+// Where it is in its life; without one it is warm.
+using Phase = std::function<EndpointPhase()>;
 
 // Lives on the io thread.
 class GuardedChat final : public ChatModel {
@@ -42,6 +45,9 @@ class GuardedChat final : public ChatModel {
     Budgets budgets;
     BreakerOptions breaker;
     LifeCycle life_cycle;
+    Phase phase;
+    int max_in_flight = 0;         // more is refused at once; 0 = no limit
+    std::int64_t max_context = 0;  // tokens; 0 = not known
     // The endpoint is asked to stream whatever the client wants, so that there is a first token to
     // wait for; else only the total budget applies to an answer that is not streamed.
     bool always_streams = false;
@@ -56,6 +62,8 @@ class GuardedChat final : public ChatModel {
   const EndpointIdentity& identity() const { return options_.identity; }
 
  private:
+  // Why this attempt should not leave now; found only after the plan was made.
+  std::optional<Error> refusal(const ChatRequest& request) const;
   void settle(const Result<Usage>& result, bool timed_out);
 
   Executor executor_;
@@ -65,6 +73,7 @@ class GuardedChat final : public ChatModel {
   Breaker breaker_;
   int in_flight_ = 0;
   double first_token_ms_ = 0;
+  double token_ms_ = 0;
 };
 
 }  // namespace genesis::endpoint

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "net/client_transport.h"
+#include "net/connect_budget.h"
 #include "net/http_codec.h"
 
 #include <boost/asio/steady_timer.hpp>
@@ -85,7 +86,10 @@ using GiveBack = std::function<void(std::shared_ptr<Transport>)>;
 // The pool. Owned by the Client; responses hold it weakly.
 struct Client::Impl : std::enable_shared_from_this<Client::Impl> {
   Impl(Executor executor_in, ClientOptions options_in)
-      : executor(std::move(executor_in)), options(std::move(options_in)), sweep_timer(executor) {}
+      : executor(std::move(executor_in)),
+        options(std::move(options_in)),
+        sweep_timer(executor),
+        budget(options.connect_timeout) {}
 
   std::shared_ptr<Transport> take_idle(const std::string& origin);
   void give_back(const std::string& origin, std::shared_ptr<Transport> transport);
@@ -94,12 +98,17 @@ struct Client::Impl : std::enable_shared_from_this<Client::Impl> {
   void schedule_sweep();
   void sweep();
   Result<std::shared_ptr<boost::asio::ssl::context>> tls_context();
+  // A new connection; feeds the budget.
+  Task<Result<std::shared_ptr<Transport>>> connect(const BaseUrl& base,
+                                                   const ConnectOptions& connect,
+                                                   CancelToken cancel);
 
   Executor executor;
   ClientOptions options;
   std::map<std::string, std::deque<IdleConnection>> idle;
   boost::asio::steady_timer sweep_timer;
   bool sweeping = false;
+  ConnectBudget budget;
   // Every read of a plain connection lands here first; responses may outlive the client.
   std::shared_ptr<std::vector<char>> scratch = std::make_shared<std::vector<char>>(kReadBytes);
   std::shared_ptr<boost::asio::ssl::context> tls;  // made at the first https request
@@ -307,12 +316,29 @@ GiveBack Client::Impl::give_back_later(std::string origin) {
   };
 }
 
+Task<Result<std::shared_ptr<Transport>>> Client::Impl::connect(const BaseUrl& base,
+                                                               const ConnectOptions& connect,
+                                                               CancelToken cancel) {
+  const auto self = shared_from_this();
+  const auto start = std::chrono::steady_clock::now();
+  auto opened = co_await Transport::connect(executor, base, connect, cancel);
+  if (opened) {
+    self->budget.on_connected(std::chrono::steady_clock::now() - start);
+  } else if (opened.error().code == ErrorCode::kTimeout) {
+    self->budget.on_timeout();
+    opened.error().type = kConnectTimeout;
+  }
+  co_return opened;
+}
+
 Task<Result<std::unique_ptr<ClientResponse>>> Client::send(ClientRequest request,
                                                            CancelToken cancel) {
   const auto impl = impl_;
   const std::string origin = origin_key(request.base);
   GENESIS_CO_TRY(const std::string bytes, serialise(request));
-  ConnectOptions connect{.timeout = impl->options.connect_timeout, .tls = nullptr};
+  ConnectOptions connect{.timeout = impl->options.adaptive_connect ? impl->budget.current()
+                                                                   : impl->options.connect_timeout,
+                         .tls = nullptr};
   if (request.base.tls) {
     GENESIS_CO_TRY(connect.tls, impl->tls_context());
   }
@@ -323,8 +349,7 @@ Task<Result<std::unique_ptr<ClientResponse>>> Client::send(ClientRequest request
   for (;;) {
     const bool reused = transport != nullptr;
     if (!reused) {
-      GENESIS_CO_TRY(transport,
-                     co_await Transport::connect(impl->executor, request.base, connect, cancel));
+      GENESIS_CO_TRY(transport, co_await impl->connect(request.base, connect, cancel));
     }
     auto exchange = std::make_unique<Exchange>(std::move(transport),
                                                cancel,

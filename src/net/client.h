@@ -42,8 +42,14 @@ Task<Result<std::string>> read_body(ClientResponse& response, std::size_t limit)
 // Error::type of a request that met a kept connection which the peer had closed meanwhile.
 inline constexpr std::string_view kStaleConnection = "stale_connection";
 
+// Error::type of a request that found no connection in time: it never left.
+inline constexpr std::string_view kConnectTimeout = "connect_timeout";
+
 struct ClientOptions {
   std::chrono::milliseconds connect_timeout{2'000};  // per address tried, TLS handshake included
+  // Wait less once it is known how long connections take (connect_budget.h). For clients of one
+  // origin.
+  bool adaptive_connect = false;
   std::size_t idle_per_origin = 64;
   std::chrono::milliseconds idle_timeout{30'000};
   std::size_t header_bytes = 64 * 1024;

@@ -1,6 +1,7 @@
 // The client against our own server and against raw sockets that misbehave.
 #include "net/client.h"
 
+#include "net/connect_budget.h"
 #include "net/net_fixture.h"
 
 #include <boost/asio/read.hpp>
@@ -243,6 +244,22 @@ TEST_F(ClientTest, ConnectTimesOut) {
   address_.port = full.local_endpoint().port();
   Client client(io_.get_executor(), {.connect_timeout = 50ms});
   EXPECT_EQ(text_of(run(fetch(client, get("/")))), "timeout");
+}
+
+TEST(ConnectBudget, ShrinksAfterAFewConnectionsAndGrowsBack) {
+  ConnectBudget budget(2'000ms);
+  for (int i = 0; i < 4; ++i) {
+    budget.on_connected(1ms);
+  }
+  EXPECT_EQ(budget.current(), 2'000ms);
+  budget.on_connected(1ms);
+  EXPECT_EQ(budget.current(), 250ms);
+  for (int i = 0; i < 20; ++i) {
+    budget.on_connected(100ms);
+  }
+  EXPECT_GT(budget.current(), 700ms);
+  budget.on_timeout();
+  EXPECT_EQ(budget.current(), 2'000ms);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@ import time
 
 import openai
 import pytest
+from harness.books import compare, ledger_rows
 from harness.gateway import BUDGETS, make_config, paid
 from harness.mock import answer
 from harness.process import wait_until
@@ -203,25 +204,63 @@ AFTER_THE_FIRST_BYTE = {
 
 
 @pytest.mark.parametrize("fault", AFTER_THE_FIRST_BYTE.values(), ids=AFTER_THE_FIRST_BYTE.keys())
-def test_never_a_truncated_success(tiers, fault):
-    """The whole answer, or the client's exception: nothing in between."""
+def test_a_cut_stream_is_rescued(tiers, fault):
+    """The fallback says the same from the start; the client sees one answer without a seam."""
     t = tiers(between_ms=2)
-    t.primary.script(fault)
+    t.primary.script(fault | {"times": -1})
     begin = time.monotonic()
-    try:
-        text, finish = t.streamed()
-    except openai.APIError as error:
-        assert error.message
-    else:
-        assert (text, finish) == (WHOLE, "stop")
+    assert t.streamed() == (WHOLE, "stop")
     assert time.monotonic() - begin < 20
+    assert len(t.attempts("fallback")) == 1
     healthy_again(t)
+
+
+@pytest.mark.parametrize("fault", AFTER_THE_FIRST_BYTE.values(), ids=AFTER_THE_FIRST_BYTE.keys())
+def test_never_a_truncated_success(tiers, fault):
+    """Nobody finishes the answer: the client's exception, not half an answer as a whole one."""
+    t = tiers(between_ms=2)
+    for mock in (t.primary, t.fallback):
+        mock.script(fault | {"times": -1})
+    with pytest.raises(openai.APIError) as error:
+        t.streamed()
+    assert error.value.message
+    t.fallback.reset()
+    healthy_again(t)
+
+
+def test_something_else_is_never_glued_on(make_mock, serve):
+    """The fallback answers in other words: the part that was delivered stays, then the error."""
+    t = Tiers(make_mock, serve, between_ms=2)
+    t.primary.script({"fault": "cut", "tokens": 40, "times": -1})
+    t.fallback.script({"fault": "other_words", "times": -1})
+    text = ""
+    with pytest.raises(openai.APIError):
+        for chunk in t.client.chat.completions.create(model="auto", messages=MESSAGES, stream=True):
+            text += chunk.choices[0].delta.content or "" if chunk.choices else ""
+    assert text == answer(40)
+    assert t.attempts("fallback")[0]["completion_tokens"] < 60, "hung up on at the first difference"
+
+
+@pytest.mark.parametrize("fault", ["cut", "stall"])
+def test_one_provider_alone_rescues_its_own_stream(tiers, fault):
+    t = tiers(fallback=False, between_ms=2)
+    t.primary.script({"fault": fault, "tokens": 30, "ms": 60_000})
+    assert t.streamed() == (WHOLE, "stop")
+    assert len(t.attempts()) == 2
+
+
+def test_every_attempt_of_a_rescue_is_booked(tiers):
+    t = tiers(between_ms=2)
+    t.primary.script({"fault": "cut", "tokens": 40, "times": -1})
+    assert t.streamed() == (WHOLE, "stop")
+    compare(ledger_rows(t.gateway), [t.attempts("primary"), t.attempts("fallback")], ("primary", "fallback"))
 
 
 @pytest.mark.parametrize("fault", AFTER_THE_FIRST_BYTE.values(), ids=AFTER_THE_FIRST_BYTE.keys())
 def test_a_broken_stream_ends_in_an_error_event(tiers, fault):
     t = tiers(between_ms=2)
-    t.primary.script(fault)
+    for mock in (t.primary, t.fallback):
+        mock.script(fault | {"times": -1})
     with Wire(t.gateway.port, timeout=30) as wire:
         wire.request("POST", "/v1/chat/completions", {"model": "auto", "messages": MESSAGES, "stream": True})
         status, _, text = wire.response()
@@ -238,10 +277,6 @@ def test_a_broken_stream_ends_in_an_error_event(tiers, fault):
         for choice in document.get("choices", [])
         if choice.get("finish_reason")
     ]
-    if delivered == WHOLE:
-        assert finishes == ["stop"]
-        assert not errors
-        return
     assert WHOLE.startswith(delivered)
     assert len(errors) == 1
     assert "error" in documents[-1], "nothing follows the error"
@@ -265,7 +300,8 @@ def test_a_whole_answer_survives_a_broken_stream(tiers, fault):
 
 def test_a_broken_tgi_stream_ends_in_its_error_event(tiers):
     t = tiers(between_ms=2)
-    t.primary.script({"fault": "cut", "tokens": 20})
+    for mock in (t.primary, t.fallback):
+        mock.script({"fault": "cut", "tokens": 20, "times": -1})
     body = {"inputs": "Tell me.", "parameters": {"max_new_tokens": 60}}
     with Wire(t.gateway.port, timeout=30) as wire:
         wire.request("POST", "/generate_stream", body)
@@ -305,13 +341,22 @@ def test_odd_but_legal_streams(tiers, fault):
 def test_s12_too_long_for_a_provider_is_not_repeated(tiers):
     t = tiers()
     t.primary.script({"fault": "status", "status": 400, "code": "context_length_exceeded", "times": -1})
-    try:
-        completion, _ = t.whole()
-    except openai.BadRequestError as error:
-        assert error.code == "context_length_exceeded"
-    else:
-        assert completion.choices[0].message.content == WHOLE
+    with pytest.raises(openai.BadRequestError) as error:
+        t.whole()
+    assert error.value.code == "context_length_exceeded"
     assert len(t.attempts()) == 1
+    assert not t.attempts("fallback"), "nothing says that it holds more"
+
+
+@both_ways
+def test_s12_a_larger_context_is_asked(make_mock, serve, stream):
+    primary, large = make_mock("primary"), make_mock("large")
+    gateway = serve(make_config([paid(primary, tier="managed", context=8192), paid(large, context=131072)]))
+    primary.script({"fault": "status", "status": 400, "code": "context_length_exceeded", "times": -1})
+    body = {"model": "auto", "messages": MESSAGES, "stream": stream}
+    status, headers, _ = gateway.http("POST", "/v1/chat/completions", body)
+    assert (status, headers["x-genesis-endpoint"]) == (200, "large")
+    assert len(primary.settle()) == 1
 
 
 def test_s13_a_policy_refusal_is_passed_on(tiers):
@@ -330,14 +375,7 @@ def test_s14_the_fallbacks_refusal_of_a_prefill_is_not_the_callers_error(tiers):
     t = tiers(between_ms=2)
     t.primary.script({"fault": "cut", "tokens": 40})
     t.fallback.script({"fault": "refuse_prefill", "times": -1})
-    try:
-        text, finish = t.streamed()
-    except openai.BadRequestError as error:
-        raise AssertionError("the fallback's 400 reached the caller") from error
-    except openai.APIError:
-        pass
-    else:
-        assert (text, finish) == (WHOLE, "stop")
+    assert t.streamed() == (WHOLE, "stop")
 
 
 @pytest.mark.limit(150)

@@ -319,6 +319,11 @@ Task<bool> Exchange::answer_stream() {
   if (!co_await flush() || (first > 0 && !co_await connection_.wait_ms(first))) {
     co_return ended("client_gone");
   }
+  if (is("other_words")) {
+    for (std::size_t i = 2; i < plan_.pieces.size(); ++i) {
+      plan_.pieces[i].text = " otherwise";
+    }
+  }
   if (!co_await send_pieces(*writer)) {
     co_return false;
   }

@@ -34,6 +34,7 @@ constexpr std::array kKinds = {
     std::string_view("html"),     // status 200 with a page of HTML
     std::string_view("split"),    // every byte of the stream in a write of its own
     std::string_view("odd_sse"),  // CRLF, comments, a BOM, "data:" without blank
+    std::string_view("other_words"),     // a good answer, from its third word on another one
     std::string_view("refuse_prefill"),  // 400 when the last message is the assistant's
 };
 
