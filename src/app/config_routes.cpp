@@ -149,7 +149,9 @@ Result<router::RouteRule> read_route(const OptionMap& map,
                 : sticky == "prefix" ? router::Sticky::kPrefix
                                      : router::Sticky::kOff;
   rule.hedge_after = std::chrono::milliseconds(integer_of(map, prefix + "hedge_ms"));
-  rule.rescue = text_of(map, prefix + "rescue") != "false";
+  const std::string rescue = text_of(map, prefix + "rescue");
+  rule.rescue = rescue != "off";
+  rule.hold = rescue == "hold";
   return rule;
 }
 

@@ -73,7 +73,7 @@ balance = "least_load"
 weights = { a = 3, b = 0 }
 sticky = "session"
 hedge_ms = 250
-rescue = false
+rescue = "hold"
 baseline = "gpt-4o"
 )");
   ASSERT_TRUE(config) << config.error().message;
@@ -85,7 +85,8 @@ baseline = "gpt-4o"
   EXPECT_EQ(rule.weight_of("paid"), 1);
   EXPECT_EQ(rule.sticky, router::Sticky::kSession);
   EXPECT_EQ(rule.hedge_after.count(), 250);
-  EXPECT_FALSE(rule.rescue);
+  EXPECT_TRUE(rule.rescue);
+  EXPECT_TRUE(rule.hold);
   EXPECT_EQ(config->baselines.routes.at("auto"), "gpt-4o");
   EXPECT_EQ(config->origins.at("route[0].weights.a").text, "3");
   EXPECT_NE(config->origins.at("route[0].weights.a").origin.find("genesis.toml:22"),

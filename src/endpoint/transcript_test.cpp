@@ -128,20 +128,20 @@ TEST(Transcript, ChoicesAreComparedEachForItself) {
 
 TEST(Transcript, ToolCallsKeepTheIdsTheClientKnows) {
   Transcript transcript(1, 10'000);
-  transcript.add(calls(
-      R"([{"index":0,"id":"call_1","type":"function","function":{"name":"look","arguments":""}}])"));
+  transcript.add(calls(R"([{"index":0,"id":"call_1","type":"function",)"
+                       R"("function":{"name":"look","arguments":""}}])"));
   transcript.add(calls(R"([{"index":0,"function":{"arguments":"{\"a\":"}}])"));
   Replay replay(transcript);
   // Another id, other pieces, and a second call that is new.
-  const auto head = replay.take(calls(
-      R"([{"index":0,"id":"call_9","type":"function","function":{"name":"look","arguments":"{"}}])"));
+  const auto head = replay.take(calls(R"([{"index":0,"id":"call_9","type":"function",)"
+                                      R"("function":{"name":"look","arguments":"{"}}])"));
   ASSERT_TRUE(head);
   EXPECT_FALSE(*head);
   const auto rest = replay.take(calls(R"([{"index":0,"function":{"arguments":"\"a\":1}"}}])"));
   ASSERT_TRUE(rest && *rest);
   EXPECT_EQ((*rest)->tool_calls_json, R"([{"index":0,"function":{"arguments":"1}"}}])");
-  const auto second = replay.take(calls(
-      R"([{"index":1,"id":"call_10","type":"function","function":{"name":"go","arguments":"{}"}}])"));
+  const auto second = replay.take(calls(R"([{"index":1,"id":"call_10","type":"function",)"
+                                        R"("function":{"name":"go","arguments":"{}"}}])"));
   ASSERT_TRUE(second && *second);
   EXPECT_EQ((*second)->tool_calls_json,
             R"([{"index":1,"id":"call_10","type":"function",)"

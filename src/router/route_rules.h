@@ -33,6 +33,7 @@ struct RouteRule {
   Sticky sticky = Sticky::kOff;
   std::chrono::milliseconds hedge_after{0};
   bool rescue = true;
+  bool hold = false;  // Plan::hold
 
   bool answers_to(std::string_view word) const {
     return name == word || std::ranges::find(aliases, word) != aliases.end();

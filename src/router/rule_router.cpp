@@ -255,7 +255,8 @@ Result<Plan> RuleRouter::plan(const RouteFeatures& features, Endpoints endpoints
             .steps = {},
             .alternatives = {},
             .hedge_after = rule.hedge_after,
-            .rescue = rule.rescue};
+            .rescue = rule.rescue,
+            .hold = rule.hold};
   write_steps(sorted.usable, true, plan);
   write_steps(sorted.behind, true, plan);
   write_steps(sorted.last, true, plan);

@@ -5,6 +5,7 @@ A row of `genesis ledger ls --json` has {"request_id", "attempt", "kind", "endpo
 it: `post`, `void`, `unconfirmed` (open when the process died) or `quarantine` (price unknown).
 """
 
+import time
 from collections import Counter, defaultdict
 
 # The price that harness.gateway.paid() configures, in nano-USD per token.
@@ -22,6 +23,8 @@ def ledger_rows(gateway):
     """Rows about traffic and machines; the pins of baselines, which move no money, are left out."""
     from .gateway import listing
 
+    # Acknowledged rows reach the database in groups, a few hundredths of a second later.
+    time.sleep(0.2)
     rows = listing(gateway.cli_json("ledger", "ls", "--limit", "0"))
     return [row for row in rows if row["kind"] != "pin"]
 
