@@ -44,12 +44,14 @@ class Outcome:
 class Caller:
     """One OpenAI-shaped gateway as its client sees it; asks for the primary, streamed."""
 
-    def __init__(self, base_url, model, headers=None):
+    def __init__(self, base_url, model, headers=None, stream=True):
+        self.stream = stream
         self.url = urllib.parse.urlsplit(base_url)
         self.model = model
         self.headers = {"content-type": "application/json", **(headers or {})}
 
-    def ask(self, stream=True, limit=LIMIT_SECONDS):
+    def ask(self, limit=LIMIT_SECONDS):
+        stream = self.stream
         got, begin = Outcome(), time.monotonic()
         connection = http.client.HTTPConnection(self.url.hostname, self.url.port, timeout=limit)
         body = {"model": self.model, "stream": stream, "messages": [{"role": "user", "content": "Tell me about the fleet."}]}
@@ -111,6 +113,7 @@ class Stage:
 
     def __init__(self, provider, caller, pace=1.0):
         self.provider, self.caller, self.pace = provider, caller, pace
+        self.before = 0  # lines of the journal that are not of the scenario
 
     def script(self, *faults):
         self.provider.script(*({"model": "primary", **fault} for fault in faults))
@@ -118,10 +121,14 @@ class Stage:
     def ms(self, seconds):
         return int(1000 * seconds * self.pace)
 
-    def attempts(self, since=0, model="primary"):
-        """Arrival times in seconds at the provider, after everything there has ended or been given up."""
+    def journal(self):
+        """What the provider has seen of the primary's requests; those that hang come when they end."""
         time.sleep(0.1)
-        return [line["received_ms"] / 1000 for line in self.provider.journal()[since:] if line["model"] == model]
+        return [line for line in self.provider.journal()[self.before :] if line["model"] == "primary"]
+
+    def attempts(self):
+        """Arrival times in seconds."""
+        return [line["received_ms"] / 1000 for line in self.journal()]
 
 
 def judge(outcome, ok=True, note=""):
@@ -271,7 +278,7 @@ def s15(stage):
             back = time.monotonic() - begin - outage
         time.sleep(gap)
     timer.join()
-    probes = sum(line["model"] == "primary" and line["status"] == 503 for line in stage.provider.journal())
+    probes = sum(line["status"] == 503 for line in stage.journal())
     note = f"{bad} not answered, {probes} attempts in the outage, back after {back if back is None else round(back, 1)} s"
     if bad:
         return "fail", note
@@ -292,6 +299,7 @@ SCENARIOS = {name.upper(): call for name, call in sorted(globals().items()) if n
 def play(stage, name):
     """(verdict, note) of one scenario, with the healthy request that must follow within 10 s."""
     stage.provider.reset()
+    stage.before = len(stage.provider.journal())
     verdict, note = SCENARIOS[name](stage)
     stage.provider.reset()
     # An endpoint that was left alone for its failures may be so for a moment: the fallback answers.
