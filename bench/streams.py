@@ -115,7 +115,7 @@ def main():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     # The gateway needs two descriptors a stream.
-    idle = min(args.idle, (hard - 200) // 2)
+    idle = min(args.idle, (hard - 300) // 2)
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         paced(args, folder)

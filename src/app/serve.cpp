@@ -1,5 +1,6 @@
 #include "app/serve.h"
 
+#include "app/descriptors.h"
 #include "app/graph.h"
 #include "app/pressure.h"
 #include "app/probe.h"
@@ -223,7 +224,7 @@ class GatewayProcess {
     };
     return {.memory = share(memory.used, memory.limit),
             .ledger_queue = graph_.ledger_queue(),
-            .connections = share(server_.open_connections(), config().max_connections),
+            .connections = share(server_.open_connections(), max_connections()),
             .loop_lag = share(loop_lag_.count(), std::chrono::nanoseconds(kUnbearableLag).count())};
   }
 
@@ -252,7 +253,9 @@ class GatewayProcess {
     print_gateway_ready(ready);
     log(LogLevel::kInfo,
         "gateway ready",
-        {{"url", ready.url}, {"endpoints", config().endpoints.size()}});
+        {{"url", ready.url},
+         {"endpoints", config().endpoints.size()},
+         {"max_connections", max_connections()}});
   }
 
   std::string url() const {
@@ -325,8 +328,12 @@ class GatewayProcess {
   const Config& config() const { return graph_.config(); }
 
   // In the last stage no connection is taken on beyond those that are open and a few for probes.
+  std::size_t max_connections() const {
+    return std::min(static_cast<std::size_t>(config().max_connections), room_);
+  }
+
   net::ServerLimits limits() const {
-    auto connections = static_cast<std::size_t>(config().max_connections);
+    std::size_t connections = max_connections();
     if (pressure_.stage() == PressureStage::kSevere) {
       connections = std::min(connections, server_.open_connections() + kProbeConnections);
     }
@@ -382,6 +389,7 @@ class GatewayProcess {
   }
 
   boost::asio::io_context& io_;
+  const std::size_t room_ = connections_within(raise_descriptor_limit());
   const Home& home_;
   Graph& graph_;
   Door door_;
