@@ -1,3 +1,4 @@
+// The descriptor limit of this process, and the connections that fit into it.
 #include "app/descriptors.h"
 
 #include <gtest/gtest.h>
