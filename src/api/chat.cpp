@@ -32,6 +32,7 @@ Result<void> validate_sampling(const Sampling& s) {
   GENESIS_TRY_VOID(in_range("temperature", s.temperature, 0.0, 2.0));
   GENESIS_TRY_VOID(above_up_to("top_p", s.top_p, 0.0, 1.0));
   GENESIS_TRY_VOID(in_range("top_k", s.top_k, 0, 1'000'000));
+  GENESIS_TRY_VOID(above_up_to("typical_p", s.typical_p, 0.0, 1.0));
   GENESIS_TRY_VOID(in_range("min_p", s.min_p, 0.0, 1.0));
   GENESIS_TRY_VOID(above_up_to("repetition_penalty", s.repetition_penalty, 0.0, 2.0));
   GENESIS_TRY_VOID(in_range("presence_penalty", s.presence_penalty, -2.0, 2.0));

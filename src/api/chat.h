@@ -60,6 +60,7 @@ struct Sampling {
   double temperature = 1.0;         // 0 = greedy; [0, 2]
   double top_p = 1.0;               // (0, 1]
   int top_k = 0;                    // 0 = off; [0, 1,000,000]
+  double typical_p = 1.0;           // (0, 1]; 1 = off
   double min_p = 0.0;               // [0, 1]
   double repetition_penalty = 1.0;  // (0, 2]; over prompt and output, as in transformers
   double presence_penalty = 0.0;    // [-2, 2]; over output only, as OpenAI defines it

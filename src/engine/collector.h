@@ -122,6 +122,7 @@ inline GenerateRequest random_request(Random& random, const FakeShape& shape, in
   sampling.temperature = random.below(3) == 0 ? 0.0 : 0.3 + random.uniform();
   sampling.top_k = random.below(3) == 0 ? static_cast<int>(1 + random.below(vocab)) : 0;
   sampling.top_p = random.below(3) == 0 ? 0.5 + random.uniform() / 2 : 1.0;
+  sampling.typical_p = random.below(4) == 0 ? 0.3 + random.uniform() / 2 : 1.0;
   sampling.min_p = random.below(4) == 0 ? random.uniform() / 4 : 0.0;
   sampling.repetition_penalty = random.below(4) == 0 ? 1.2 : 1.0;
   sampling.frequency_penalty = random.below(4) == 0 ? 0.5 : 0.0;

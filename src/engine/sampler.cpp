@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cmath>
 #include <iterator>
 #include <limits>
 
@@ -65,8 +66,44 @@ void keep_nucleus(std::span<const float> logits,
   }
 }
 
+// Sets the weights of the tokens to 0 that tell more or less than is typical here: kept are those
+// whose information is nearest to the entropy, until `typical_p` of the mass is reached
+// (arXiv:2202.00666, in the form of transformers' TypicalLogitsWarper).
+void keep_typical(double typical_p, std::span<float> weights) {
+  struct Token {
+    std::size_t at = 0;
+    double probability = 0;
+    double distance = 0;  // of its information from the entropy
+  };
+
+  const double mass = sum_of(weights);
+  std::vector<Token> tokens;
+  double entropy = 0;
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    const double p = static_cast<double>(weights[i]) / mass;
+    if (p > 0) {
+      tokens.push_back({.at = i, .probability = p});
+      entropy -= p * std::log(p);
+    }
+  }
+  for (Token& token : tokens) {
+    token.distance = std::abs(-std::log(token.probability) - entropy);
+  }
+  std::ranges::sort(tokens, [](const Token& a, const Token& b) {
+    return a.distance < b.distance || (a.distance == b.distance && a.at < b.at);
+  });
+  double covered = 0;
+  std::size_t kept = 0;
+  while (kept < tokens.size() && covered < typical_p) {
+    covered += tokens[kept++].probability;
+  }
+  for (const Token& token : std::span(tokens).subspan(kept)) {
+    weights[token.at] = 0;
+  }
+}
+
 void keep_at_least(double min_p, std::span<float> weights) {
-  const auto floor = static_cast<float>(min_p);  // the largest weight is 1
+  const auto floor = static_cast<float>(min_p) * std::ranges::max(weights);
   for (float& weight : weights) {
     weight = weight < floor ? 0.0F : weight;
   }
@@ -103,6 +140,7 @@ Sampler::Sampler(const Sampling& sampling,
     : temperature_(sampling.temperature),
       top_p_(sampling.top_p),
       top_k_(sampling.top_k),
+      typical_p_(sampling.typical_p),
       min_p_(sampling.min_p),
       repetition_penalty_(sampling.repetition_penalty),
       presence_penalty_(sampling.presence_penalty),
@@ -200,6 +238,9 @@ std::int32_t Sampler::draw(std::span<const float> logits,
   const double mass = softmax_weights(logits, max, inverse_temperature, weights);
   if (top_p_ < 1.0) {
     keep_nucleus(logits, top_p_, mass, weights);
+  }
+  if (typical_p_ < 1.0) {
+    keep_typical(typical_p_, weights);
   }
   if (min_p_ > 0.0) {
     keep_at_least(min_p_, weights);

@@ -1,8 +1,9 @@
 // Sampler of one sequence: from a row of logits to the next token.
 //
 // Order, as in transformers' generate(): repetition penalty, frequency and presence penalties,
-// bias, end-token mask -> temperature -> top_k -> top_p -> min_p -> draw. Each filter works on what
-// the one before left, renormalised. At a tie the lower token id wins, also at the edge of top_k.
+// bias, end-token mask -> temperature -> top_k -> top_p -> typical_p -> min_p -> draw. Each filter
+// works on what the one before left, renormalised. At a tie the lower token id wins, also at the
+// edge of top_k.
 //
 // The random number of a draw is a function of (seed, choice, position) alone, so a sequence's
 // tokens do not depend on its neighbours, on preemption, or on what was drawn before.
@@ -59,6 +60,7 @@ class Sampler {
   double temperature_;
   double top_p_;
   int top_k_;
+  double typical_p_;
   double min_p_;
   double repetition_penalty_;
   double presence_penalty_;

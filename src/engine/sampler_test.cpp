@@ -24,7 +24,8 @@ std::vector<float> random_row(std::uint64_t seed, std::size_t size, double sprea
   return row;
 }
 
-// Probability of every token after temperature, top_k, top_p and min_p, by full sort in double.
+// Probability of every token after temperature, top_k, top_p, typical_p and min_p, by full sort in
+// double.
 std::vector<double> analytic(std::span<const float> logits, const Sampling& s) {
   std::vector<std::size_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0U);
@@ -51,8 +52,29 @@ std::vector<double> analytic(std::span<const float> logits, const Sampling& s) {
     before += mass;
   }
   normalize();
+  if (s.typical_p < 1.0) {
+    double entropy = 0;
+    for (const double x : p) {
+      entropy -= x > 0 ? x * std::log(x) : 0.0;
+    }
+    std::vector<std::pair<double, std::size_t>> distances;
+    for (std::size_t i = 0; i < p.size(); ++i) {
+      if (p[i] > 0) {
+        distances.emplace_back(std::abs(std::log(p[i]) + entropy), i);
+      }
+    }
+    std::ranges::sort(distances);
+    double covered = 0;
+    for (const auto& [distance, i] : distances) {
+      const double mass = p[i];
+      p[i] = covered < s.typical_p ? mass : 0.0;
+      covered += mass;
+    }
+    normalize();
+  }
+  const double most = std::ranges::max(p);
   for (double& x : p) {
-    x = x < s.min_p * p[order[0]] ? 0.0 : x;
+    x = x < s.min_p * most ? 0.0 : x;
   }
   normalize();
   return p;
@@ -98,6 +120,8 @@ TEST(Sampler, DrawsFollowTheAnalyticDistribution) {
   expect_distribution({.temperature = 0.9, .min_p = 0.1}, 16);
   expect_distribution({.temperature = 1.3, .top_p = 0.7, .top_k = 20, .min_p = 0.05}, 17);
   expect_distribution({.temperature = 1.0, .top_p = 0.95, .min_p = 0.2}, 18);
+  expect_distribution({.temperature = 1.0, .typical_p = 0.5}, 19);
+  expect_distribution({.temperature = 0.8, .top_p = 0.9, .typical_p = 0.6, .min_p = 0.1}, 20);
 }
 
 TEST(Sampler, TruncationIsExactOnALargeVocabulary) {

@@ -1,10 +1,12 @@
 // Reserve, call, end.
 #include "ledger/metered.h"
 
+#include "base/json.h"
 #include "base/log.h"
 #include "ledger/entry.h"
 #include "ledger/price_table.h"
 
+#include <boost/json.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -104,6 +106,27 @@ std::string_view finish_name(FinishReason reason) {
   return "unknown";
 }
 
+// What a model wrote of tool calls: names and arguments. The JSON around them is the upstream's.
+std::size_t call_bytes(std::string_view calls_json) {
+  if (calls_json.empty()) {
+    return 0;
+  }
+  const auto calls = parse_json(calls_json);
+  const auto* list = calls ? calls->if_array() : nullptr;
+  std::size_t bytes = 0;
+  for (const auto& call : list == nullptr ? boost::json::array() : *list) {
+    const auto* object = call.if_object();
+    const auto* function = object == nullptr ? nullptr : object->if_contains("function");
+    for (const std::string_view key : {"name", "arguments"}) {
+      const auto* text = function != nullptr && function->is_object()
+                             ? function->get_object().if_contains(key)
+                             : nullptr;
+      bytes += text != nullptr && text->is_string() ? text->get_string().size() : 0;
+    }
+  }
+  return bytes;
+}
+
 // Passes everything on and counts what the reader got.
 class CountingSink final : public ChatSink {
  public:
@@ -117,7 +140,7 @@ class CountingSink final : public ChatSink {
 
   Task<Result<void>> write(const ChatDelta& delta) override {
     const std::size_t bytes =
-        delta.text.size() + delta.reasoning.size() + delta.tool_calls_json.size();
+        delta.text.size() + delta.reasoning.size() + call_bytes(delta.tool_calls_json);
     if (bytes > 0 || !delta.tokens.empty()) {
       bytes_ += static_cast<std::int64_t>(bytes);
       tokens_ += std::ssize(delta.tokens);

@@ -296,6 +296,24 @@ TEST(Metered, AnUndercountIsBookedAsOurOwn) {
   EXPECT_EQ(posted.finish, "stop;own_output=100..1616");
 }
 
+TEST(Metered, TheJsonAroundToolCallsIsNotCounted) {
+  Bench b;
+  b.model.script = [](ChatSink& sink) -> Task<Result<Usage>> {
+    GENESIS_CO_TRY_VOID(co_await sink.begin({}));
+    for (int i = 0; i < 8; ++i) {
+      const ChatDelta delta{.tool_calls_json =
+                                R"([{"index":0,"id":"call_0123456789","type":"function",)"
+                                R"("function":{"name":"f","arguments":"{}"}}])"};
+      GENESIS_CO_TRY_VOID(co_await sink.write(delta));
+    }
+    const ChatDelta last{.finish = FinishReason::kToolCalls};
+    GENESIS_CO_TRY_VOID(co_await sink.write(last));
+    co_return Usage{.input = 30, .output = 9};
+  };
+  ASSERT_TRUE(b.chat());
+  EXPECT_FALSE(b.ledger.posts.at(0).disputed);
+}
+
 TEST(Metered, ToldTokensAreCountedExactly) {
   for (const std::int64_t told : {98, 102, 103, 97}) {
     Bench b;

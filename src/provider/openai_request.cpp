@@ -106,6 +106,7 @@ void write_sampling(JsonWriter& json, const Sampling& s) {
   number("temperature", s.temperature, usual.temperature);
   number("top_p", s.top_p, usual.top_p);
   integer("top_k", s.top_k);
+  number("typical_p", s.typical_p, usual.typical_p);
   number("min_p", s.min_p, usual.min_p);
   number("repetition_penalty", s.repetition_penalty, usual.repetition_penalty);
   number("presence_penalty", s.presence_penalty, usual.presence_penalty);
@@ -194,6 +195,11 @@ std::string_view openai_target(Dialect dialect) {
 Result<std::string> openai_request_body(const ChatRequest& request,
                                         std::string_view model,
                                         bool token_ids) {
+  if (const std::string& field = request.input->native_only; !field.empty()) {
+    return fail_param(field,
+                      fmt::format("'{}' cannot be said in OpenAI's dialect", field),
+                      ErrorCode::kUnsupported);
+  }
   if (!request.input->body.empty() && request.dialect != Dialect::kTgi) {
     return rewrite_body(request, model);
   }

@@ -134,6 +134,9 @@ void write_parameters(JsonWriter& out, const Sampling& s) {
     if (s.top_k > 0) {
       out.field("top_k", std::int64_t{s.top_k});
     }
+    if (s.typical_p < 1) {
+      out.field_number("typical_p", s.typical_p);
+    }
   }
   if (s.repetition_penalty != 1.0) {
     out.field_number("repetition_penalty", s.repetition_penalty);

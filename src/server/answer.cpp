@@ -65,11 +65,11 @@ void CollectedAnswer::add_raw(std::string_view raw) {
       break;
     case Dialect::kEmbeddings:
     case Dialect::kTei:
+    case Dialect::kTgi:
       raw_body_ = raw;
       break;
-    case Dialect::kTgi:
     case Dialect::kResponses:
-      break;  // no upstream is asked in these words for a whole answer
+      break;  // no upstream is asked in these words
   }
 }
 

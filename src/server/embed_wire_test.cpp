@@ -68,6 +68,28 @@ TEST(EmbedWire, SimilaritiesAreABareList) {
       "[0.5,0.25]");
 }
 
+TEST(EmbedWire, AnAnswerToOtherTextsThanAskedIsAnError) {
+  World world;
+  world.chat.script = answers(embedded({.vectors = {{1.0F}}}));
+  EXPECT_EQ(world.post("/v1/embeddings", R"({"input":["a","b"]})")->status, 502);
+  world.chat.script = answers(embedded({.scores = {1.0F, 0.5F, 0.25F}}));
+  EXPECT_EQ(world.post("/rerank", R"({"query":"q","texts":["a"],"return_text":true})")->status,
+            424);
+  EXPECT_EQ(world.post("/embed", R"({"inputs":"a"})")->status, 424);
+}
+
+TEST(EmbedWire, TeiTellsWhatItCountedAndIsRouted) {
+  World world({.embed_model = "tiny"});
+  world.chat.script = answers(embedded({.vectors = {{1.0F}}}), Usage{.input = 5});
+  const auto response = world.post("/embed", "{\"inputs\":\"\xC3\xA9!\"}");
+  EXPECT_EQ(response->header("x-compute-characters"), "2");
+  EXPECT_EQ(response->header("x-compute-tokens"), "5");
+  EXPECT_EQ(world.chat.seen.back().route, "tiny");
+  world.post("/embed", R"({"inputs":"a","model":"org/tiny"})");
+  EXPECT_EQ(world.chat.seen.back().route, "org/tiny");
+  EXPECT_EQ(world.post("/embed_all", R"({"inputs":"a"})")->status, 404);
+}
+
 TEST(EmbedWire, AnAnswerWithoutVectorsIsAnError) {
   World world;
   world.chat.script = answers({{.text = "hello", .finish = FinishReason::kStop}});
@@ -86,7 +108,10 @@ TEST(EmbedWire, RefusalsNameTheFieldInTheDialectsShape) {
     many += i == 0 ? R"("x")" : R"(,"x")";
   }
   const auto batch = world.post("/embed", many + "]}");
-  EXPECT_THAT(batch->body, HasSubstr(R"("error_type":"validation")"));
+  EXPECT_EQ(batch->status, 413);
+  EXPECT_EQ(batch->body,
+            R"({"error":"Input validation error: batch size 33 > maximum allowed batch size 32",)"
+            R"("error_type":"validation"})");
   for (const auto& [path, body] : std::vector<std::pair<std::string, std::string>>{
            {"/embed", R"({"inputs":[1,"a"]})"},
            {"/embed", R"({"inputs":"a","truncate":"yes"})"},

@@ -79,6 +79,14 @@ Result<std::vector<std::string>> get_strings(const json::object& object,
   return strings;
 }
 
+Result<void> check_model_name(std::string_view name) {
+  constexpr std::size_t kMaxModelName = 256;
+  if (name.size() > kMaxModelName) {
+    return fail_param("model", fmt::format("'model' is longer than {} bytes", kMaxModelName));
+  }
+  return {};
+}
+
 bool is_given(const json::object& object, std::string_view key) {
   const json::value* value = object.if_contains(key);
   return value != nullptr && !value->is_null();

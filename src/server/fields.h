@@ -31,6 +31,9 @@ Result<std::vector<std::string>> get_strings(const boost::json::object& object,
                                              std::string_view key,
                                              std::string_view prefix = {});
 
+// kInvalidArgument on `model` for a name longer than any hub name with revision and file.
+Result<void> check_model_name(std::string_view name);
+
 // True when the key is there and not null.
 bool is_given(const boost::json::object& object, std::string_view key);
 

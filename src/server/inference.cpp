@@ -5,6 +5,7 @@
 #include "base/trace_context.h"
 #include "server/access.h"
 #include "server/caller.h"
+#include "server/fields.h"
 #include "server/parse_anthropic.h"
 #include "server/stream_sink.h"
 #include "server/write_openai.h"
@@ -83,6 +84,7 @@ Result<void> complete(const InferenceContext& context, Exchange& x, InferenceCal
   ChatRequest& request = call.request;
   request.route = resolve_model(request, context);
   x.record.model_asked = request.route;
+  GENESIS_TRY_VOID(check_model_name(request.route));
   GENESIS_TRY_VOID(check_model_scope(x.principal, request.route));
   request.id = x.record.id;
   request.traceparent = trace_of(context, x);
@@ -161,8 +163,17 @@ void add_compute_headers(const InferenceContext& context,
                          const InferenceCall& call,
                          net::Headers& headers) {
   headers.add("x-compute-type", header_safe(context.ports.info().isa));
-  headers.add("x-compute-characters",
-              fmt::format("{}", count_characters(call.request.input->prompt)));
+  const ChatInput& input = *call.request.input;
+  std::int64_t characters = count_characters(input.prompt);
+  if (input.embed) {
+    characters += count_characters(input.embed->query);
+    for (const auto* texts : {&input.embed->texts, &input.embed->pairs}) {
+      for (const std::string& text : *texts) {
+        characters += count_characters(text);
+      }
+    }
+  }
+  headers.add("x-compute-characters", fmt::format("{}", characters));
 }
 
 // TGI's timing headers of a whole answer; milliseconds, x-compute-time in seconds.
@@ -227,14 +238,36 @@ Error shown_error(Error error) {
   return error;
 }
 
+// One answer for each text, of the kind that was asked for.
+bool answers_every_text(const ChatRequest& request,
+                        const std::shared_ptr<const EmbedAnswer>& answer) {
+  const auto& asked = request.input->embed;
+  if (!asked) {
+    return true;
+  }
+  if (!answer) {
+    return false;
+  }
+  switch (asked->task) {
+    case EmbedTask::kEmbed:
+      return answer->vectors.size() == asked->size();
+    case EmbedTask::kPredict:
+      return answer->labels.size() == asked->size();
+    case EmbedTask::kRerank:
+    case EmbedTask::kSimilarity:
+      return answer->scores.size() == asked->size();
+  }
+  return false;
+}
+
 Task<void> collect_answer(InferenceContext& context,
                           Exchange& x,
                           const AnswerMeta& meta,
                           InferenceRoute route) {
   CollectSink sink(meta.call.request, x.response, context.ports.clock);
   auto outcome = checked(co_await context.ports.chat.chat(meta.call.request, sink), sink, route);
-  if (outcome && is_embed(meta.call.request.dialect) && !sink.answer().embed()) {
-    outcome = std::unexpected(incomplete_answer());
+  if (outcome && !answers_every_text(meta.call.request, sink.answer().embed())) {
+    outcome = fail(ErrorCode::kUpstream, "the model's endpoint did not answer every text");
   }
   note(x, sink, outcome);
   if (client_gone(x)) {
@@ -248,9 +281,12 @@ Task<void> collect_answer(InferenceContext& context,
   x.record.status = 200;
   net::Headers headers = response_headers(x, "application/json");
   add_served_headers(*sink.served(), headers);
-  if (x.wire == Wire::kTgi) {
+  if (x.wire == Wire::kTgi || x.wire == Wire::kTei) {
     add_compute_headers(context, meta.call, headers);
     add_timing_headers(x.record, context.ports.clock.steady(), headers);
+  }
+  if (x.wire == Wire::kTei) {
+    headers.add("x-compute-tokens", fmt::format("{}", outcome->input));
   }
   const std::string body = dialogue_of(route).whole(meta, *sink.served(), sink.answer(), *outcome);
   if (!co_await x.response.send(200, headers, body)) {

@@ -144,6 +144,8 @@ void OpenAiRaw::add_choice(std::string_view raw) {
       std::from_chars(member.value.data(), member.value.data() + member.value.size(), index);
     }
     has_messages_ = has_messages_ || member.key == "message";
+    has_deltas_ = has_deltas_ || member.key == "delta";
+    finished_ += member.key == "finish_reason" && member.value != kNull ? 1U : 0U;
   }
   if (index >= choices_.size()) {
     return;
@@ -163,9 +165,12 @@ void OpenAiRaw::add_choice(std::string_view raw) {
 }
 
 std::optional<std::string_view> OpenAiRaw::whole() const {
-  // A chunk of the older route looks like a body; when it is alone and tells the usage, it is one.
-  const bool complete = has_messages_ || top_.get("usage").has_value();
-  return objects_ == 1 && complete ? std::optional<std::string_view>(only_) : std::nullopt;
+  // A chunk of the older route looks like a body: it is one when it is alone, ends every choice and
+  // tells the usage.
+  const bool ended = finished_ == choices_.size() && top_.get("usage").has_value();
+  return objects_ == 1 && !has_deltas_ && (has_messages_ || ended)
+             ? std::optional<std::string_view>(only_)
+             : std::nullopt;
 }
 
 std::optional<std::string> OpenAiRawStream::frame(std::string_view raw) {

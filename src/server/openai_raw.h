@@ -60,6 +60,8 @@ class OpenAiRaw {
 
   std::size_t objects_ = 0;
   bool has_messages_ = false;
+  bool has_deltas_ = false;
+  std::size_t finished_ = 0;
   std::string only_;  // the object, while it is the only one
   RawMembers top_;
   std::vector<RawMembers> choices_;

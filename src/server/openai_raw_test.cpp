@@ -90,6 +90,23 @@ TEST(OpenAiRaw, UnknownMembersOfChunksSurviveInTheBody) {
             R"("completion_tokens_details":{"reasoning_tokens":0}}})");
 }
 
+// The provider hands on only the first of the plain chunks, and the usage may be told in each.
+TEST(OpenAiRaw, OneChunkOfManyIsNoBody) {
+  World world;
+  const std::string first =
+      R"({"id":"up","object":"text_completion","choices":[{"index":0,"text":"a",)"
+      R"("finish_reason":null}],"usage":{"prompt_tokens":1}})";
+  world.chat.script =
+      answers({{.text = "a", .raw = first}, {.text = "b", .finish = FinishReason::kStop}});
+  const std::string body = world.post("/v1/completions", R"({"prompt":"x"})")->body;
+  EXPECT_NE(body.find(R"("text":"ab")"), std::string::npos) << body;
+  const std::string whole =
+      R"({"id":"up","object":"text_completion","choices":[{"index":0,"text":"ab",)"
+      R"("finish_reason":"stop"}],"usage":{"prompt_tokens":1},"new":1})";
+  world.chat.script = answers({{.text = "ab", .finish = FinishReason::kStop, .raw = whole}});
+  EXPECT_EQ(world.post("/v1/completions", R"({"prompt":"x"})")->body, whole);
+}
+
 TEST(OpenAiRaw, MembersAddUpByTheirKind) {
   RawMembers members;
   members.append("s", R"("a\n")");

@@ -36,10 +36,11 @@ Result<void> check_count(const std::string& field, std::size_t count, std::size_
     return empty_inputs(field);
   }
   if (count > most) {
+    // TEI's word for it, and its status.
     return fail_param(
         field,
-        fmt::format(
-            "'{}' holds {} entries, at most {} are allowed in one request", field, count, most));
+        fmt::format("batch size {} > maximum allowed batch size {}", count, most),
+        most == kMaxTeiBatch ? ErrorCode::kPayloadTooLarge : ErrorCode::kInvalidArgument);
   }
   return {};
 }
@@ -176,8 +177,13 @@ InferenceCall make_call(Dialect dialect, EmbedInput embed) {
   return call;
 }
 
-InferenceCall make_tei_call(std::string_view text, EmbedInput embed) {
+// TEI itself serves one model and ignores a `model`; here it names the route.
+Result<InferenceCall> make_tei_call(std::string_view text,
+                                    const json::object& body,
+                                    EmbedInput embed) {
+  GENESIS_TRY(auto model, get_string(body, "model"));
   InferenceCall call = make_call(Dialect::kTei, std::move(embed));
+  call.request.route = std::move(model).value_or("");
   call.open_input().native = text;
   return call;
 }
@@ -226,7 +232,7 @@ Result<InferenceCall> parse_tei_embed_request(std::string_view text) {
   GENESIS_TRY_VOID(read_tei_options(body, embed));
   GENESIS_TRY(const auto normalize, get_bool(body, "normalize"));
   embed.normalize = normalize.value_or(true);
-  return make_tei_call(text, std::move(embed));
+  return make_tei_call(text, body, std::move(embed));
 }
 
 Result<InferenceCall> parse_tei_rerank_request(std::string_view text) {
@@ -236,7 +242,7 @@ Result<InferenceCall> parse_tei_rerank_request(std::string_view text) {
   GENESIS_TRY(embed.texts, read_texts(body, "texts", {}, kMaxTeiBatch));
   GENESIS_TRY_VOID(read_tei_options(body, embed));
   GENESIS_TRY(const auto with_text, get_bool(body, "return_text"));
-  InferenceCall call = make_tei_call(text, std::move(embed));
+  GENESIS_TRY(auto call, make_tei_call(text, body, std::move(embed)));
   call.wire.return_text = with_text.value_or(false);
   return call;
 }
@@ -263,7 +269,7 @@ Result<InferenceCall> parse_tei_predict_request(std::string_view text) {
   if (std::ranges::all_of(embed.pairs, [](const std::string& pair) { return pair.empty(); })) {
     embed.pairs.clear();
   }
-  InferenceCall call = make_tei_call(text, std::move(embed));
+  GENESIS_TRY(auto call, make_tei_call(text, body, std::move(embed)));
   call.wire.single = single;
   return call;
 }
@@ -285,7 +291,7 @@ Result<InferenceCall> parse_tei_similarity_request(std::string_view text) {
     }
     GENESIS_TRY_VOID(read_tei_options(*parameters, embed));
   }
-  return make_tei_call(text, std::move(embed));
+  return make_tei_call(text, body, std::move(embed));
 }
 
 Result<InferenceCall> parse_rerank_request(std::string_view text) {

@@ -16,9 +16,8 @@ namespace json = boost::json;
 
 namespace {
 
-constexpr int kMaxChoices = 8;              // ChatRequest::n
-constexpr std::size_t kMaxModelName = 256;  // longer than any hub name with revision and file
-constexpr int kMaxCompletionLogprobs = 5;   // OpenAI's limit of the older route
+constexpr int kMaxChoices = 8;             // ChatRequest::n
+constexpr int kMaxCompletionLogprobs = 5;  // OpenAI's limit of the older route
 
 // `stream`, `n`, `model` and the stream options, which both routes have.
 Result<InferenceCall> parse_common(const json::object& body) {
@@ -26,9 +25,7 @@ Result<InferenceCall> parse_common(const json::object& body) {
   ChatRequest& request = call.request;
   GENESIS_TRY(auto model, get_string(body, "model"));
   request.route = std::move(model).value_or("");
-  if (request.route.size() > kMaxModelName) {
-    return fail_param("model", fmt::format("'model' is longer than {} bytes", kMaxModelName));
-  }
+  GENESIS_TRY_VOID(check_model_name(request.route));
   GENESIS_TRY(const auto stream, get_bool(body, "stream"));
   request.stream = stream.value_or(false);
   GENESIS_TRY(const auto n, get_int(body, "n"));

@@ -227,6 +227,13 @@ Result<std::string> session_hint(const json::object& from) {
   return std::string();
 }
 
+// The chat's fields as this dialect calls them.
+std::string own_name(std::string field) {
+  return field == "response_format" ? "text.format"
+         : field == "max_tokens"    ? "max_output_tokens"
+                                    : field;
+}
+
 }  // namespace
 
 Result<InferenceCall> parse_responses_request(std::string_view text) {
@@ -245,7 +252,15 @@ Result<InferenceCall> parse_responses_request(std::string_view text) {
   GENESIS_TRY_VOID(translate_reasoning(from, to));
   GENESIS_TRY(std::string echo, make_echo(from));
   GENESIS_TRY(std::string session, session_hint(from));
-  GENESIS_TRY(auto call, read_chat_request(to, json::serialize(to)));
+  auto read = read_chat_request(to, json::serialize(to));
+  if (!read) {
+    read.error().param = own_name(std::move(read.error().param));
+    return read;
+  }
+  InferenceCall call = *std::move(read);
+  for (std::string& demand : call.open_input().demands) {
+    demand = own_name(std::move(demand));
+  }
   call.request.dialect = Dialect::kResponses;
   call.session_hint = std::move(session);
   call.wire.echo = std::move(echo);

@@ -79,6 +79,7 @@ Result<void> read_numbers(const json::object& body, Sampling& sampling) {
   };
   GENESIS_TRY_VOID(number("temperature", sampling.temperature));
   GENESIS_TRY_VOID(number("top_p", sampling.top_p));
+  GENESIS_TRY_VOID(number("typical_p", sampling.typical_p));
   GENESIS_TRY_VOID(number("min_p", sampling.min_p));
   GENESIS_TRY_VOID(number("repetition_penalty", sampling.repetition_penalty));
   GENESIS_TRY_VOID(number("presence_penalty", sampling.presence_penalty));

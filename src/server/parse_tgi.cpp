@@ -25,10 +25,6 @@ std::unexpected<Error> unsupported(std::string_view field) {
 }
 
 Result<void> refuse_unsupported(const json::object& parameters) {
-  GENESIS_TRY(const auto typical_p, get_number(parameters, "typical_p", kPrefix));
-  if (typical_p && (*typical_p <= 0.0 || *typical_p >= 1.0)) {
-    return refuse("typical_p", "`typical_p` must be > 0.0 and < 1.0");
-  }
   GENESIS_TRY(const auto truncate, get_integer(parameters, "truncate", kPrefix));
   if (truncate && *truncate <= 0) {
     return refuse("truncate", "`truncate` must be strictly positive");
@@ -40,7 +36,7 @@ Result<void> refuse_unsupported(const json::object& parameters) {
   if (is_given(parameters, "grammar")) {
     return refuse("grammar", "grammar is not supported");
   }
-  for (const std::string_view field : {"typical_p", "truncate", "adapter_id"}) {
+  for (const std::string_view field : {"truncate", "adapter_id"}) {
     if (is_given(parameters, field)) {
       return unsupported(field);
     }
@@ -48,7 +44,7 @@ Result<void> refuse_unsupported(const json::object& parameters) {
   return {};
 }
 
-// temperature, top_k, top_p and what they decide: whether to sample at all.
+// temperature, top_k, top_p, typical_p and what they decide: whether to sample at all.
 Result<bool> read_warpers(const json::object& parameters, bool do_sample, Sampling& sampling) {
   GENESIS_TRY(const auto temperature, get_number(parameters, "temperature", kPrefix));
   if (temperature && *temperature <= 0.0) {
@@ -62,7 +58,11 @@ Result<bool> read_warpers(const json::object& parameters, bool do_sample, Sampli
   if (top_k && *top_k <= 0) {
     return refuse("top_k", "`top_k` must be strictly positive");
   }
-  const bool warped = (temperature && *temperature != 1.0) || top_p || top_k;
+  GENESIS_TRY(const auto typical_p, get_number(parameters, "typical_p", kPrefix));
+  if (typical_p && (*typical_p <= 0.0 || *typical_p >= 1.0)) {
+    return refuse("typical_p", "`typical_p` must be > 0.0 and < 1.0");
+  }
+  const bool warped = (temperature && *temperature != 1.0) || top_p || top_k || typical_p;
   if (!do_sample && !warped) {
     sampling.temperature = 0.0;
     return false;
@@ -70,6 +70,7 @@ Result<bool> read_warpers(const json::object& parameters, bool do_sample, Sampli
   sampling.temperature = temperature.value_or(1.0);
   sampling.top_p = top_p.value_or(1.0);
   sampling.top_k = top_k.value_or(0);
+  sampling.typical_p = typical_p.value_or(1.0);
   return true;
 }
 
@@ -205,6 +206,7 @@ Result<InferenceCall> parse_tgi_request(std::string_view text, TgiRoute route) {
   GENESIS_TRY(call.request.stream, wants_stream(body, route));
   auto input = std::make_shared<ChatInput>();
   GENESIS_TRY(input->prompt, read_inputs(body));
+  input->native = text;
   call.request.input = std::move(input);
   const bool given = is_given(body, "parameters");
   if (given && !body.at("parameters").is_object()) {

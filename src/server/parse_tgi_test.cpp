@@ -66,7 +66,6 @@ TEST(ParseTgi, ValidationTextsAreTgis) {
       {R"({"top_p":0.0})", "`top_p` must be > 0.0 and < 1.0"},
       {R"({"top_k":0})", "`top_k` must be strictly positive"},
       {R"({"typical_p":1.0})", "`typical_p` must be > 0.0 and < 1.0"},
-      {R"({"typical_p":0.5})", "`typical_p` is not supported"},
       {R"({"truncate":0})", "`truncate` must be strictly positive"},
       {R"({"truncate":5})", "`truncate` is not supported"},
       {R"({"max_new_tokens":0})", "`max_new_tokens` must be strictly positive"},

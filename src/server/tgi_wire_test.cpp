@@ -150,5 +150,21 @@ TEST(TgiWire, Info) {
       R"("docker_label":null})");
 }
 
+TEST(TgiWire, WhatATgiUpstreamSaysPasses) {
+  World world;
+  const std::string event = R"({"index":1,"token":{"id":5,"text":"a","new":1}})";
+  const std::string last =
+      R"({"index":2,"token":{"id":6},"generated_text":"ab","details":{"x":1}})";
+  world.chat.script = answers(
+      {{.text = "a", .raw = event}, {.text = "b", .finish = FinishReason::kStop, .raw = last}});
+  EXPECT_EQ(world.post("/generate_stream", R"({"inputs":"x"})")->body,
+            "data: " + event + "\n\ndata: " + last + "\n\n");
+  const std::string whole = R"({"generated_text":"ab", "new":{"a":1}})";
+  world.chat.script = answers({{.text = "ab", .finish = FinishReason::kStop, .raw = whole}});
+  EXPECT_EQ(world.post("/generate", R"({"inputs":"x"})")->body, whole);
+  EXPECT_EQ(world.post("/", R"({"inputs":"x"})")->body, "[" + whole + "]");
+  EXPECT_EQ(world.chat.seen.back().input->native, R"({"inputs":"x"})");
+}
+
 }  // namespace
 }  // namespace genesis::server

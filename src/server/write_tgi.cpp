@@ -1,7 +1,9 @@
 #include "server/write_tgi.h"
 
 #include "base/json.h"
+#include "net/sse.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace genesis::server {
@@ -118,6 +120,11 @@ class TgiStream final : public StreamFormat {
     if (text_.size() > kMaxAnswerBytes) {
       return fail(ErrorCode::kUpstream, "the answer is larger than the server holds in memory");
     }
+    if (!delta.raw.empty() && says_all(delta)) {
+      ended_ = delta.finish.has_value();
+      ++index_;
+      return net::sse_frame(delta.raw);
+    }
     std::vector<TokenInfo> tokens = tgi_tokens(delta);
     if (delta.finish) {
       finish_ = *delta.finish;
@@ -136,11 +143,25 @@ class TgiStream final : public StreamFormat {
 
   std::string end(const Usage& usage) override {
     std::string out;
+    if (ended_) {
+      return out;
+    }
     append_event(out, last_, &usage);
     return out;
   }
 
  private:
+  // An upstream may end without the details that were asked for; then they are ours to write.
+  bool says_all(const ChatDelta& delta) const {
+    if (!delta.finish || !meta_.call.wire.details) {
+      return true;
+    }
+    const auto members = scan_members(delta.raw);
+    return members && std::ranges::any_of(*members, [](const JsonMember& member) {
+             return member.key == "details" && member.value.starts_with('{');
+           });
+  }
+
   // `usage` only for the event that ends the answer.
   void append_event(std::string& out, const TokenInfo& token, const Usage* usage) {
     JsonWriter w;
@@ -175,6 +196,7 @@ class TgiStream final : public StreamFormat {
   std::int64_t index_ = 0;
   std::string text_;
   TokenInfo last_;
+  bool ended_ = false;  // by the upstream's own event
   FinishReason finish_ = FinishReason::kStop;
 };
 
@@ -214,6 +236,9 @@ std::vector<TokenInfo> tgi_tokens(const ChatDelta& delta) {
 }
 
 std::string tgi_body(const AnswerMeta& meta, const CollectedAnswer& answer, const Usage& usage) {
+  if (auto own = answer.native_body()) {
+    return *std::move(own);
+  }
   const CollectedChoice& choice = answer.choices().front();
   JsonWriter w;
   w.begin_object();

@@ -16,7 +16,7 @@ PROMPT = "one two three"
 TOOL = {"type": "object", "properties": {"city": {"type": "string"}, "n": {"type": "integer"}}}
 CALL = {"city": "Oslo", "n": 2}
 MESSAGE = [{"role": "user", "content": PROMPT}]
-CHATS = ("chat",)
+CHATS = ("chat", "messages", "responses")
 PROMPTS = ("completion", "tgi")
 CLIENTS = CHATS + PROMPTS
 UPSTREAMS = ("openai", "anthropic", "tgi")
@@ -166,11 +166,149 @@ def ask_tgi(up, stream=False, most=None):
     return reply
 
 
-ASK = {"chat": ask_chat, "completion": ask_completion, "tgi": ask_tgi}
+def typed_events(text):
+    """The events of a stream whose names repeat in their data."""
+    events = []
+    for block in text.split("\n\n"):
+        lines = [line for line in block.split("\n") if line and not line.startswith(":")]
+        if not lines:
+            continue
+        assert lines[0].startswith("event: ") and lines[1].startswith("data: "), block
+        event = json.loads(lines[1][len("data: ") :])
+        assert event["type"] == lines[0][len("event: ") :]
+        events.append(event)
+    return events
+
+
+def read_message(reply, message):
+    for block in message["content"]:
+        if block["type"] == "text":
+            reply.text += block["text"]
+        elif block["type"] == "thinking":
+            reply.reasoning += block["thinking"]
+        elif block["type"] == "tool_use":
+            reply.calls.append([block["name"], json.dumps(block["input"])])
+    reply.finish = message["stop_reason"]
+    usage = message["usage"]
+    cached = usage.get("cache_read_input_tokens", 0) + usage.get("cache_creation_input_tokens", 0)
+    reply.usage = usage["input_tokens"] + cached, usage["output_tokens"]
+
+
+def fold_message(reply, events):
+    """Adds up the events of one message, strictly in the order that the dialect promises."""
+    assert events[0]["type"] == "message_start"
+    usage, blocks, open_block = events[0]["message"]["usage"], [], None
+    for event in events[1:]:
+        kind = event["type"]
+        if kind == "content_block_start":
+            assert open_block is None and event["index"] == len(blocks)
+            open_block = dict(event["content_block"], json="")
+            blocks.append(open_block)
+        elif kind == "content_block_delta":
+            assert event["index"] == len(blocks) - 1
+            delta = dict(event["delta"])
+            key = {"input_json_delta": "json", "text_delta": "text", "thinking_delta": "thinking"}
+            name = key.get(delta.pop("type"), "signature")
+            open_block[name] = open_block.get(name, "") + next(iter(delta.values()))
+        elif kind == "content_block_stop":
+            if open_block["json"]:
+                open_block["input"] = json.loads(open_block["json"])
+            open_block = None
+        elif kind == "message_delta":
+            usage = usage | event.get("usage", {})
+            ended = {"content": blocks, "stop_reason": event["delta"]["stop_reason"], "usage": usage}
+        elif kind == "error":
+            reply.error = event["error"]
+            reply.text = "".join(block.get("text", "") for block in blocks)
+            assert event is events[-1]
+            return
+        else:
+            assert kind in ("ping", "message_stop")
+    assert events[-1]["type"] == "message_stop"
+    read_message(reply, ended)
+
+
+def ask_messages(up, stream=False, most=None, tools=False):
+    body = {"model": "auto", "messages": MESSAGE, "max_tokens": most or 100, "stream": stream}
+    if tools:
+        body["tools"] = [{"name": "look", "input_schema": TOOL}]
+    reply, text = post(up, "/v1/messages", body, {"anthropic-version": "2023-06-01"})
+    if reply.status != 200:
+        reply.error = json.loads(text)["error"]
+    elif stream:
+        fold_message(reply, typed_events(text))
+    else:
+        read_message(reply, json.loads(text))
+    return reply
+
+
+def read_response(reply, response):
+    for item in response["output"]:
+        if item["type"] == "message":
+            reply.text += "".join(part["text"] for part in item["content"])
+        elif item["type"] == "reasoning":
+            reply.reasoning += "".join(part["text"] for part in item["content"])
+        else:
+            reply.calls.append([item["name"], item["arguments"]])
+    details = response["incomplete_details"]
+    reply.finish = details["reason"] if details else response["status"]
+    reply.usage = response["usage"]["input_tokens"], response["usage"]["output_tokens"]
+
+
+def ask_responses(up, stream=False, most=None, tools=False):
+    body = {"model": "auto", "input": MESSAGE, "stream": stream}
+    body |= {"max_output_tokens": most} if most else {}
+    if tools:
+        body["tools"] = [{"type": "function", "name": "look", "parameters": TOOL}]
+    reply, text = post(up, "/v1/responses", body)
+    if reply.status != 200:
+        reply.error = json.loads(text)["error"]
+        return reply
+    if not stream:
+        read_response(reply, json.loads(text))
+        return reply
+    events = typed_events(text)
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    told = "".join(e["delta"] for e in events if e["type"] == "response.output_text.delta")
+    failed = [event for event in events if event["type"] == "response.failed"]
+    if failed:
+        assert events[-1]["type"] == "error", "what the openai client raises"
+        reply.error, reply.text = failed[0]["response"]["error"], told
+        return reply
+    read_response(reply, events[-1]["response"])
+    assert reply.text == told
+    return reply
+
+
+ASK = {
+    "chat": ask_chat,
+    "messages": ask_messages,
+    "responses": ask_responses,
+    "completion": ask_completion,
+    "tgi": ask_tgi,
+}
 # What each client calls the same end.
 FINISH = {
-    "stop": {"chat": "stop", "completion": "stop", "tgi": "eos_token"},
-    "length": {"chat": "length", "completion": "length", "tgi": "length"},
+    "stop": {
+        "chat": "stop",
+        "completion": "stop",
+        "tgi": "eos_token",
+        "messages": "end_turn",
+        "responses": "completed",
+    },
+    "length": {
+        "chat": "length",
+        "completion": "length",
+        "tgi": "length",
+        "messages": "max_tokens",
+        "responses": "max_output_tokens",
+    },
+    "tool_calls": {"chat": "tool_calls", "messages": "tool_use", "responses": "completed"},
+    "content_filter": {
+        "chat": "content_filter",
+        "messages": "refusal",
+        "responses": "content_filter",
+    },
 }
 
 
@@ -204,7 +342,7 @@ def test_tool_calls(up, client, upstream, stream):
     assert [name for name, _ in reply.calls] == ["look", "look"]
     assert [json.loads(arguments) for _, arguments in reply.calls] == [CALL, CALL]
     assert reply.text == answer(WORDS)
-    assert reply.finish == "tool_calls"
+    assert reply.finish == FINISH["tool_calls"][client]
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
@@ -222,7 +360,7 @@ def test_reasoning(up, client, upstream, stream):
 def test_a_refusal_keeps_its_name(up, client, upstream):
     up.script({"fault": "answer", "finish": "content_filter"})
     reply = ASK[client](up, True)
-    assert reply.finish == "content_filter"
+    assert reply.finish == FINISH["content_filter"][client]
 
 
 @pytest.mark.parametrize("upstream", ["openai", "anthropic"])
