@@ -7,6 +7,7 @@ import concurrent.futures
 import json
 import os
 import signal
+import time
 import threading
 import urllib.request
 
@@ -186,6 +187,8 @@ def test_a_configuration_that_does_not_hold_changes_nothing(make_mock, serve, br
     told = json.loads(gateway.http("GET", "/admin/config", headers=admin(gateway))[2])
     assert told["generation"] == 1
     assert says in told["last_error"]
+    # The state file that the command watches lags a little behind the reload over HTTP.
+    time.sleep(0.3)
     write(gateway, text)
     assert json.loads(reload(gateway, check=True).stdout) == {"generation": 2}
 
