@@ -182,7 +182,7 @@ constexpr std::array kGeneral = {
                "Left alone at most so long the first time, doubled each time.",
                1,
                kMaxMs},
-    OptionSpec{"outlier.max_ejection_ms", kInteger, "20000", "And never longer.", 1, kMaxMs},
+    OptionSpec{"outlier.max_ejection_ms", kInteger, "15000", "And never longer.", 1, kMaxMs},
     OptionSpec{"outlier.ramp_ms",
                kInteger,
                "10000",

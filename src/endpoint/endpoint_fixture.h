@@ -163,7 +163,7 @@ class EndpointTest : public ::testing::Test {
         io_.get_executor(),
         clock_,
         *scripts_.back(),
-        GuardedChat::Options{.identity = {.name = name, .model = name + "-model"},
+        GuardedChat::Options{.identity = {.name = name, .model = name + "-model", .tier = tier_},
                              .budgets = budgets,
                              .breaker = {},
                              .life_cycle = std::move(life_cycle),
@@ -189,6 +189,9 @@ class EndpointTest : public ::testing::Test {
     ChatRequest request;
     request.id = "req-1";
     request.stream = stream;
+    if (greedy_) {
+      request.sampling.temperature = 0;
+    }
     return run(dispatcher, request, sink);
   }
 
@@ -209,6 +212,8 @@ class EndpointTest : public ::testing::Test {
   RecordingObserver observer_;
   FixedRouter router_;
   RetryBudgetOptions budget_;
+  Tier tier_ = Tier::kSelfHosted;
+  bool greedy_ = false;
   std::vector<std::unique_ptr<ScriptedChat>> scripts_;
   std::vector<std::unique_ptr<GuardedChat>> guards_;
 };

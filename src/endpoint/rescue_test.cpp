@@ -17,7 +17,7 @@ std::vector<AttemptKind> kinds(const RequestTrace& trace) {
 TEST_F(EndpointTest, ACutStreamGoesOnWhereItBroke) {
   add("a", {{.texts = {"The ", "fleet"}, .after = kCut}});
   add("b", {{.texts = {"The fle", "et ans", "wered."}}});
-  // The one that was cut is asked first, and is still out of order.
+  // An endpoint of our own is expected to repeat itself; this one is still out of order.
   scripts_[0]->add({.before = error_of(ErrorCode::kUnavailable, 503)});
   CollectingSink sink;
   const auto result = dispatch(sink);
@@ -28,6 +28,21 @@ TEST_F(EndpointTest, ACutStreamGoesOnWhereItBroke) {
   EXPECT_EQ(kinds(trace),
             (std::vector{AttemptKind::kFirst, AttemptKind::kRescue, AttemptKind::kRescue}));
   EXPECT_EQ(trace.served_by, "b");
+}
+
+TEST_F(EndpointTest, WhoCannotBeExpectedToRepeatItselfIsAskedLast) {
+  tier_ = Tier::kCommercial;
+  for (const bool greedy : {false, true}) {
+    scripts_.clear();
+    guards_.clear();
+    greedy_ = greedy;
+    add("a", {{.texts = {"one "}, .after = kCut}, {.texts = {"one two"}}});
+    add("b", {{.texts = {"one two"}}});
+    CollectingSink sink;
+    ASSERT_TRUE(dispatch(sink));
+    EXPECT_EQ(sink.text, "one two");
+    EXPECT_EQ(scripts_[greedy ? 0 : 1]->attempts.size(), greedy ? 2U : 1U);
+  }
 }
 
 TEST_F(EndpointTest, TheOneThatWasCutMayRepeatItself) {

@@ -370,12 +370,14 @@ void Walk::put_usable_first() {
   left_ = std::move(usable);
 }
 
-// Who may say the same once more, in this order: others with the same model, the one that was cut
-// unless it fell silent, others with other models.
+// Who may say the same once more, in this order: others with the same model; the one that was cut,
+// if it did not fall silent and can be expected to repeat itself; others with other models.
 std::vector<const DispatchTarget*> Walk::rescuers(const Error& cut) const {
+  const bool repeats = request_.sampling.temperature == 0 || request_.sampling.seed ||
+                       served_->snapshot().tier == Tier::kSelfHosted;
   const auto rank = [&](const DispatchTarget* each) {
     if (each == served_) {
-      return cut.code == ErrorCode::kTimeout ? 4 : 2;
+      return repeats && cut.code != ErrorCode::kTimeout ? 2 : 4;
     }
     const bool same_model = each->model == served_->model;
     return (same_model ? 0 : 3) + (same_model && !each->snapshot().usable ? 1 : 0);

@@ -195,22 +195,22 @@ def s07(stage):
 
 
 def s08(stage):
-    """The stream dies after 40 of 60 tokens."""
-    stage.script({"fault": "cut", "tokens": 40})
+    """The stream dies after 40 of 60 tokens, always."""
+    stage.script({"fault": "cut", "tokens": 40, "times": -1})
     return judge(stage.caller.ask())
 
 
 def s09(stage):
-    """Silent after 20 tokens for 30 s, then closed."""
-    stage.script({"fault": "stall", "tokens": 20, "ms": stage.ms(30)})
+    """Silent after 20 tokens for 30 s, then closed, always."""
+    stage.script({"fault": "stall", "tokens": 20, "ms": stage.ms(30), "times": -1})
     got = stage.caller.ask()
     verdict, note = judge(got)
     return ("fail", f"{got.seconds:.0f} s") if got.seconds > 45 * stage.pace + 5 else (verdict, note)
 
 
 def s10(stage):
-    """The tenth event is not JSON."""
-    stage.script({"fault": "invalid_json", "tokens": 10})
+    """The tenth event is one too many and not JSON."""
+    stage.script({"fault": "bad_event", "tokens": 10})
     return judge(stage.caller.ask())
 
 
@@ -248,7 +248,7 @@ def s13(stage):
 
 def s14(stage):
     """As S08, and the fallback refuses an assistant's last message."""
-    stage.script({"fault": "cut", "tokens": 40})
+    stage.script({"fault": "cut", "tokens": 40, "times": -1})
     stage.provider.script({"fault": "refuse_prefill", "model": "fallback", "times": -1})
     got = stage.caller.ask()
     if "prefill" in got.error or "last message" in got.error:

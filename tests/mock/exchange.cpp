@@ -343,6 +343,10 @@ Task<bool> Exchange::send_pieces(StreamWriter& writer) {
     if (is("invalid_json") && static_cast<std::size_t>(fault_->tokens) == i) {
       told = {{.name = {}, .data = R"({"id":"chatcmpl-mock","choices":[{"delta)"}};
     }
+    if (is("bad_event") && static_cast<std::size_t>(fault_->tokens) == i) {
+      told.insert(told.begin(),
+                  {.name = {}, .data = R"({"id":"chatcmpl-mock","choices":[{"delta)"});
+    }
     ++line_.completion_tokens;
     line_.reasoning_tokens += plan_.pieces[i].kind == Piece::Kind::kThinking ? 1 : 0;
     if (!co_await events(told)) {

@@ -25,6 +25,7 @@ constexpr std::array kKinds = {
     std::string_view("cut_reset"),   // RST after `tokens`
     std::string_view("stall"),       // silence for `ms` after `tokens`, then FIN
     std::string_view("invalid_json"),  // event number `tokens` is not JSON, the rest fine
+    std::string_view("bad_event"),     // one event more, before number `tokens`, is not JSON
     std::string_view("no_done"),       // complete with usage, but no [DONE]
     std::string_view("early_done"),    // [DONE] after `tokens`, without a finish reason
     std::string_view("no_usage"),      // complete without usage
@@ -56,6 +57,7 @@ Result<Fault> read_fault(const boost::json::value& value) {
   constexpr std::array known = {"fault",
                                 "model",
                                 "times",
+                                "share",
                                 "status",
                                 "tokens",
                                 "ms",
@@ -86,6 +88,7 @@ Result<Fault> read_fault(const boost::json::value& value) {
   GENESIS_TRY(fault.cached, integer_or(object, "cached", fault.cached));
   GENESIS_TRY(fault.cache_write, integer_or(object, "cache_write", fault.cache_write));
   GENESIS_TRY(fault.times, integer_or(object, "times", fault.times));
+  GENESIS_TRY(fault.share, integer_or(object, "share", fault.share));
   GENESIS_TRY(fault.status, integer_or(object, "status", fault.status));
   GENESIS_TRY(fault.tokens, integer_or(object, "tokens", fault.tokens));
   GENESIS_TRY(fault.ms, integer_or(object, "ms", fault.ms));
@@ -104,12 +107,16 @@ Result<void> Script::load(std::string_view json) {
   if (faults == nullptr || !faults->is_array()) {
     return fail_param("faults", "must be an array");
   }
+  GENESIS_TRY(const auto seed, get_integer(document.as_object(), "seed"));
   std::deque<Fault> read;
   for (const auto& value : faults->as_array()) {
     GENESIS_TRY(auto fault, read_fault(value));
     read.push_back(std::move(fault));
   }
   const std::lock_guard lock(mutex_);
+  if (seed) {
+    random_ = Random(static_cast<std::uint64_t>(*seed));
+  }
   faults_.insert(faults_.end(), read.begin(), read.end());
   return {};
 }
@@ -121,7 +128,12 @@ void Script::clear() {
 
 std::optional<Fault> Script::take(std::string_view model, bool assistant_last) {
   const std::lock_guard lock(mutex_);
+  auto draw = static_cast<int>(random_.below(10'000));
   const auto hit = std::ranges::find_if(faults_, [&](const Fault& fault) {
+    if (fault.share > 0) {
+      draw -= fault.share;
+      return draw < 0 && draw >= -fault.share && (fault.model.empty() || fault.model == model);
+    }
     return (fault.model.empty() || fault.model == model) &&
            (fault.kind != "refuse_prefill" || assistant_last);
   });
@@ -129,7 +141,7 @@ std::optional<Fault> Script::take(std::string_view model, bool assistant_last) {
     return std::nullopt;
   }
   Fault fault = *hit;
-  if (hit->times > 0 && --hit->times == 0) {
+  if (hit->share == 0 && hit->times > 0 && --hit->times == 0) {
     faults_.erase(hit);
   }
   return fault;

@@ -1,6 +1,7 @@
 // Faults a test asks of the mock upstream: a queue per model, taken one per request.
 #pragma once
 
+#include "base/random.h"
 #include "base/result.h"
 
 #include <cstdint>
@@ -18,6 +19,7 @@ struct Fault {
   std::string kind;
   std::string model;  // empty = any
   int times = 1;      // -1 = always
+  int share = 0;      // hits so many of 10,000 requests, always, instead of the next `times`
   int status = 500;
   int tokens = 0;
   int ms = 120'000;
@@ -36,7 +38,8 @@ struct Fault {
 class Script {
  public:
   // `json`: {"faults": [{"fault": "status", "status": 429, "times": 2, ...}, ...]}; appended to
-  // what is waiting. An unknown fault or field is an error, so that a test cannot misspell one.
+  // what is waiting; "seed" restarts the draws of `share`. An unknown fault or field is an error,
+  // so that a test cannot misspell one.
   Result<void> load(std::string_view json);
   void clear();
   // The next fault for `model`; `assistant_last` tells whether the request ends in an assistant
@@ -46,6 +49,7 @@ class Script {
  private:
   std::mutex mutex_;
   std::deque<Fault> faults_;
+  Random random_{1};
 };
 
 }  // namespace genesis::mock
