@@ -123,6 +123,9 @@ Config rehearsal_config(const Config& real,
       to.price_per_hour = real.machine_usd_per_hour;
     }
     to.budgets = from.budgets;
+    to.outlier = from.outlier;
+    to.context = from.context;
+    to.max_in_flight = from.max_in_flight;
     config.endpoints.push_back(std::move(to));
   }
   // Rehearsed requests have no place in the real ledger.

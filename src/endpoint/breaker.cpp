@@ -8,8 +8,8 @@ namespace genesis::endpoint {
 
 namespace {
 
-// About the last ten attempts.
-constexpr double kWeight = 0.1;
+// The average is about the last fifty attempts; of fewer it is the plain one.
+constexpr int kMostSeen = 50;
 constexpr double kFirstShare = 0.1;
 
 }  // namespace
@@ -34,14 +34,22 @@ void Breaker::on_dispatch(SteadyTime now) {
   }
 }
 
-void Breaker::count(bool failed) {
+void Breaker::count(bool failed, SteadyTime now) {
   ++attempts_;
+  if (failed && failures_ == 0) {
+    failing_since_ = now;
+  }
   failures_ = failed ? failures_ + 1 : 0;
-  failure_rate_ += kWeight * ((failed ? 1.0 : 0.0) - failure_rate_);
+  average(failed);
+}
+
+void Breaker::average(bool failed) {
+  seen_ = std::min(seen_ + 1, kMostSeen);
+  failure_rate_ += ((failed ? 1.0 : 0.0) - failure_rate_) / seen_;
 }
 
 void Breaker::on_success(SteadyTime now) {
-  count(false);
+  count(false, now);
   probing_ = false;
   blocked_until_.reset();
   if (std::exchange(ejected_, false)) {
@@ -50,7 +58,7 @@ void Breaker::on_success(SteadyTime now) {
 }
 
 void Breaker::on_failure(SteadyTime now) {
-  count(true);
+  count(true, now);
   if (ejected_ && blocked_until_ && now < *blocked_until_) {
     return;  // an attempt from before the ejection: it tells nothing new
   }
@@ -58,7 +66,10 @@ void Breaker::on_failure(SteadyTime now) {
   probing_ = false;
   const bool too_often = attempts_ >= options_.attempts_to_judge &&
                          failure_rate_ * 100 > options_.failure_percent_to_eject;
-  if (failures_ >= options_.failures_to_eject || failed_probe) {
+  const bool lasting =
+      failures_ >= options_.failures_to_eject &&
+      (now - failing_since_ >= options_.lasting || options_.failures_to_eject == 1);
+  if (lasting || failures_ >= options_.failures_at_once || failed_probe) {
     eject(now, fmt::format("ejected after {} failures in a row", failures_));
   } else if (too_often) {
     eject(now, fmt::format("ejected after {:.0f} % failures", failure_rate_ * 100));
@@ -85,7 +96,7 @@ void Breaker::eject(SteadyTime now, std::string reason) {
 
 void Breaker::on_retry_after(SteadyTime now, std::chrono::milliseconds wait) {
   // It is well and says so; an average of its refusals still helps to choose.
-  failure_rate_ += kWeight * (1.0 - failure_rate_);
+  average(true);
   probing_ = false;
   const auto until = now + std::min(wait, std::chrono::milliseconds(120'000));
   blocked_until_ = blocked_until_ ? std::max(*blocked_until_, until) : until;

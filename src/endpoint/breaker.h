@@ -14,13 +14,19 @@
 namespace genesis::endpoint {
 
 struct BreakerOptions {
-  // With two or three endpoints percentages mean nothing at first, so failures in a row count
-  // (Envoy's default is 5; a paid first token lost five times is too dear, so 3).
+  // Failures in a row count, without a success between them for as long as `lasting`: at a thousand
+  // requests a second an endpoint that loses one of twenty has three in a row every few seconds,
+  // and is still worth its price. (Envoy's default is 5; a paid first token lost five times is too
+  // dear, so 3.)
   int failures_to_eject = 3;
+  std::chrono::milliseconds lasting{500};
+  // So many in a row are no chance at any rate: half of an endpoint's answers lost is 15 in a row
+  // once in 30,000.
+  int failures_at_once = 15;
   // Of the moving average, once enough attempts were seen: finds the endpoint that fails every
   // other time.
   int failure_percent_to_eject = 60;
-  int attempts_to_judge = 20;
+  int attempts_to_judge = 50;
   std::chrono::milliseconds first_ejection{1'000};
   // At most this long after an outage ends nobody knows of it, but for the time to the next request
   // (failoverbench S15: one each 4 s, 16 s seen).
@@ -56,13 +62,16 @@ class Breaker {
   double ramp(SteadyTime now) const;
 
  private:
-  void count(bool failed);
+  void count(bool failed, SteadyTime now);
+  void average(bool failed);
   void eject(SteadyTime now, std::string reason);
 
   BreakerOptions options_;
   Random random_;
   int failures_ = 0;  // in a row
+  SteadyTime failing_since_{};
   int attempts_ = 0;  // since the last ejection
+  int seen_ = 0;      // attempts behind the average, as far as they matter
   double failure_rate_ = 0;
   int ejections_ = 0;  // without calm between them
   bool probing_ = false;
