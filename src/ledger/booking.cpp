@@ -59,11 +59,14 @@ bool same_end(const Entry& a, const Entry& b) {
          a.finish == b.finish && a.delivered == b.delivered;
 }
 
-Result<void> book(Booking& booking, Intent& intent) {
+Result<void> book(Booking& booking, Intent& intent, bool acknowledged) {
   Entry& entry = intent.entry;
   const bool reserve = entry.kind == kind::kReserve;
   if (reserve) {
-    GENESIS_TRY_VOID(booking.budgets.admit(booking.tx, entry));
+    const auto admitted = booking.budgets.admit(booking.tx, entry);
+    if (!admitted && (!acknowledged || admitted.error().code != ErrorCode::kBudgetExhausted)) {
+      return admitted;
+    }
   }
   for (const TokenPrice& price : intent.prices) {
     GENESIS_TRY_VOID(remember_price(booking.tx, price));

@@ -22,8 +22,9 @@ bool same_end(const Entry& a, const Entry& b);
 
 // Appends the row, holds or settles budgets, keeps its prices. A row that is there already and says
 // the same is success; one that says otherwise is kConflict, and the first one stands. The intent's
-// time may be set forward (budget.h).
-Result<void> book(Booking& booking, Intent& intent);
+// time may be set forward (budget.h). An acknowledged reservation is let through whatever the
+// budgets say by now.
+Result<void> book(Booking& booking, Intent& intent, bool acknowledged = false);
 
 // As book(), for a row that an earlier process left in its ring. Should a power cut have taken the
 // reservation and left its end, the reservation is written again from what the end knows.

@@ -1,14 +1,16 @@
 // IntentRing: a small file of fixed size, mapped shared, that takes a copy of each row before the
 // call that asked for it returns. The kernel owns its pages, so what was copied survives kill -9
-// without a system call; only a power cut can lose it, and only rows of attempts that cost nothing
-// until they end may rely on it (docs/decisions/010-intent-ring.md).
+// without a system call; a power cut can lose what was not synced since. Rows of attempts that cost
+// nothing until they end rely on the copy, reservations of paid attempts on the sync
+// (ring_sync.h, docs/decisions/010-intent-ring.md).
 //
 // File: a header of one page (magic, slots, a random name, CRC-32), then slots of 512 bytes, each
 // with a header of its own: CRC-32 over the rest and the ring's name, position, part number and
 // count, length. A record takes one slot or several in a row; position p stands in slot p modulo
 // the number of slots and nowhere else. So nothing points anywhere, no byte of a record's content
 // stands where a header could be read from it, and a torn or flipped slot costs its own record
-// only.
+// only. A slot is one sector: what is written beside a synced one cannot tear it on a disk that
+// writes sectors whole (SQLite asks the same of it).
 #pragma once
 
 #include "base/result.h"
@@ -16,6 +18,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -30,9 +33,12 @@ struct RingRecord {
   std::string bytes;
 };
 
-// One thread at a time.
+// One thread at a time, except for sync().
 class IntentRing {
  public:
+  // As fdatasync(2); a test puts its own disk in place.
+  using Sync = std::function<int(int)>;
+
   static constexpr std::size_t kSlotBytes = 512;
   // 8 MiB: more than a second of rows at 10,000 a second.
   static constexpr std::uint64_t kDefaultSlots = 16'384;
@@ -40,7 +46,8 @@ class IntentRing {
   // Makes the file, mode 0600, with its blocks allocated, if there is none. One that is not a ring
   // is set aside as <path>.damaged and a new one made. kConflict: another process holds it.
   static Result<std::unique_ptr<IntentRing>> open(const std::filesystem::path& path,
-                                                  std::uint64_t slots = kDefaultSlots);
+                                                  std::uint64_t slots = kDefaultSlots,
+                                                  Sync sync = {});
 
   IntentRing(const IntentRing&) = delete;
   IntentRing& operator=(const IntentRing&) = delete;
@@ -69,6 +76,10 @@ class IntentRing {
   // Everything up to `position` is durable elsewhere: its slots may be used again.
   void release(std::uint64_t position);
 
+  // Every record appended before the call is durable after it. Safe beside append(); one thread at
+  // a time. After a failure nothing is known of what is on the disk, now or after another sync.
+  Result<void> sync();
+
   bool empty() const { return released_ == last_; }
 
  private:
@@ -83,6 +94,7 @@ class IntentRing {
   std::uint64_t slots_;
   std::uint64_t id_;
   std::string name_;
+  Sync sync_;
   std::uint64_t last_ = 0;      // position of the newest slot
   std::uint64_t released_ = 0;  // positions up to here are free
   std::uint64_t lost_slots_ = 0;

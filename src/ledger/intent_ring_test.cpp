@@ -6,12 +6,15 @@
 #include "ledger/savings.h"
 #include "ledger/test_ledger.h"
 #include "ledger/verify.h"
+#include "ledger/write_queue.h"
 #include "store/fault_vfs.h"
 
 #include <boost/asio/detached.hpp>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cerrno>
 #include <csignal>
 #include <deque>
 #include <fstream>
@@ -19,6 +22,7 @@
 #include <future>
 #include <sys/wait.h>
 #include <thread>
+#include <unistd.h>
 
 namespace genesis::ledger {
 
@@ -283,6 +287,9 @@ TEST(IntentRing, ADiskThatFailsStopsPaidAttemptsOnly) {
                     .result = kSyncFailed,
                     .countdown = 0,
                     .repeat = 1'000'000});
+  EXPECT_TRUE(run_task(ledger->reserve(reservation("first", 1))))
+      << "nobody knows yet, and the ring has it";
+  EXPECT_FALSE(run_task(ledger->flush()));
   EXPECT_FALSE(run_task(ledger->reserve(reservation("paid", 1))));
   for (int i = 0; i < 20; ++i) {
     const std::string id = "own" + std::to_string(i);
@@ -295,7 +302,150 @@ TEST(IntentRing, ADiskThatFailsStopsPaidAttemptsOnly) {
   const auto report = verify_rows(*database);
   ASSERT_TRUE(report) << report.error().message;
   EXPECT_EQ(report->rows_by_kind.at("post"), 20);
+  EXPECT_EQ(report->open_attempts, 1) << "the first one, not the one that was refused";
   EXPECT_TRUE(run_task(ledger->reserve(reservation("paid again", 1))));
+}
+
+// A ledger whose ring is synced by the test, on a database whose syncs may be made to fail.
+struct SyncedLedger {
+  explicit SyncedLedger(const std::filesystem::path& path, std::function<int(int)> sync) {
+    auto settings = ledger_options(path);
+    settings.vfs = store::fault_vfs_name();
+    database = store::Database::open(std::move(settings)).value();
+    auto options = test_options();
+    options.ring = path.string() + ".ring";
+    options.ring_sync = std::move(sync);
+    ledger = SqlLedger::open(*database, clock, metrics, options).value();
+  }
+
+  Result<void> reserve(const std::string& id) {
+    return run_task(ledger->reserve(reservation(id, 1)));
+  }
+
+  ManualClock clock{kNoon};
+  MetricsRegistry metrics;
+  std::unique_ptr<store::Database> database;
+  std::unique_ptr<SqlLedger> ledger;
+};
+
+TEST(IntentRing, PaidReservationsOfAMomentShareOneSync) {
+  const TestFolder folder;
+  std::atomic<int> syncs{0};
+  SyncedLedger t(folder / "l.db", [&](int fd) {
+    ++syncs;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    return ::fdatasync(fd);
+  });
+  boost::asio::io_context io;
+  int done = 0;
+  for (int i = 0; i < 200; ++i) {
+    boost::asio::co_spawn(
+        io,
+        [&, i]() -> Task<void> {
+          EXPECT_TRUE(co_await t.ledger->reserve(reservation(std::to_string(i), 1)));
+          ++done;
+        },
+        boost::asio::detached);
+  }
+  io.run();
+  EXPECT_EQ(done, 200);
+  EXPECT_GE(syncs, 1);
+  EXPECT_LE(syncs, 20);
+  ASSERT_TRUE(run_task(t.ledger->flush()));
+  EXPECT_EQ(verify_rows(*t.database).value().rows_by_kind.at("reserve"), 200);
+}
+
+// After a sync that failed nobody knows what is on the disk, whatever the next one says.
+TEST(IntentRing, ARingWhoseSyncFailedIsNeverTrustedAgain) {
+  const TestFolder folder;
+  std::atomic<int> syncs{0};
+  SyncedLedger t(folder / "l.db", [&](int) {
+    ++syncs;
+    errno = EIO;
+    return syncs == 1 ? -1 : 0;
+  });
+  EXPECT_TRUE(t.reserve("first")) << "its commit tells it";
+  EXPECT_EQ(verify_rows(*t.database).value().rows_by_kind.at("reserve"), 1);
+  for (int i = 0; i < 5; ++i) {
+    const std::string id = std::to_string(i);
+    EXPECT_TRUE(t.reserve(id));
+    EXPECT_EQ(verify_rows(*t.database).value().rows_by_kind.at("reserve"), i + 2)
+        << "acknowledged by the commit";
+  }
+  EXPECT_EQ(syncs, 1);
+  store::arm_fault({.operation = store::FaultOperation::kSync,
+                    .result = kSyncFailed,
+                    .countdown = 0,
+                    .repeat = 1'000'000});
+  EXPECT_FALSE(t.reserve("refused"));
+  store::disarm_fault();
+  EXPECT_NE(t.metrics.expose().find("genesis_ledger_ring_sync_failures_total 1"),
+            std::string::npos);
+}
+
+TEST(IntentRing, APaidReservationIsRefusedWhenSyncAndCommitFail) {
+  const TestFolder folder;
+  SyncedLedger t(folder / "l.db", [](int) {
+    errno = EIO;
+    return -1;
+  });
+  store::arm_fault({.operation = store::FaultOperation::kSync,
+                    .result = kSyncFailed,
+                    .countdown = 0,
+                    .repeat = 1'000'000});
+  EXPECT_FALSE(t.reserve("lost"));
+  store::disarm_fault();
+  ASSERT_TRUE(run_task(t.ledger->flush()));
+  EXPECT_FALSE(verify_rows(*t.database).value().rows_by_kind.contains("reserve"));
+}
+
+// A quiet gateway finds out first whether its database is still there.
+TEST(IntentRing, AfterASecondWithoutACommitAPaidReservationWaitsForOne) {
+  const TestFolder folder;
+  std::atomic<int> syncs{0};
+  SyncedLedger t(folder / "l.db", [&](int fd) {
+    ++syncs;
+    return ::fdatasync(fd);
+  });
+  EXPECT_TRUE(t.reserve("a"));
+  ASSERT_TRUE(run_task(t.ledger->flush()));
+  const int before = syncs;
+  t.clock.advance(kCommitTrust + std::chrono::milliseconds(1));
+  EXPECT_TRUE(t.reserve("b"));
+  EXPECT_EQ(syncs, before);
+  EXPECT_TRUE(t.reserve("c"));
+  EXPECT_EQ(syncs, before + 1) << "the commit was just now";
+  t.clock.advance(kCommitTrust + std::chrono::milliseconds(1));
+  ASSERT_TRUE(run_task(t.ledger->flush()));
+  t.clock.advance(kCommitTrust + std::chrono::milliseconds(1));
+  store::arm_fault({.operation = store::FaultOperation::kSync,
+                    .result = kSyncFailed,
+                    .countdown = 0,
+                    .repeat = 1'000'000});
+  EXPECT_FALSE(t.reserve("d"));
+  store::disarm_fault();
+}
+
+// What is durable in the ring is a debt: a budget that came meanwhile cannot undo it.
+TEST(IntentRing, ABudgetThatComesLaterDoesNotRefuseAnAcknowledgedReservation) {
+  const TestFolder folder;
+  SyncedLedger t(folder / "l.db", ::fdatasync);
+  std::promise<void> locked;
+  std::promise<void> go;
+  auto guest = open_guest(folder / "l.db");
+  guest->submit(
+      [&](store::Transaction& tx) -> Result<void> {
+        locked.set_value();
+        go.get_future().wait();
+        return sync_file_budgets(tx, {{.scope = BudgetScope::kAll, .limit = 1}}, t.clock.unix_ms());
+      },
+      [](const Result<void>&) {});
+  locked.get_future().wait();
+  EXPECT_TRUE(t.reserve("before"));
+  go.set_value();
+  ASSERT_TRUE(run_task(t.ledger->flush()));
+  EXPECT_EQ(verify_rows(*t.database).value().rows_by_kind.at("reserve"), 1);
+  EXPECT_EQ(t.reserve("after").error().code, ErrorCode::kBudgetExhausted);
 }
 
 TEST(IntentRing, AnotherDatabasesRingIsNotBooked) {

@@ -6,10 +6,19 @@
 #include "base/random.h"
 #include "ledger/schema.h"
 
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <boost/json.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <csignal>
+#include <optional>
+#include <pthread.h>
 #include <utility>
 
 namespace genesis::ledger {
@@ -27,6 +36,8 @@ constexpr std::size_t kMaxNameBytes = 256;
 constexpr std::size_t kMaxModels = 1000;
 // Far above any use, far below what overflows in tokens a minute times a minute.
 constexpr std::int64_t kMaxLimit = 1'000'000'000;
+// Between refreshes that unknown keys asked for: whoever makes keys up cannot keep a database busy.
+constexpr std::chrono::milliseconds kEarlyPause{20};
 
 struct TokenParts {
   std::string_view id;
@@ -63,6 +74,12 @@ std::unexpected<Error> refused() {
   return fail(ErrorCode::kUnauthenticated,
               "the API key is missing, wrong or revoked",
               "make one with `genesis key create` and send it as `Authorization: Bearer gk-...`");
+}
+
+std::unexpected<Error> cannot_check() {
+  return fail(ErrorCode::kUnavailable,
+              "API keys cannot be checked: the database does not answer",
+              "try again; `genesis doctor` tells how the database is");
 }
 
 std::string models_json(const std::vector<std::string>& models) {
@@ -167,13 +184,50 @@ bool well_formed_key(std::string_view token) {
   return split(token).has_value();
 }
 
+// A coroutine until the refresh it waits for is over. It may leave before, and take its executor
+// with it: from then on there is no timer, and the thread touches nothing of theirs.
+struct KeyStore::Waiter {
+  static void tell(const std::shared_ptr<Waiter>& waiter, const Result<void>& how) {
+    const std::lock_guard lock(waiter->mutex);
+    if (waiter->timer == nullptr) {
+      return;
+    }
+    boost::asio::post(waiter->timer->get_executor(), [waiter, how] {
+      const std::lock_guard inner(waiter->mutex);
+      waiter->outcome = how;
+      if (waiter->timer != nullptr) {
+        waiter->timer->cancel();
+      }
+    });
+  }
+
+  void leave() {
+    const std::lock_guard lock(mutex);
+    timer = nullptr;
+  }
+
+  std::mutex mutex;
+  boost::asio::steady_timer* timer = nullptr;
+  std::optional<Result<void>> outcome;  // written and read on the coroutine's executor
+};
+
 KeyStore::KeyStore(store::Database& database, const Clock& clock, std::string pepper)
     : database_(database),
       clock_(clock),
       pepper_(std::move(pepper)),
       snapshot_(std::make_shared<Snapshot>()),
-      checked_(clock.steady()),
       refreshed_(clock.steady()) {}
+
+KeyStore::~KeyStore() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  wake_.notify_all();
+  if (thread_.joinable()) {
+    thread_.join();
+  }
+}
 
 Result<std::unique_ptr<KeyStore>> KeyStore::open(store::Database& database,
                                                  const Clock& clock,
@@ -186,6 +240,13 @@ Result<std::unique_ptr<KeyStore>> KeyStore::open(store::Database& database,
   }
   std::unique_ptr<KeyStore> keys(new KeyStore(database, clock, std::move(pepper)));
   GENESIS_TRY_VOID(keys->refresh());
+  // Signals belong to the main thread.
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  keys->thread_ = std::thread([store = keys.get()] { store->keep_fresh(); });
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return keys;
 }
 
@@ -263,7 +324,6 @@ Result<void> KeyStore::refresh() const {
   std::shared_ptr<const Snapshot> known;
   {
     const std::lock_guard lock(mutex_);
-    checked_ = now;
     known = snapshot_;
   }
   auto fresh = std::make_shared<Snapshot>();
@@ -282,38 +342,91 @@ Result<void> KeyStore::refresh() const {
       GENESIS_TRY(ApiKey key, read_key(select));
       Record record{.key = std::make_shared<const ApiKey>(std::move(key))};
       const auto mac = select.blob(7);
-      if (record.key->revoked_ms == 0 && mac.size() == record.mac.size()) {
+      if (mac.size() == record.mac.size()) {
         std::copy(mac.begin(), mac.end(), record.mac.begin());
         fresh->keys.emplace(record.key->id, std::move(record));
       }
     }
   }));
   const std::lock_guard lock(mutex_);
-  refreshed_ = now;
+  refreshed_ = std::max(refreshed_, now);
   if (fresh->version > snapshot_->version) {
     snapshot_ = std::move(fresh);
   }
   return {};
 }
 
-// The snapshot, read anew when it is old or does not know `id`: a key made a moment ago.
-Result<std::shared_ptr<const KeyStore::Snapshot>> KeyStore::current(std::string_view id) const {
-  bool due = false;
-  {
-    const std::lock_guard lock(mutex_);
-    due = clock_.steady() - checked_ >= kRefresh || !snapshot_->keys.contains(std::string(id));
-  }
-  if (due) {
-    if (const auto outcome = refresh(); !outcome) {
-      log(LogLevel::kError,
-          "API keys could not be refreshed",
-          {{"error", outcome.error().message}});
+// The store's own thread: only it waits for a database that is slow, or hangs.
+void KeyStore::keep_fresh() {
+  std::unique_lock lock(mutex_);
+  while (!stop_) {
+    wake_.wait_for(lock, kRefresh, [this] { return stop_ || !waiting_.empty(); });
+    if (stop_) {
+      break;
+    }
+    // Whoever comes from here on may be about a key that this refresh misses.
+    const auto waiters = std::exchange(waiting_, {});
+    lock.unlock();
+    const Result<void> outcome = refresh();
+    note(outcome);
+    for (const auto& waiter : waiters) {
+      Waiter::tell(waiter, outcome);
+    }
+    lock.lock();
+    if (!waiters.empty()) {
+      wake_.wait_for(lock, kEarlyPause, [this] { return stop_; });
     }
   }
+  for (const auto& waiter : std::exchange(waiting_, {})) {
+    Waiter::tell(waiter, cannot_check());
+  }
+}
+
+// An outage is told once, and its end.
+void KeyStore::note(const Result<void>& refreshed) {
+  const bool was_away = std::exchange(away_, !refreshed);
+  if (!refreshed && !was_away) {
+    log(LogLevel::kError,
+        "API keys could not be refreshed",
+        {{"error", refreshed.error().message},
+         {"trusted_s", std::chrono::duration_cast<std::chrono::seconds>(trusted_.load()).count()}});
+  }
+  if (refreshed && was_away) {
+    log(LogLevel::kInfo, "API keys are refreshed again", {});
+  }
+}
+
+bool KeyStore::knows(std::string_view token) const {
+  const auto parts = split(token);
   const std::lock_guard lock(mutex_);
-  if (clock_.steady() - refreshed_ >= kTrusted) {
-    return fail(ErrorCode::kUnavailable,
-                "API keys cannot be checked: the database does not answer");
+  return !parts || snapshot_->keys.contains(std::string(parts->id));
+}
+
+Task<Result<void>> KeyStore::learn() const {
+  boost::asio::steady_timer timer(co_await boost::asio::this_coro::executor, kPatience);
+  const auto waiter = std::make_shared<Waiter>();
+  waiter->timer = &timer;
+  // Also when the coroutine is destroyed while it waits.
+  const std::shared_ptr<void> leave(nullptr, [&waiter](void*) { waiter->leave(); });
+  {
+    const std::lock_guard lock(mutex_);
+    if (waiting_.size() >= kMaxWaiting) {
+      co_return fail(ErrorCode::kOverloaded, "too many unknown API keys at once", "try again");
+    }
+    waiting_.push_back(waiter);
+  }
+  wake_.notify_all();
+  co_await timer.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
+  if (waiter->outcome && *waiter->outcome) {
+    co_return Result<void>{};
+  }
+  co_return cannot_check();
+}
+
+Result<std::shared_ptr<const KeyStore::Snapshot>> KeyStore::current() const {
+  const std::lock_guard lock(mutex_);
+  if (clock_.steady() - refreshed_ >= trusted_.load()) {
+    return cannot_check();
   }
   return snapshot_;
 }
@@ -323,13 +436,13 @@ Result<std::shared_ptr<const ApiKey>> KeyStore::authenticate(std::string_view to
   if (!parts) {
     return refused();
   }
-  GENESIS_TRY(const auto snapshot, current(parts->id));
+  GENESIS_TRY(const auto snapshot, current());
   const auto found = snapshot->keys.find(std::string(parts->id));
   // An unknown id costs the same work as a wrong secret.
   const Digest expected = found != snapshot->keys.end() ? found->second.mac : Digest{};
   const Digest given = mac_of(parts->id, parts->secret);
   const bool same = equal_constant_time(as_text(expected), as_text(given));
-  if (!same || found == snapshot->keys.end()) {
+  if (!same || found == snapshot->keys.end() || found->second.key->revoked_ms != 0) {
     return refused();
   }
   const std::int64_t expires = found->second.key->expires_ms;

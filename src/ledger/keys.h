@@ -7,15 +7,20 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "base/sha256.h"
+#include "base/task.h"
 #include "ledger/budget.h"
 #include "store/database.h"
 
+#include <atomic>
 #include <chrono>
+#include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <unordered_map>
 #include <vector>
 
@@ -61,19 +66,31 @@ struct CreatedKey {
 bool well_formed_key(std::string_view token);
 
 // Creation and revocation write to `database` (an owner or a guest of it) and wait for the commit,
-// so they are for commands and admin routes. authenticate() works on a snapshot in memory: a new
-// key is valid at once, a revoked one at most kRefresh longer, whichever process changed it. Safe
-// from any thread. `database` and `clock` outlive it.
+// so they are for commands and admin routes. authenticate() works on a snapshot in memory and never
+// waits: a thread of the store's own reads it anew every kRefresh, so a key that another process
+// revoked is refused within a second. A key that another process made is looked for by learn().
+//
+// While the database is away the snapshot stays good for set_trusted(): long means that a fleet
+// works on through an outage, and that a key revoked during one works as long. Safe from any
+// thread. `database` and `clock` outlive it; the destructor waits for a read that is under way.
 class KeyStore {
  public:
   static constexpr std::chrono::milliseconds kRefresh{500};
-  // A snapshot that cannot be refreshed for this long is no longer trusted.
-  static constexpr std::chrono::milliseconds kTrusted{10'000};
+  static constexpr std::chrono::seconds kTrusted{300};
+  // How long learn() waits for the database.
+  static constexpr std::chrono::milliseconds kPatience{2'000};
+  // How many may wait for the next refresh; more are turned away at once.
+  static constexpr std::size_t kMaxWaiting = 1'000;
 
-  // The pepper has at least 32 bytes. Reads the keys once.
+  // The pepper has at least 32 bytes. Reads the keys once, and then goes on reading.
   static Result<std::unique_ptr<KeyStore>> open(store::Database& database,
                                                 const Clock& clock,
                                                 std::string pepper);
+  ~KeyStore();
+  KeyStore(const KeyStore&) = delete;
+  KeyStore& operator=(const KeyStore&) = delete;
+
+  void set_trusted(std::chrono::milliseconds trusted) { trusted_ = trusted; }
 
   Result<CreatedKey> create(const NewKey& wanted);
   // By id; kNotFound. Revoking twice is the same as once.
@@ -82,10 +99,20 @@ class KeyStore {
   Result<std::vector<ApiKey>> list() const;
 
   // kUnauthenticated for anything that is not a valid key, always with the same words; an expired
-  // one is told so, for its holder has proved to know it.
+  // one is told so, for its holder has proved to know it. kUnavailable when the snapshot is too old
+  // to be trusted.
   Result<std::shared_ptr<const ApiKey>> authenticate(std::string_view token) const;
 
+  // False for a well-formed key that the snapshot has never heard of: learn() it first.
+  bool knows(std::string_view token) const;
+  // Returns once the keys were read anew, by the thread, so that authenticate() can judge a key
+  // made a moment ago. kUnavailable when the database does not answer within kPatience, kOverloaded
+  // when kMaxWaiting wait already.
+  Task<Result<void>> learn() const;
+
  private:
+  struct Waiter;
+
   struct Record {
     std::shared_ptr<const ApiKey> key;
     Digest mac{};
@@ -93,12 +120,14 @@ class KeyStore {
 
   struct Snapshot {
     std::int64_t version = -1;
-    std::unordered_map<std::string, Record> keys;  // valid ones, by id
+    std::unordered_map<std::string, Record> keys;  // by id, revoked ones too
   };
 
   KeyStore(store::Database& database, const Clock& clock, std::string pepper);
   Result<void> refresh() const;
-  Result<std::shared_ptr<const Snapshot>> current(std::string_view id) const;
+  void keep_fresh();
+  void note(const Result<void>& refreshed);
+  Result<std::shared_ptr<const Snapshot>> current() const;
   Digest mac_of(std::string_view id, std::string_view secret) const;
 
   store::Database& database_;
@@ -106,8 +135,13 @@ class KeyStore {
   const std::string pepper_;
   mutable std::mutex mutex_;
   mutable std::shared_ptr<const Snapshot> snapshot_;
-  mutable SteadyTime checked_;    // when a refresh was last tried
-  mutable SteadyTime refreshed_;  // when it last succeeded
+  mutable SteadyTime refreshed_;  // when the last refresh that succeeded began
+  std::atomic<std::chrono::milliseconds> trusted_{kTrusted};
+  mutable std::condition_variable wake_;
+  mutable std::vector<std::shared_ptr<Waiter>> waiting_;  // for the next refresh
+  bool stop_ = false;
+  bool away_ = false;  // of the thread: its last refresh failed
+  std::thread thread_;
 };
 
 }  // namespace genesis::ledger

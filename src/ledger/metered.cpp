@@ -327,7 +327,7 @@ Task<Result<Usage>> MeteredChat::chat(const ChatRequest& request, ChatSink& sink
     auto closed = fail(ErrorCode::kUnavailable,
                        "ledger unavailable: a paid endpoint is not called without a booking",
                        "check the disk that holds the database");
-    closed.error().type = "ledger_unavailable";
+    closed.error().type = kLedgerUnavailable;
     co_return closed;
   }
   co_return co_await inner_.chat(request, sink);

@@ -159,7 +159,7 @@ void tell_settled(std::int64_t attempts) {
 Result<std::unique_ptr<IntentRing>> SqlLedger::open_ring() {
   const std::uint64_t slots =
       options_.ring_slots != 0 ? options_.ring_slots : IntentRing::kDefaultSlots;
-  GENESIS_TRY(auto ring, IntentRing::open(options_.ring, slots));
+  GENESIS_TRY(auto ring, IntentRing::open(options_.ring, slots, options_.ring_sync));
   std::optional<std::int64_t> applied;
   GENESIS_TRY_VOID(database_.read([&](store::Transaction& tx) -> Result<void> {
     GENESIS_TRY(applied, applied_position(tx, ring->name()));
@@ -168,7 +168,7 @@ Result<std::unique_ptr<IntentRing>> SqlLedger::open_ring() {
   if (!applied && !ring->blank()) {
     ring.reset();
     GENESIS_TRY_VOID(IntentRing::set_aside(options_.ring, "it belongs to another database"));
-    GENESIS_TRY(ring, IntentRing::open(options_.ring, slots));
+    GENESIS_TRY(ring, IntentRing::open(options_.ring, slots, options_.ring_sync));
   }
   if (!applied) {
     GENESIS_TRY_VOID(database_.write_blocking([&](store::Transaction& tx) {

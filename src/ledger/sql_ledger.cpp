@@ -358,10 +358,20 @@ Task<Result<void>> SqlLedger::reserve(const Reservation& reservation) {
   const bool again = open_.contains(key);
   // A budget must see it, and a paid endpoint is not called before the row is on disk.
   const bool held = queue_->has_budgets() && intent->entry.amount_nano != 0;
-  if (!again && !held && reservation.tier == Tier::kSelfHosted && queue_->push(*intent)) {
-    rows_reserved_.add();
-    open_.emplace(key, std::make_unique<Entry>(std::move(intent->entry)));
-    co_return Result<void>{};
+  if (!again && !held) {
+    const auto known = reservation.tier == Tier::kSelfHosted
+                           ? queue_->push(*intent)
+                           : co_await queue_->push_durable(*intent);
+    if (known) {
+      const auto kept =
+          open_.try_emplace(key, std::make_unique<Entry>(std::move(intent->entry))).second;
+      rows_reserved_.add(kept ? 1 : 0);
+      co_return Result<void>{};
+    }
+    if (known.error().code != ErrorCode::kResourceExhausted) {
+      failures_.add();
+      co_return known;
+    }
   }
   const auto written = co_await queue_->write(intent, store::Urgency::kNew);
   if (!written) {

@@ -13,9 +13,11 @@
 // follows another, else those of its own former life and of gateways that are gone
 // (store::Database::writer()).
 //
-// When a call returns. reserve() of a paid tier, or of an attempt that a budget has to hold: when
-// the row is durable. All else: when the intent ring has a copy (intent_ring.h), which kill -9
-// cannot take away; with the ring full or absent, when the row is durable.
+// When a call returns. reserve() of an attempt that a budget has to hold: when the row is
+// committed. reserve() of a paid tier: when a copy in the intent ring (intent_ring.h) is synced,
+// which a power cut cannot take away. All else: when the ring has a copy, which kill -9 cannot take
+// away. With the ring full, broken or absent, or, for paid tiers, without a commit that succeeded
+// within the last second: when the row is committed.
 #pragma once
 
 #include "api/ledger.h"
@@ -30,6 +32,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -45,9 +48,10 @@ class WriteQueue;
 
 struct SqlLedgerOptions {
   std::shared_ptr<const PriceTable> prices;
-  BaselineRules baselines;       // without one, nothing can be called saved
-  std::filesystem::path ring;    // empty: no ring, every call waits for its commit
-  std::uint64_t ring_slots = 0;  // 0: IntentRing::kDefaultSlots; counts when the file is made
+  BaselineRules baselines;            // without one, nothing can be called saved
+  std::filesystem::path ring;         // empty: no ring, every call waits for its commit
+  std::uint64_t ring_slots = 0;       // 0: IntentRing::kDefaultSlots; counts when the file is made
+  std::function<int(int)> ring_sync;  // as fdatasync(2), which it is if empty; for tests
 };
 
 // A minute of a machine, paid in advance.

@@ -1,6 +1,7 @@
 #include "ledger/write_queue.h"
 
 #include "base/log.h"
+#include "ledger/quiet_thread.h"
 
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/executor_work_guard.hpp>
@@ -8,7 +9,6 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include <algorithm>
-#include <csignal>
 #include <iterator>
 #include <utility>
 
@@ -36,15 +36,25 @@ bool concerns_one_row(const Error& error) {
   }
 }
 
-// Signals belong to the main thread.
-std::thread start_quietly(auto body) {
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread thread(std::move(body));
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return thread;
+// Suspends the caller until `start` has called the function that it is given, from any thread.
+template <typename Start>
+Task<Result<void>> until_told(Start start) {
+  namespace asio = boost::asio;
+  auto initiate = [](auto handler, Start inner) {
+    auto executor = asio::get_associated_executor(handler);
+    auto guard = asio::make_work_guard(executor);
+    auto shared = std::make_shared<decltype(handler)>(std::move(handler));
+    // Everything moves into the posted step: the handler is only ever touched, and destroyed, on
+    // its own executor.
+    inner([executor, guard, shared](Result<void> result) mutable {
+      asio::post(executor, [shared = std::move(shared), result = std::move(result)]() mutable {
+        std::move (*shared)(std::move(result));
+      });
+      guard.reset();
+    });
+  };
+  co_return co_await asio::async_initiate<const asio::use_awaitable_t<>, void(Result<void>)>(
+      std::move(initiate), asio::use_awaitable, std::move(start));
 }
 
 }  // namespace
@@ -60,10 +70,10 @@ WriteQueue::WriteQueue(store::Database& database,
                                "Acknowledged rows whose commit failed and was tried again")),
       refused_(metrics.counter("genesis_ledger_refused_rows_total",
                                "Acknowledged rows that contradicted one in the database")),
-      // With a ring an attempt's end is safe without the database, so nothing has to wait for one
-      // that is away: a reservation fails at once, and the ends are tried again.
-      urgency_(ring ? store::Urgency::kNew : store::Urgency::kCompletion),
       ring_(std::move(ring)),
+      sync_(ring_ ? std::make_unique<RingSync>(*ring_, metrics) : nullptr),
+      // The database was opened, and its budgets are read, at this moment.
+      committed_(clock.steady()),
       pacer_(start_quietly([this] { pace(); })) {}
 
 WriteQueue::~WriteQueue() {
@@ -106,14 +116,40 @@ void WriteQueue::pace() {
 
 Result<void> WriteQueue::push(Intent intent) {
   const std::string bytes = encode_intent(intent);
+  store::Database::Done nobody;
+  return append(Job{.intent = std::make_shared<Intent>(std::move(intent))}, bytes, nobody);
+}
+
+Task<Result<void>> WriteQueue::push_durable(Intent intent) {
+  std::string bytes = encode_intent(intent);
   Job job{.intent = std::make_shared<Intent>(std::move(intent))};
+  auto start =
+      [this, job = std::move(job), bytes = std::move(bytes)](store::Database::Done told) mutable {
+        const auto appended = append(std::move(job), bytes, told);
+        if (!appended) {
+          told(appended);
+        }
+      };
+  co_return co_await until_told(std::move(start));
+}
+
+// `until_synced` is taken if the row was, and called once the ring is synced.
+Result<void> WriteQueue::append(Job job,
+                                const std::string& bytes,
+                                store::Database::Done& until_synced) {
   bool wake = false;
   {
     const std::lock_guard lock(mutex_);
-    if (!ring_ || stop_) {
+    if (!ring_ || stop_ || sync_->broken()) {
       return fail(ErrorCode::kResourceExhausted, "there is no intent ring");
     }
+    if (until_synced && !trusts_commits()) {
+      return fail(ErrorCode::kResourceExhausted, "the database has to be asked first");
+    }
     GENESIS_TRY(job.ring_position, ring_->append(bytes));
+    if (until_synced) {
+      job.ticket = sync_->add(std::move(until_synced));
+    }
     queue_.push_back(std::move(job));
     wake = queue_.size() == 1 || queue_.size() == kGroupRows;
   }
@@ -121,6 +157,16 @@ Result<void> WriteQueue::push(Intent intent) {
     wake_.notify_one();
   }
   return {};
+}
+
+bool WriteQueue::trusts_commits() const {
+  return !failing_ && clock_.steady() - committed_ <= kCommitTrust;
+}
+
+// With a ring an attempt's end is safe without the database, so nothing has to wait for one that is
+// away: a reservation fails at once, and the ends are tried again.
+store::Urgency WriteQueue::urgency() const {
+  return ring_ && !sync_->broken() ? store::Urgency::kNew : store::Urgency::kCompletion;
 }
 
 Task<Result<void>> WriteQueue::write(std::shared_ptr<Intent> intent, store::Urgency urgency) {
@@ -132,23 +178,11 @@ Task<Result<void>> WriteQueue::write(Work work, store::Urgency urgency) {
 }
 
 Task<Result<void>> WriteQueue::enqueue_and_wait(Job job, store::Urgency urgency) {
-  namespace asio = boost::asio;
-  auto start = [this, urgency](auto handler, Job inner) {
-    auto executor = asio::get_associated_executor(handler);
-    auto guard = asio::make_work_guard(executor);
-    auto shared = std::make_shared<decltype(handler)>(std::move(handler));
-    // Everything moves into the posted step: the handler is only ever touched, and destroyed, on
-    // its own executor.
-    inner.done = [executor, guard, shared](Result<void> result) mutable {
-      asio::post(executor, [shared = std::move(shared), result = std::move(result)]() mutable {
-        std::move (*shared)(std::move(result));
+  co_return co_await until_told(
+      [this, urgency, job = std::move(job)](store::Database::Done told) mutable {
+        job.done = std::move(told);
+        enqueue(std::move(job), urgency);
       });
-      guard.reset();
-    };
-    enqueue(std::move(inner), urgency);
-  };
-  co_return co_await asio::async_initiate<const asio::use_awaitable_t<>, void(Result<void>)>(
-      std::move(start), asio::use_awaitable, std::move(job));
 }
 
 void WriteQueue::enqueue(Job job, store::Urgency urgency) {
@@ -185,7 +219,7 @@ void WriteQueue::submit_drain() {
   auto batch = std::make_shared<Batch>();
   database_.submit([this, batch](store::Transaction& tx) { return run(tx, *batch); },
                    [this, batch](const Result<void>& outcome) { finish(*batch, outcome); },
-                   urgency_);
+                   urgency());
 }
 
 void WriteQueue::take(Batch& batch) {
@@ -193,6 +227,7 @@ void WriteQueue::take(Batch& batch) {
   batch.jobs.assign(std::make_move_iterator(queue_.begin()), std::make_move_iterator(queue_.end()));
   queue_.clear();
   drain_waiting_ = false;
+  batch.begun = clock_.steady();
   for (const Job& job : batch.jobs) {
     batch.ring_position = std::max(batch.ring_position, job.ring_position);
   }
@@ -223,7 +258,7 @@ Result<void> WriteQueue::run_job(Booking& booking, Job& job) {
   if (job.work) {
     return job.work(booking);
   }
-  return book(booking, *job.intent);
+  return book(booking, *job.intent, job.ring_position > 0);
 }
 
 Result<void> WriteQueue::mark_applied(store::Transaction& tx, std::uint64_t position) {
@@ -247,6 +282,7 @@ void WriteQueue::finish(Batch& batch, const Result<void>& outcome) {
   } else {
     const std::lock_guard lock(mutex_);
     failing_ = false;
+    committed_ = batch.begun;
     if (batch.ring_position > 0) {
       ring_->release(batch.ring_position);
     }
@@ -257,7 +293,7 @@ void WriteQueue::finish(Batch& batch, const Result<void>& outcome) {
     }
   }
   for (Job& job : batch.jobs) {
-    if (job.done) {
+    if (waits(job)) {
       job.done(outcome ? std::move(job.result) : outcome);
     } else if (outcome && !job.result) {
       refused_.add();
@@ -273,12 +309,23 @@ void WriteQueue::finish(Batch& batch, const Result<void>& outcome) {
   idle_.notify_all();
 }
 
-// Acknowledged rows go back to the front, in their order.
+// A commit tells those too whose row the ring's sync has not reached yet.
+bool WriteQueue::waits(Job& job) {
+  if (job.ticket) {
+    job.done = sync_->claim(*job.ticket);
+    job.ticket.reset();
+  }
+  return static_cast<bool>(job.done);
+}
+
+// Acknowledged rows go back to the front, in their order. A row that waits for the ring's sync is
+// as good as acknowledged, unless the ring is broken.
 void WriteQueue::give_back(Batch& batch, const Error& error) {
   std::vector<Job> keep;
   std::vector<Job> fail;
   for (Job& job : batch.jobs) {
-    (job.done ? fail : keep).push_back(std::move(job));
+    const bool synced_later = job.ticket && !sync_->broken();
+    (!synced_later && waits(job) ? fail : keep).push_back(std::move(job));
   }
   retried_.add(static_cast<std::int32_t>(keep.size()));
   const std::lock_guard lock(mutex_);

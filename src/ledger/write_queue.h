@@ -1,8 +1,8 @@
 // WriteQueue: the way of every row to the database. Rows that somebody waits for are committed at
-// once, together with all that came before; others are copied into the intent ring, acknowledged,
-// and committed in groups a few milliseconds later. One order for all: what was pushed first is
-// booked first. A commit that fails fails the rows that somebody waits for; the others stay in the
-// queue and the ring and are tried again. Private to the room.
+// once, together with all that came before; others are copied into the intent ring, acknowledged
+// (at once or when the ring is synced), and committed in groups a few milliseconds later. One order
+// for all: what was pushed first is booked first. A commit that fails fails the rows that somebody
+// waits for; the others stay in the queue and the ring and are tried again. Private to the room.
 #pragma once
 
 #include "base/clock.h"
@@ -12,6 +12,7 @@
 #include "ledger/booking.h"
 #include "ledger/intent.h"
 #include "ledger/intent_ring.h"
+#include "ledger/ring_sync.h"
 #include "store/database.h"
 
 #include <atomic>
@@ -37,6 +38,11 @@ namespace genesis::ledger {
 inline constexpr std::size_t kGroupRows = 512;
 inline constexpr std::chrono::milliseconds kGroupWait{20};
 
+// A row may be durable in the ring alone only while the database is known to take rows and to have
+// no budget: as of a commit that is no older than this. Else a database that hangs, or a budget
+// that another process has set, would go unnoticed for as long as the ring has room.
+inline constexpr std::chrono::milliseconds kCommitTrust{1000};
+
 // Safe from any thread. The destructor commits what is queued, as far as the database lets it; what
 // remains is in the ring.
 class WriteQueue {
@@ -52,8 +58,12 @@ class WriteQueue {
   WriteQueue& operator=(const WriteQueue&) = delete;
   ~WriteQueue();
 
-  // Acknowledged on return. kResourceExhausted: no ring, or it is full; write() instead.
+  // Acknowledged on return. kResourceExhausted: no ring, or it is full or broken; write() instead.
   Result<void> push(Intent intent);
+  // Returns once the row is durable in the ring, or committed should that come first.
+  // kResourceExhausted: as push(), or the last commit failed or is too old; write() instead. Any
+  // other error: the ring broke and the commit failed.
+  Task<Result<void>> push_durable(Intent intent);
   // Returns once the row is durable; `intent` then shows what was booked. kOverloaded when too many
   // wait already.
   Task<Result<void>> write(std::shared_ptr<Intent> intent, store::Urgency urgency);
@@ -72,18 +82,24 @@ class WriteQueue {
   struct Job {
     std::shared_ptr<Intent> intent;
     Work work;
-    store::Database::Done done;       // null: acknowledged already
+    store::Database::Done done;       // null: acknowledged already, or by `ticket`
     std::uint64_t ring_position = 0;  // 0: not in the ring
+    std::shared_ptr<RingSync::Ticket> ticket;
     Result<void> result;
   };
 
   struct Batch {
     std::vector<Job> jobs;
     std::uint64_t ring_position = 0;
+    SteadyTime begun;
   };
 
   void pace();
   Task<Result<void>> enqueue_and_wait(Job job, store::Urgency urgency);
+  Result<void> append(Job job, const std::string& bytes, store::Database::Done& until_synced);
+  bool trusts_commits() const;
+  store::Urgency urgency() const;
+  bool waits(Job& job);
   void enqueue(Job job, store::Urgency urgency);
   void submit_drain();
   void take(Batch& batch);
@@ -98,7 +114,6 @@ class WriteQueue {
   Metric& waiting_;
   Metric& retried_;
   Metric& refused_;
-  const store::Urgency urgency_;
   BudgetBook budgets_;  // the database's writer thread only
   std::atomic<bool> has_budgets_{false};
 
@@ -106,11 +121,13 @@ class WriteQueue {
   std::condition_variable wake_;
   std::condition_variable idle_;
   std::unique_ptr<IntentRing> ring_;
+  std::unique_ptr<RingSync> sync_;  // null without a ring
   std::deque<Job> queue_;
   std::unordered_set<std::string> kept_prices_;
   int drains_ = 0;              // submitted and not finished
   bool drain_waiting_ = false;  // one of them has not taken its jobs yet
   bool failing_ = false;        // the last commit failed
+  SteadyTime committed_;        // when the last one that succeeded began
   bool stop_ = false;
 
   std::thread pacer_;  // last: it uses everything above
