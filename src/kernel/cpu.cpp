@@ -2,7 +2,9 @@
 #include "kernel/cpu.h"
 
 #include <algorithm>
+#include <array>
 #include <fstream>
+#include <iterator>
 #include <sched.h>
 #include <set>
 #include <string>
@@ -14,61 +16,95 @@
 namespace genesis::kernel {
 namespace {
 
+constexpr std::array kAll = {Tier::kScalar, Tier::kAvx2, Tier::kAvx512Vnni};
+
 #if defined(__x86_64__)
-bool operating_system_saves_ymm() {
+// XCR0: bits 1 and 2 the xmm and ymm registers, 5 to 7 the mask and zmm registers.
+constexpr unsigned kSavesYmm = 0x06U;
+constexpr unsigned kSavesZmm = 0xE6U;
+
+bool operating_system_saves(unsigned registers) {
   unsigned low = 0;
   unsigned high = 0;
   __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-  return (low & 0x6U) == 0x6U;
+  return (low & registers) == registers;
 }
 
-bool has_avx2() {
+bool machine_has(Tier tier) {
   unsigned a = 0;
   unsigned b = 0;
   unsigned c = 0;
   unsigned d = 0;
+  if (tier == Tier::kScalar) {
+    return true;
+  }
   if (__get_cpuid(1, &a, &b, &c, &d) == 0) {
     return false;
   }
   constexpr unsigned kNeeded = bit_FMA | bit_OSXSAVE | bit_AVX | bit_F16C;
-  if ((c & kNeeded) != kNeeded || !operating_system_saves_ymm()) {
+  if ((c & kNeeded) != kNeeded || !operating_system_saves(kSavesYmm) ||
+      __get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || (b & bit_AVX2) == 0) {
     return false;
   }
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (b & bit_AVX2) != 0;
+  if (tier == Tier::kAvx2) {
+    return true;
+  }
+  constexpr unsigned kWide = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
+  return (b & kWide) == kWide && (c & bit_AVX512VNNI) != 0 && operating_system_saves(kSavesZmm);
 }
 #else
-bool has_avx2() {
-  return false;
+bool machine_has(Tier tier) {
+  return tier == Tier::kScalar;
 }
 #endif
+
+std::string_view needs_of(Tier tier) {
+  return tier == Tier::kAvx2 ? "AVX2 with FMA and F16C" : "AVX-512 F, BW, DQ, VL and VNNI";
+}
 
 }  // namespace
 
 std::string_view tier_name(Tier tier) {
-  return tier == Tier::kAvx2 ? "avx2" : "scalar";
+  switch (tier) {
+    case Tier::kScalar:
+      return "scalar";
+    case Tier::kAvx2:
+      return "avx2";
+    case Tier::kAvx512Vnni:
+      return "avx512vnni";
+  }
+  return "scalar";
+}
+
+std::vector<Tier> usable_tiers() {
+  std::vector<Tier> usable;
+  std::ranges::copy_if(kAll, std::back_inserter(usable), machine_has);
+  return usable;
 }
 
 Tier best_tier() {
-  return has_avx2() ? Tier::kAvx2 : Tier::kScalar;
+  return usable_tiers().back();
 }
 
 Result<Tier> choose_tier(std::string_view name) {
   if (name.empty()) {
     return best_tier();
   }
-  if (name == "scalar") {
-    return Tier::kScalar;
+  std::string known;
+  for (const Tier tier : kAll) {
+    if (name != tier_name(tier)) {
+      known += (known.empty() ? "" : ", ") + std::string(tier_name(tier));
+      continue;
+    }
+    if (!machine_has(tier)) {
+      return fail_param("isa",
+                        "this machine has no " + std::string(needs_of(tier)) + "; use isa = \"" +
+                            std::string(tier_name(best_tier())) + "\"",
+                        ErrorCode::kUnsupported);
+    }
+    return tier;
   }
-  if (name != "avx2") {
-    return fail_param("isa",
-                      "unknown instruction set '" + std::string(name) + "'; known: scalar, avx2");
-  }
-  if (!has_avx2()) {
-    return fail_param("isa",
-                      "this machine has no AVX2 with FMA and F16C; use isa = \"scalar\"",
-                      ErrorCode::kUnsupported);
-  }
-  return Tier::kAvx2;
+  return fail_param("isa", "unknown instruction set '" + std::string(name) + "'; known: " + known);
 }
 
 int physical_cores() {

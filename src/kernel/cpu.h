@@ -5,13 +5,17 @@
 
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 namespace genesis::kernel {
 
 // In rising order of speed. A tier is a table of kernels (kernels.h), all giving the same bits.
-enum class Tier : std::uint8_t { kScalar, kAvx2 };
+enum class Tier : std::uint8_t { kScalar, kAvx2, kAvx512Vnni };
 
-std::string_view tier_name(Tier tier);  // "scalar", "avx2"
+std::string_view tier_name(Tier tier);  // "scalar", "avx2", "avx512vnni"
+
+// All that this machine can run, in rising order; kScalar always.
+std::vector<Tier> usable_tiers();
 
 // The best tier that processor, operating system and this build all support.
 Tier best_tier();

@@ -11,6 +11,8 @@ const Kernels& kernels_of(Tier tier) {
     Kernels table{};
     table.linear = linear_scalar;
     fill_rows_scalar(table);
+    fill_attention_scalar(table.attention);
+    fill_adapter_scalar(table.adapter);
     return table;
   }();
 #ifdef GENESIS_KERNEL_AVX2
@@ -18,10 +20,23 @@ const Kernels& kernels_of(Tier tier) {
     Kernels table{};
     table.linear = linear_avx2;
     fill_rows_avx2(table);
+    fill_attention_avx2(table.attention);
+    fill_adapter_avx2(table.adapter);
     return table;
   }();
   if (tier == Tier::kAvx2) {
     return kAvx2;
+  }
+  static const Kernels kAvx512Vnni = [] {
+    Kernels table = kAvx2;
+    fill_linear_avx512(table);
+    fill_rows_avx512(table);
+    fill_attention_avx512(table.attention);
+    fill_adapter_avx512(table.adapter);
+    return table;
+  }();
+  if (tier == Tier::kAvx512Vnni) {
+    return kAvx512Vnni;
   }
 #endif
   GENESIS_CHECK(tier == Tier::kScalar);

@@ -4,7 +4,7 @@
 // All tiers give the same bits: integers are exact, and every floating-point result is defined
 // below as a fixed sequence of IEEE operations ("fma chain": acc = fma(a, b, acc) in the order
 // told, from +0). No row of a result depends on how many rows a call has or which panels it covers.
-// The seam for AVX-512-VNNI and AMX: another table, the same layout and the same sequences.
+// The seam for AMX: another table, the same layout and the same sequences.
 //
 // Vector lengths are multiples of 8 unless told otherwise; scales given to softmax are positive.
 //
@@ -12,6 +12,8 @@
 // and sign may differ between tiers.
 #pragma once
 
+#include "kernel/adapter.h"
+#include "kernel/attention.h"
 #include "kernel/cpu.h"
 #include "kernel/layout.h"
 
@@ -20,12 +22,13 @@
 
 namespace genesis::kernel {
 
-// Rows of inputs of one linear layer. Quantized weights read codes, scales and sums, kF32 reads
-// values. Row r of codes and values starts at r * inputs, of scales and sums at r * inputs / 32.
+// Rows of inputs of one linear layer. Quantized weights read codes, scales, sums and totals, kF32
+// reads values. Row r of codes and values starts at r * inputs, of the others at r * inputs / 32.
 struct Activations {
   const std::int8_t* codes = nullptr;
-  const float* scales = nullptr;  // x = scale * code
-  const float* sums = nullptr;    // scale * (sum of the group's codes)
+  const float* scales = nullptr;         // x = scale * code
+  const std::int32_t* totals = nullptr;  // the sum of the group's codes
+  const float* sums = nullptr;           // scale * total
   const float* values = nullptr;
 };
 
@@ -58,6 +61,14 @@ struct MixCall {
   bool keep = false;
 };
 
+// Where quantize() writes: 32 codes, a scale, a total and a sum a group, as in Activations.
+struct QuantizedRows {
+  std::int8_t* codes = nullptr;
+  float* scales = nullptr;
+  std::int32_t* totals = nullptr;
+  float* sums = nullptr;
+};
+
 struct SoftmaxPart {
   float max = 0.0F;
   float sum = 0.0F;
@@ -73,9 +84,9 @@ struct Kernels {
   // is (max|x| / 127) * (sum of y * code / sum of code^2): the least-squares one for these codes,
   // which leaves 2.5 % less squared error than max|x| / 127 on normal values. The first sum runs in
   // 8 lanes as in rms_norm, the second is exact. A group whose largest magnitude is below 1e-30
-  // becomes zeros; with a NaN or infinity its scale and sum become NaN. `count` is a multiple
-  // of 32.
-  void (*quantize)(const float* x, int count, std::int8_t* codes, float* scales, float* sums);
+  // becomes zeros; with a NaN or infinity its scale and sum become NaN, its codes 0. `count` is a
+  // multiple of 32.
+  void (*quantize)(const float* x, int count, const QuantizedRows& out);
 
   // out = (x * (1 / sqrt(mean(x^2) + eps))) * weight. Squares are summed in 8 lanes (lane = index
   // mod 8, fma chains), lanes by halves. `count` is a multiple of 8; out may be x.
@@ -104,6 +115,9 @@ struct Kernels {
 
   void (*narrow)(const float* x, int count, std::uint16_t* halves);
   void (*widen)(const std::uint16_t* halves, int count, float* x);
+
+  AttentionKernels attention;
+  AdapterKernels adapter;
 };
 
 // The table of a tier that choose_tier() accepted.

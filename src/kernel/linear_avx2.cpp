@@ -23,7 +23,19 @@ struct Block {
   const float* x_sums;
   const float* x_values;
   std::size_t groups;
+  bool far;  // the weights are not in a cache yet
 };
+
+// With so few rows weights come from memory, and are asked for so many bytes ahead; with more they
+// are in the caches for all blocks of rows but the first.
+constexpr int kFewRows = 32;
+constexpr std::size_t kPrefetch = 3072;
+
+inline void prefetch(const std::uint8_t* codes, std::size_t bytes) {
+  for (std::size_t line = 0; line < bytes; line += 64) {
+    _mm_prefetch(reinterpret_cast<const char*>(codes + kPrefetch + line), _MM_HINT_T0);
+  }
+}
 
 inline __m256 load_halves(const std::uint16_t* p) {
   __m128i raw;
@@ -75,10 +87,8 @@ void block_q4(const Block& b, __m256 (&acc)[R][H]) {
   for (std::size_t g = 0; g < b.groups; ++g) {
     const std::uint8_t* codes = b.codes + g * kQ4GroupBytes;
     const std::int8_t* x = b.x_codes + g * kGroup;
-    if constexpr (R == 1) {
-      for (std::size_t line = 0; line < kQ4GroupBytes; line += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(codes + 2048 + line), _MM_HINT_T0);
-      }
+    if (b.far) {
+      prefetch(codes, kQ4GroupBytes);
     }
     __m256i sum[R][H];
     for (int r = 0; r < R; ++r) {
@@ -122,10 +132,8 @@ void block_q8(const Block& b, __m256 (&acc)[R][H]) {
   for (std::size_t g = 0; g < b.groups; ++g) {
     const std::uint8_t* codes = b.codes + g * kQ8GroupBytes;
     const std::int8_t* x = b.x_codes + g * kGroup;
-    if constexpr (R == 1) {
-      for (std::size_t line = 0; line < kQ8GroupBytes; line += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(codes + 4096 + line), _MM_HINT_T0);
-      }
+    if (b.far) {
+      prefetch(codes, kQ8GroupBytes);
     }
     __m256i sum[R][H];
     for (int r = 0; r < R; ++r) {
@@ -203,6 +211,8 @@ void run_block(const LinearCall& call, int panel, int row, int half) {
   const std::size_t group_bytes = w.format == Format::kQ4 ? kQ4GroupBytes : kQ8GroupBytes;
   Block b{};
   b.groups = groups;
+  // The second half of a panel lies in the same lines as the first, the next rows read them again.
+  b.far = call.rows <= kFewRows && row == 0 && half == 0;
   __m256 acc[R][H];
   for (int r = 0; r < R; ++r) {
     for (int h = 0; h < H; ++h) {

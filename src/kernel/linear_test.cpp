@@ -20,22 +20,29 @@ struct TestRows {
   std::vector<float> values;
   std::vector<std::int8_t> codes;
   std::vector<float> scales;
+  std::vector<std::int32_t> totals;
   std::vector<float> sums;
 
   Activations at(int row) const {
     const auto r = static_cast<std::size_t>(row) * static_cast<std::size_t>(inputs);
-    return {
-        codes.data() + r, scales.data() + r / kGroup, sums.data() + r / kGroup, values.data() + r};
+    return {codes.data() + r,
+            scales.data() + r / kGroup,
+            totals.data() + r / kGroup,
+            sums.data() + r / kGroup,
+            values.data() + r};
   }
 };
 
 TestRows make_rows(int rows, int inputs, std::vector<float> values) {
-  TestRows x{rows, inputs, std::move(values), {}, {}, {}};
+  TestRows x{rows, inputs, std::move(values), {}, {}, {}, {}};
   x.codes.resize(x.values.size());
   x.scales.resize(x.values.size() / kGroup);
+  x.totals.resize(x.values.size() / kGroup);
   x.sums.resize(x.values.size() / kGroup);
   kernels_of(Tier::kScalar)
-      .quantize(x.values.data(), rows * inputs, x.codes.data(), x.scales.data(), x.sums.data());
+      .quantize(x.values.data(),
+                rows * inputs,
+                {x.codes.data(), x.scales.data(), x.totals.data(), x.sums.data()});
   return x;
 }
 
@@ -61,11 +68,7 @@ std::vector<float> run(Tier tier, const TestMatrix& w, const Activations& x, int
 }
 
 std::vector<Tier> tiers() {
-  std::vector<Tier> all{Tier::kScalar};
-  if (best_tier() == Tier::kAvx2) {
-    all.push_back(Tier::kAvx2);
-  }
-  return all;
+  return usable_tiers();
 }
 
 // The result as a double sum over the very codes and scales, and a bound of its rounding: each of

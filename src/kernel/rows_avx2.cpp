@@ -1,5 +1,5 @@
 // Everything but the linear layers, AVX2 tier. Same restriction on includes as linear_avx2.cpp.
-#include "kernel/exp_constants.h"
+#include "kernel/exp_avx2.h"
 #include "kernel/tier_tables.h"
 
 #include <cstddef>
@@ -10,44 +10,8 @@
 namespace genesis::kernel {
 namespace {
 
-inline float sum_lanes(__m256 v) {
-  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
-}
-
-inline __m256 exp_eight(__m256 x) {
-  const __m256 in_range = _mm256_cmp_ps(x, _mm256_set1_ps(kExpLowest), _CMP_GE_OQ);
-  const __m256 clamped = _mm256_min_ps(x, _mm256_set1_ps(kExpHighest));
-  const __m256 n = _mm256_round_ps(_mm256_mul_ps(clamped, _mm256_set1_ps(kLog2E)),
-                                   _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(kLn2High), clamped);
-  r = _mm256_fnmadd_ps(n, _mm256_set1_ps(kLn2Low), r);
-  __m256 p = _mm256_set1_ps(kExpP0);
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(kExpP1));
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(kExpP2));
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(kExpP3));
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(kExpP4));
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(kExpP5));
-  p = _mm256_add_ps(_mm256_fmadd_ps(p, _mm256_mul_ps(r, r), r), _mm256_set1_ps(1.0F));
-  const __m256i exponent =
-      _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
-  return _mm256_and_ps(_mm256_mul_ps(p, _mm256_castsi256_ps(exponent)), in_range);
-}
-
-inline __m256i max_lanes(__m256i v) {
-  v = _mm256_max_epi32(v, _mm256_permute2x128_si256(v, v, 1));
-  v = _mm256_max_epi32(v, _mm256_shuffle_epi32(v, 0x4E));
-  return _mm256_max_epi32(v, _mm256_shuffle_epi32(v, 0xB1));
-}
-
-inline std::int32_t sum_lanes_int(__m256i v) {
-  __m128i four = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-  four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4E));
-  return _mm_cvtsi128_si32(_mm_add_epi32(four, _mm_shuffle_epi32(four, 0xB1)));
-}
-
-void quantize_group(const float* x, std::int8_t* codes, float* scale, float* sum) {
+void quantize_group(
+    const float* x, std::int8_t* codes, float* scale, std::int32_t* total, float* sum) {
   const __m256i magnitude_mask = _mm256_set1_epi32(0x7FFFFFFF);
   __m256 v[4];
   __m256i largest = _mm256_setzero_si256();
@@ -63,16 +27,17 @@ void quantize_group(const float* x, std::int8_t* codes, float* scale, float* sum
     std::memset(codes, 0, kGroup);
     *scale = amax < kTinyMagnitude ? 0.0F : __builtin_nanf("");
     *sum = *scale;
+    *total = 0;
     return;
   }
   const __m256 inverse = _mm256_set1_ps(127.0F / amax);
   __m256i whole[4];
-  __m256i total = _mm256_setzero_si256();
+  __m256i codes_sum = _mm256_setzero_si256();
   __m256 fit = _mm256_setzero_ps();
   for (int i = 0; i < 4; ++i) {
     const __m256 y = _mm256_mul_ps(v[i], inverse);
     whole[i] = _mm256_cvtps_epi32(y);
-    total = _mm256_add_epi32(total, whole[i]);
+    codes_sum = _mm256_add_epi32(codes_sum, whole[i]);
     fit = _mm256_fmadd_ps(y, _mm256_cvtepi32_ps(whole[i]), fit);
   }
   const __m256i first = _mm256_packs_epi32(whole[0], whole[1]);
@@ -85,13 +50,8 @@ void quantize_group(const float* x, std::int8_t* codes, float* scale, float* sum
   const __m256i sorted = _mm256_permutevar8x32_epi32(bytes, order);
   std::memcpy(codes, &sorted, sizeof(sorted));
   *scale = (amax / 127.0F) * (sum_lanes(fit) / static_cast<float>(sum_lanes_int(squares)));
-  *sum = *scale * static_cast<float>(sum_lanes_int(total));
-}
-
-void quantize(const float* x, int count, std::int8_t* codes, float* scales, float* sums) {
-  for (int g = 0; g < count / kGroup; ++g) {
-    quantize_group(x + g * kGroup, codes + g * kGroup, scales + g, sums + g);
-  }
+  *total = sum_lanes_int(codes_sum);
+  *sum = *scale * static_cast<float>(*total);
 }
 
 void rms_norm(const float* x, const float* weight, float eps, int count, float* out) {
@@ -280,8 +240,15 @@ void widen(const std::uint16_t* halves, int count, float* x) {
 
 }  // namespace
 
+void quantize_avx2(const float* x, int count, const QuantizedRows& out) {
+  for (int g = 0; g < count / kGroup; ++g) {
+    quantize_group(
+        x + g * kGroup, out.codes + g * kGroup, out.scales + g, out.totals + g, out.sums + g);
+  }
+}
+
 void fill_rows_avx2(Kernels& table) {
-  table.quantize = quantize;
+  table.quantize = quantize_avx2;
   table.rms_norm = rms_norm;
   table.rotate = rotate;
   table.silu_mul = silu_mul;

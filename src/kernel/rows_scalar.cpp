@@ -1,5 +1,5 @@
 // Everything but the linear layers, reference tier: the definition of the result.
-#include "kernel/exp_constants.h"
+#include "kernel/exp_scalar.h"
 #include "kernel/half.h"
 #include "kernel/tier_tables.h"
 
@@ -12,35 +12,8 @@
 namespace genesis::kernel {
 namespace {
 
-// Sums eight lanes by halves: the order of the vector tiers' horizontal sum.
-float sum_lanes(const float (&lane)[8]) {
-  const float a = lane[0] + lane[4];
-  const float b = lane[1] + lane[5];
-  const float c = lane[2] + lane[6];
-  const float d = lane[3] + lane[7];
-  return (a + c) + (b + d);
-}
-
-float exp_one(float x) {
-  if (!(x >= kExpLowest)) {
-    return 0.0F;
-  }
-  const float clamped = x < kExpHighest ? x : kExpHighest;
-  const float n = std::nearbyint(clamped * kLog2E);
-  float r = std::fma(n, -kLn2High, clamped);
-  r = std::fma(n, -kLn2Low, r);
-  float p = kExpP0;
-  p = std::fma(p, r, kExpP1);
-  p = std::fma(p, r, kExpP2);
-  p = std::fma(p, r, kExpP3);
-  p = std::fma(p, r, kExpP4);
-  p = std::fma(p, r, kExpP5);
-  p = std::fma(p, r * r, r) + 1.0F;
-  const std::int32_t exponent = (static_cast<std::int32_t>(n) + 127) * (1 << 23);
-  return p * std::bit_cast<float>(exponent);
-}
-
-void quantize_group(const float* x, std::int8_t* codes, float* scale, float* sum) {
+void quantize_group(
+    const float* x, std::int8_t* codes, float* scale, std::int32_t* total, float* sum) {
   // The bit patterns of non-negative floats order like the floats, with NaN on top.
   std::uint32_t largest = 0;
   for (int i = 0; i < kGroup; ++i) {
@@ -54,10 +27,11 @@ void quantize_group(const float* x, std::int8_t* codes, float* scale, float* sum
     }
     *scale = amax < kTinyMagnitude ? 0.0F : std::numeric_limits<float>::quiet_NaN();
     *sum = *scale;
+    *total = 0;
     return;
   }
   const float inverse = 127.0F / amax;
-  std::int32_t total = 0;
+  *total = 0;
   std::int32_t squares = 0;
   float lane[8] = {};
   for (int i = 0; i < kGroup; ++i) {
@@ -65,17 +39,18 @@ void quantize_group(const float* x, std::int8_t* codes, float* scale, float* sum
     const float rounded = std::nearbyint(y);
     const auto code = static_cast<std::int32_t>(rounded);
     codes[i] = static_cast<std::int8_t>(code);
-    total += code;
+    *total += code;
     squares += code * code;
     lane[i % 8] = std::fma(y, rounded, lane[i % 8]);
   }
   *scale = (amax / 127.0F) * (sum_lanes(lane) / static_cast<float>(squares));
-  *sum = *scale * static_cast<float>(total);
+  *sum = *scale * static_cast<float>(*total);
 }
 
-void quantize(const float* x, int count, std::int8_t* codes, float* scales, float* sums) {
+void quantize(const float* x, int count, const QuantizedRows& out) {
   for (int g = 0; g < count / kGroup; ++g) {
-    quantize_group(x + g * kGroup, codes + g * kGroup, scales + g, sums + g);
+    quantize_group(
+        x + g * kGroup, out.codes + g * kGroup, out.scales + g, out.totals + g, out.sums + g);
   }
 }
 

@@ -17,11 +17,7 @@ namespace {
 constexpr std::uint64_t kSeed = 7;
 
 std::vector<Tier> tiers() {
-  std::vector<Tier> all{Tier::kScalar};
-  if (best_tier() == Tier::kAvx2) {
-    all.push_back(Tier::kAvx2);
-  }
-  return all;
+  return usable_tiers();
 }
 
 std::vector<float> normals(std::size_t count, Random& random, float scale = 1.0F) {
@@ -139,9 +135,11 @@ TEST(Quantize, CodesAreNearestScalesFitAndTiersAgree) {
   for (const Tier tier : tiers()) {
     std::vector<std::int8_t> codes(x.size());
     std::vector<float> scales(kGroups);
+    std::vector<std::int32_t> totals(kGroups);
     std::vector<float> sums(kGroups);
-    kernels_of(tier).quantize(
-        x.data(), static_cast<int>(x.size()), codes.data(), scales.data(), sums.data());
+    kernels_of(tier).quantize(x.data(),
+                              static_cast<int>(x.size()),
+                              {codes.data(), scales.data(), totals.data(), sums.data()});
     for (std::size_t g = 0; g < kGroups; ++g) {
       const float* group = x.data() + kGroup * g;
       const std::int8_t* group_codes = codes.data() + kGroup * g;
@@ -160,6 +158,7 @@ TEST(Quantize, CodesAreNearestScalesFitAndTiersAgree) {
       const double fitted = squared_error(group, group_codes, static_cast<double>(scales[g]));
       ASSERT_LE(fitted, squared_error(group, group_codes, plain) * (1.0 + 1e-6) + rounding)
           << tier_name(tier) << " group " << g;
+      ASSERT_EQ(totals[g], total);
       ASSERT_EQ(sums[g], scales[g] * static_cast<float>(total));
     }
     if (first_codes.empty()) {
@@ -179,11 +178,13 @@ TEST(Quantize, NotANumberStaysInItsGroup) {
       x[40] = bad;
       std::int8_t codes[64];
       float scales[2];
+      std::int32_t totals[2];
       float sums[2];
-      kernels_of(tier).quantize(x.data(), 64, codes, scales, sums);
+      kernels_of(tier).quantize(x.data(), 64, {codes, scales, totals, sums});
       EXPECT_EQ(codes[0], 127);
       EXPECT_EQ(scales[0], 1.0F / 127.0F);
       EXPECT_EQ(sums[0], scales[0] * (32 * 127));
+      EXPECT_EQ(totals[0], 32 * 127);
       EXPECT_TRUE(std::isnan(scales[1]) && std::isnan(sums[1]));
     }
   }
