@@ -52,6 +52,29 @@ class ActivationBuffer {
     }
   }
 
+  std::size_t inputs() const { return inputs_; }
+
+  // Writes what a row holds, both planes, to inputs() floats.
+  void load(const kernel::Kernels& kernels, int row, float* x) const {
+    const std::size_t at = static_cast<std::size_t>(row) * inputs_;
+    if (fp32_) {
+      std::memcpy(x, values_.data() + at, inputs_ * sizeof(float));
+      return;
+    }
+    const auto decode = [&](const kernel::Activations& plane, bool add) {
+      kernels.adapter.decode({.codes = plane.codes,
+                              .scales = plane.scales,
+                              .count = static_cast<int>(inputs_),
+                              .x = x,
+                              .add = add});
+    };
+    decode(coarse_.at(at), false);
+    const auto found = std::ranges::lower_bound(finer_, row);
+    if (found != finer_.end() && *found == row) {
+      decode(fine_.at(static_cast<std::size_t>(found - finer_.begin()) * inputs_), true);
+    }
+  }
+
   // Runs `call`, whose rows start at row `first` of this buffer, both planes.
   void run(const kernel::Kernels& kernels, kernel::LinearCall call, int first) const {
     const std::size_t at = static_cast<std::size_t>(first) * inputs_;
@@ -79,23 +102,31 @@ class ActivationBuffer {
   struct Plane {
     std::vector<std::int8_t> codes;
     std::vector<float> scales;
+    std::vector<std::int32_t> totals;
     std::vector<float> sums;
 
     void resize(std::size_t values) {
       codes.resize(values);
       scales.resize(values / kernel::kGroup);
+      totals.resize(values / kernel::kGroup);
       sums.resize(values / kernel::kGroup);
     }
 
     void quantize(const kernel::Kernels& kernels, std::size_t at, const float* x, int count) {
       const std::size_t group = at / kernel::kGroup;
-      kernels.quantize(x, count, codes.data() + at, scales.data() + group, sums.data() + group);
+      kernels.quantize(x,
+                       count,
+                       {.codes = codes.data() + at,
+                        .scales = scales.data() + group,
+                        .totals = totals.data() + group,
+                        .sums = sums.data() + group});
     }
 
     kernel::Activations at(std::size_t value) const {
       const std::size_t group = value / kernel::kGroup;
       return {.codes = codes.data() + value,
               .scales = scales.data() + group,
+              .totals = totals.data() + group,
               .sums = sums.data() + group};
     }
   };

@@ -1,19 +1,21 @@
-// Attention by tiles of rows, KV heads and fixed splits.
+// Attention by tiles of rows, KV heads and fixed splits: planning, merging, and what the formats
+// of pages share.
 #include "model/attention.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstring>
 
 namespace genesis::model {
 namespace {
 
-// Queries stacked in a tile: four blocks of six rows, what the float product kernel likes best.
-constexpr std::int32_t kTileQueries = 24;
-// From here on converting a page to float once is cheaper than in every block of rows.
-constexpr std::int32_t kWidenFrom = 6;
+// Queries stacked in a tile: rows of 15 agents times a group of three share a page in one go.
+constexpr std::int32_t kTileQueries = 48;
 // Fewer whole-range items than this per thread: cut them at the splits, so that long contexts of
 // few sequences still use all threads.
 constexpr std::int32_t kItemsPerThread = 4;
+constexpr std::size_t kMaxHeadDim = 1024;  // as check_spec() bounds it
 
 std::size_t size(std::int32_t n) {
   return static_cast<std::size_t>(n);
@@ -21,17 +23,30 @@ std::size_t size(std::int32_t n) {
 
 }  // namespace
 
-Attention::Attention(const ModelSpec& spec, const kernel::Kernels& kernels, int threads)
+Attention::Attention(const ModelSpec& spec,
+                     const kernel::Kernels& kernels,
+                     int threads,
+                     KvFormat format)
     : spec_(spec),
       kernels_(kernels),
       threads_(threads),
+      format_(format),
       group_(spec.group()),
       tile_rows_(std::max(1, kTileQueries / spec.group())),
       scale_(static_cast<float>(1.0 / std::sqrt(static_cast<double>(spec.head_dim)))),
       scratch_(static_cast<std::size_t>(threads)) {
+  const std::size_t queries = size(tile_rows_ * group_);
   for (Scratch& scratch : scratch_) {
-    scratch.scores.resize(size(tile_rows_ * group_) * kSplitTokens);
-    scratch.page.resize(size(kPageTokens * spec.head_dim));
+    scratch.scores.resize(queries * kSplitTokens);
+    if (format == KvFormat::kInt8) {
+      scratch.weights.resize(queries * kSplitTokens);
+      scratch.weight_scales.resize(queries);
+      scratch.sums.resize(queries * size(spec.head_dim));
+      scratch.value_scales.resize(kSplitPages);
+      scratch.values.resize(kSplitPages);
+    } else {
+      scratch.page.resize(size(kPageTokens * spec.head_dim));
+    }
     size_partial(scratch.part);
     size_partial(scratch.merged);
   }
@@ -46,21 +61,20 @@ void Attention::size_partial(Partial& partial) const {
 
 void Attention::plan(std::span<const RowRun> runs, std::int32_t total_rows) {
   total_rows_ = total_rows;
-  queries_.resize(size(total_rows) * size(spec_.query_size()));
-  tiles_.clear();
+  const std::size_t heads = size(total_rows) * size(spec_.heads);
+  if (format_ == KvFormat::kInt8) {
+    codes_.resize(heads * size(spec_.head_dim));
+    query_scales_.resize(heads);
+  } else {
+    queries_.resize(heads * size(spec_.head_dim));
+  }
   items_.clear();
   partials_used_ = 0;
-  std::int32_t tiles = 0;
-  for (const RowRun& run : runs) {
-    tiles += (run.rows + tile_rows_ - 1) / tile_rows_;
-  }
+  plan_.build(runs, total_rows, tile_rows_);
+  const auto tiles = static_cast<std::int32_t>(plan_.tiles().size());
   const bool cut_splits = threads_ > 1 && tiles * spec_.kv_heads < kItemsPerThread * threads_;
-  for (const RowRun& run : runs) {
-    for (std::int32_t row = 0; row < run.rows; row += tile_rows_) {
-      add_tile(
-          {run.first_row + row, std::min(tile_rows_, run.rows - row), run.start + row, run.pages},
-          cut_splits);
-    }
+  for (std::int32_t tile = 0; tile < tiles; ++tile) {
+    add_items(tile, cut_splits);
   }
   while (std::ssize(partials_) < partials_used_) {
     size_partial(partials_.emplace_back());
@@ -71,16 +85,14 @@ void Attention::plan(std::span<const RowRun> runs, std::int32_t total_rows) {
   }
   for (const Item& item : items_) {
     if (item.partial >= 0) {
-      missing_[size(item.partial)].store(tiles_[size(item.tile)].splits, std::memory_order_relaxed);
+      missing_[size(item.partial)].store(plan_.tiles()[size(item.tile)].splits,
+                                         std::memory_order_relaxed);
     }
   }
 }
 
-void Attention::add_tile(const RowRun& run, bool cut_splits) {
-  const std::int32_t tokens = run.start + run.rows;
-  const std::int32_t splits = (tokens + kSplitTokens - 1) / kSplitTokens;
-  const auto tile = static_cast<std::int32_t>(tiles_.size());
-  tiles_.push_back({run, splits});
+void Attention::add_items(std::int32_t tile, bool cut_splits) {
+  const std::int32_t splits = plan_.tiles()[size(tile)].splits;
   for (std::int32_t head = 0; head < spec_.kv_heads; ++head) {
     if (!cut_splits || splits == 1) {
       items_.push_back({tile, head, 0, splits, -1});
@@ -93,34 +105,48 @@ void Attention::add_tile(const RowRun& run, bool cut_splits) {
   }
 }
 
-float* Attention::query(std::int32_t head, std::int32_t row) {
-  const std::size_t at =
-      (size(head / group_) * size(total_rows_) + size(row)) * size(group_) + size(head % group_);
-  return queries_.data() + at * size(spec_.head_dim);
+std::size_t Attention::query_index(std::int32_t kv_head, std::int32_t slot) const {
+  return (size(kv_head) * size(total_rows_) + size(slot)) * size(group_);
+}
+
+void Attention::set_query(std::int32_t head, std::int32_t row, const float* query) {
+  const std::size_t dims = size(spec_.head_dim);
+  const std::size_t at = query_index(head / group_, plan_.slot_of(row)) + size(head % group_);
+  if (format_ != KvFormat::kInt8) {
+    std::memcpy(queries_.data() + at * dims, query, dims * sizeof(float));
+    return;
+  }
+  std::array<float, kMaxHeadDim> spread;
+  std::memcpy(spread.data(), query, dims * sizeof(float));
+  const std::int32_t block = spread_block(spec_.head_dim);
+  kernels_.attention.spread(spread.data(), spec_.head_dim, block);
+  const float scale = kernels_.attention.encode_query(spread.data(),
+                                                      spec_.head_dim,
+                                                      kernel::query_limit(spec_.head_dim),
+                                                      codes_.data() + at * dims);
+  // Spreading both sides has multiplied their product by `block`, a power of two.
+  query_scales_[at] = scale * (scale_ / static_cast<float>(block));
 }
 
 void Attention::run_item(
     int index, int thread, std::int32_t layer, const KvPool& kv, ActivationBuffer& out) {
   const Item& item = items_[size(index)];
-  const Tile& tile = tiles_[size(item.tile)];
-  const std::int32_t queries = tile.run.rows * group_;
+  const Tile& tile = plan_.tiles()[size(item.tile)];
+  const std::int32_t queries = tile.rows * group_;
   Scratch& scratch = scratch_[size(thread)];
+  const auto piece = [&](std::int32_t split) {
+    return Piece{tile, split, layer, item.kv_head, kv};
+  };
   if (item.partial < 0) {
-    attend_split(tile, item, 0, layer, kv, scratch, scratch.merged);
+    attend(piece(0), scratch, scratch.merged);
     for (std::int32_t split = 1; split < item.split_end; ++split) {
-      attend_split(tile, item, split, layer, kv, scratch, scratch.part);
+      attend(piece(split), scratch, scratch.part);
       merge_into(scratch.merged, scratch.part, queries);
     }
     finish(tile, item.kv_head, scratch.merged, out);
     return;
   }
-  attend_split(tile,
-               item,
-               item.split_begin,
-               layer,
-               kv,
-               scratch,
-               partials_[size(item.partial + item.split_begin)]);
+  attend(piece(item.split_begin), scratch, partials_[size(item.partial + item.split_begin)]);
   std::atomic<std::int32_t>& missing = missing_[size(item.partial)];
   if (missing.fetch_sub(1, std::memory_order_acq_rel) != 1) {
     return;
@@ -133,96 +159,25 @@ void Attention::run_item(
   finish(tile, item.kv_head, first, out);
 }
 
-const void* Attention::widened(const void* block,
-                               bool half,
-                               std::int32_t queries,
-                               Scratch& scratch) const {
-  if (!half || queries < kWidenFrom) {
-    return block;
-  }
-  kernels_.widen(
-      static_cast<const std::uint16_t*>(block), kPageTokens * spec_.head_dim, scratch.page.data());
-  return scratch.page.data();
-}
-
 // Rows whose keys do not reach into the split keep max = -infinity, sum = 0: merging them is exact.
-void Attention::attend_split(const Tile& tile,
-                             const Item& item,
-                             std::int32_t split,
-                             std::int32_t layer,
-                             const KvPool& kv,
-                             Scratch& scratch,
-                             Partial& out) {
-  const std::int32_t begin = split * kSplitTokens;
-  const std::int32_t end = std::min(begin + kSplitTokens, tile.run.start + tile.run.rows);
-  const std::int32_t queries = tile.run.rows * group_;
-  kernel::MixCall call;
-  call.a = query(item.kv_head * group_, tile.run.first_row);
-  call.a_stride = size(spec_.head_dim);
-  call.b_stride = kPageTokens;
-  call.c_stride = kSplitTokens;
-  call.rows = queries;
-  call.depth = spec_.head_dim;
-  call.columns = kPageTokens;
-  for (std::int32_t at = begin; at < end; at += kPageTokens) {
-    const void* keys = kv.keys(tile.run.pages[size(at / kPageTokens)], layer, item.kv_head);
-    call.b = widened(keys, kv.half(), queries, scratch);
-    call.b_is_half = kv.half() && call.b == keys;
-    call.c = scratch.scores.data() + (at - begin);
-    kernels_.mix(call);
+void Attention::attend(const Piece& piece, Scratch& scratch, Partial& out) const {
+  std::fill_n(out.max.begin(), piece.tile.rows * group_, -INFINITY);
+  std::fill_n(out.sum.begin(), piece.tile.rows * group_, 0.0F);
+  if (format_ == KvFormat::kInt8) {
+    score_int8(piece, scratch);
+    weigh_int8(piece, scratch, out);
+    gather_int8(piece, scratch, out);
+  } else {
+    score_float(piece, scratch);
+    weigh_float(piece, scratch, out);
+    gather_float(piece, scratch, out);
   }
-  for (std::int32_t q = 0; q < queries; ++q) {
-    const std::int32_t limit = tile.run.start + q / group_ + 1;
-    const std::int32_t count = std::min(end, limit) - begin;
-    kernel::SoftmaxPart part{-INFINITY, 0.0F};
-    if (count > 0) {
-      part = kernels_.softmax(scratch.scores.data() + size(q) * kSplitTokens, count, scale_);
-    }
-    out.max[size(q)] = part.max;
-    out.sum[size(q)] = part.sum;
-  }
-  weigh_values(tile, item, split, layer, kv, scratch, out);
 }
 
-void Attention::weigh_values(const Tile& tile,
-                             const Item& item,
-                             std::int32_t split,
-                             std::int32_t layer,
-                             const KvPool& kv,
-                             Scratch& scratch,
-                             Partial& out) const {
-  const std::int32_t begin = split * kSplitTokens;
-  const std::int32_t end = std::min(begin + kSplitTokens, tile.run.start + tile.run.rows);
-  kernel::MixCall call;
-  call.a_stride = kSplitTokens;
-  call.b_stride = size(spec_.head_dim);
-  call.c_stride = size(spec_.head_dim);
-  call.columns = spec_.head_dim;
-  for (std::int32_t at = begin; at < end; at += kPageTokens) {
-    const void* values = kv.values(tile.run.pages[size(at / kPageTokens)], layer, item.kv_head);
-    call.b = widened(values, kv.half(), tile.run.rows * group_, scratch);
-    call.b_is_half = kv.half() && call.b == values;
-    call.keep = at != begin;
-    const auto mix_rows = [&](std::int32_t row, std::int32_t rows, std::int32_t depth) {
-      const std::size_t q = size(row * group_);
-      call.a = scratch.scores.data() + q * kSplitTokens + size(at - begin);
-      call.c = out.values.data() + q * size(spec_.head_dim);
-      call.rows = rows * group_;
-      call.depth = depth;
-      kernels_.mix(call);
-    };
-    // Rows that see the whole page go together; the few on the diagonal one by one, so that slots
-    // beyond a row, which may hold anything, are never touched.
-    const std::int32_t whole = std::clamp(at + kPageTokens - 1 - tile.run.start, 0, tile.run.rows);
-    for (std::int32_t row = 0; row < whole; ++row) {
-      if (const std::int32_t depth = tile.run.start + row + 1 - at; depth > 0) {
-        mix_rows(row, 1, depth);
-      }
-    }
-    if (whole < tile.run.rows) {
-      mix_rows(whole, tile.run.rows - whole, kPageTokens);
-    }
-  }
+// Tokens of the split that a row of the tile sees; 0 or less when it ends before the split.
+std::int32_t Attention::visible(const Piece& piece, std::int32_t row) const {
+  const std::int32_t begin = piece.split * kSplitTokens;
+  return std::min(kSplitTokens, plan_.rows(piece.tile)[size(row)].position + 1 - begin);
 }
 
 void Attention::merge_into(Partial& acc, const Partial& part, std::int32_t queries) const {
@@ -248,13 +203,14 @@ void Attention::finish(const Tile& tile,
                        std::int32_t kv_head,
                        Partial& merged,
                        ActivationBuffer& out) const {
-  for (std::int32_t row = 0; row < tile.run.rows; ++row) {
+  const std::span<const AttentionPlan::Row> rows = plan_.rows(tile);
+  for (std::int32_t row = 0; row < tile.rows; ++row) {
     for (std::int32_t g = 0; g < group_; ++g) {
       const std::size_t q = size(row * group_ + g);
       float* values = merged.values.data() + q * size(spec_.head_dim);
       kernels_.scale(values, 1.0F / merged.sum[q], spec_.head_dim);
       const std::int32_t head = kv_head * group_ + g;
-      out.store(kernels_, tile.run.first_row + row, head * spec_.head_dim, values, spec_.head_dim);
+      out.store(kernels_, rows[size(row)].row, head * spec_.head_dim, values, spec_.head_dim);
     }
   }
 }

@@ -2,13 +2,13 @@
 //
 // The keys of a row are cut at fixed positions, every 256 tokens, into splits. Each split gives a
 // partial softmax (its maximum, its sum, its weighted values); partials are merged in rising order.
-// Which rows share a tile, which thread takes which split and who merges therefore changes no bit.
-// The seam for shared-prefix attention: rows of several sequences may share the splits of a common
-// run of pages.
+// Which rows share a tile or a page, which thread takes which split and who merges therefore
+// changes no bit.
 #pragma once
 
 #include "kernel/kernels.h"
 #include "model/activation_buffer.h"
+#include "model/attention_plan.h"
 #include "model/kv_pool.h"
 #include "model/model_spec.h"
 
@@ -20,37 +20,26 @@
 
 namespace genesis::model {
 
-inline constexpr std::int32_t kSplitTokens = 256;
-
-// Consecutive rows of one sequence in a step.
-struct RowRun {
-  std::int32_t first_row = 0;
-  std::int32_t rows = 0;
-  std::int32_t start = 0;  // position of the first row
-  std::span<const std::int32_t> pages;
-};
-
-// Plans once per step, then runs once per layer. Not thread-safe but for run_item().
+// Plans once per step, then runs once per layer. Not thread-safe but for set_query() of different
+// queries and run_item() of different items.
 class Attention {
  public:
-  Attention(const ModelSpec& spec, const kernel::Kernels& kernels, int threads);
+  Attention(const ModelSpec& spec, const kernel::Kernels& kernels, int threads, KvFormat format);
 
   // Cuts the runs into tiles and items; the spans in `runs` must live until the step ends.
   void plan(std::span<const RowRun> runs, std::int32_t total_rows);
 
   int items() const { return static_cast<int>(items_.size()); }
 
-  // Where the queries go: [kv head][row][query head of the group][head_dim].
-  float* query(std::int32_t head, std::int32_t row);
+  // Takes the query of a head, head_dim floats.
+  void set_query(std::int32_t head, std::int32_t row, const float* query);
 
   // Computes one item of a layer and stores finished heads into `out`. Items may run at once.
   void run_item(int item, int thread, std::int32_t layer, const KvPool& kv, ActivationBuffer& out);
 
  private:
-  struct Tile {
-    RowRun run;
-    std::int32_t splits;
-  };
+  using Tile = AttentionPlan::Tile;
+  using Block = AttentionPlan::Block;
 
   struct Item {
     std::int32_t tile;
@@ -68,41 +57,59 @@ class Attention {
   };
 
   struct Scratch {
-    std::vector<float> scores;  // [query][kSplitTokens]
-    std::vector<float> page;    // keys or values of a page widened to float
+    std::vector<float> scores;          // [query][kSplitTokens]
+    std::vector<float> page;            // keys or values of a page widened to float
+    std::vector<std::int16_t> weights;  // [query][kSplitTokens]
+    std::vector<float> weight_scales;   // per query
+    std::vector<std::int32_t> sums;     // [query][head_dim]
+    std::vector<const float*> value_scales;
+    std::vector<const std::int8_t*> values;
     Partial part;
     Partial merged;
   };
 
-  void add_tile(const RowRun& run, bool cut_splits);
+  // One split of a tile and head in a layer.
+  struct Piece {
+    const Tile& tile;
+    std::int32_t split;
+    std::int32_t layer;
+    std::int32_t kv_head;
+    const KvPool& kv;
+  };
+
+  void add_items(std::int32_t tile, bool cut_splits);
   void size_partial(Partial& partial) const;
-  void attend_split(const Tile& tile,
-                    const Item& item,
-                    std::int32_t split,
-                    std::int32_t layer,
-                    const KvPool& kv,
-                    Scratch& scratch,
-                    Partial& out);
-  void weigh_values(const Tile& tile,
-                    const Item& item,
-                    std::int32_t split,
-                    std::int32_t layer,
-                    const KvPool& kv,
-                    Scratch& scratch,
-                    Partial& out) const;
-  const void* widened(const void* block, bool half, std::int32_t queries, Scratch& scratch) const;
+  void attend(const Piece& piece, Scratch& scratch, Partial& out) const;
+  void score_int8(const Piece& piece, Scratch& scratch) const;
+  void weigh_int8(const Piece& piece, Scratch& scratch, Partial& out) const;
+  void gather_int8(const Piece& piece, Scratch& scratch, Partial& out) const;
+  void score_float(const Piece& piece, Scratch& scratch) const;
+  void weigh_float(const Piece& piece, Scratch& scratch, Partial& out) const;
+  void gather_float(const Piece& piece, Scratch& scratch, Partial& out) const;
+  void mix_values(const Piece& piece,
+                  const Block& block,
+                  std::int32_t slot,
+                  Scratch& scratch,
+                  Partial& out) const;
+  const void* widened(const void* block, std::int32_t queries, Scratch& scratch) const;
   void merge_into(Partial& acc, const Partial& part, std::int32_t queries) const;
   void finish(const Tile& tile, std::int32_t kv_head, Partial& merged, ActivationBuffer& out) const;
+  std::int32_t visible(const Piece& piece, std::int32_t row) const;
+  std::size_t query_index(std::int32_t kv_head, std::int32_t slot) const;
 
   const ModelSpec& spec_;
   const kernel::Kernels& kernels_;
   int threads_;
+  KvFormat format_;
   std::int32_t group_;
   std::int32_t tile_rows_;
   float scale_;
   std::int32_t total_rows_ = 0;
-  std::vector<float> queries_;
-  std::vector<Tile> tiles_;
+  AttentionPlan plan_;
+  // [kv head][row in the order of tiles][query head of the group], head_dim each
+  std::vector<float> queries_;       // kHalf, kFloat
+  std::vector<std::int16_t> codes_;  // kInt8
+  std::vector<float> query_scales_;  // kInt8: with the softmax scale in it
   std::vector<Item> items_;
   std::vector<Scratch> scratch_;   // per thread
   std::vector<Partial> partials_;  // of items that do one split each

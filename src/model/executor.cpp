@@ -7,9 +7,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <new>
 
 namespace genesis::model {
 namespace {
@@ -25,8 +27,15 @@ constexpr std::int32_t kFinerTokens = 4;
 constexpr int kRowBlock = 64;
 // Up to here norms are done by the calling thread: cheaper than waking the others.
 constexpr int kSerialRows = 4;
-// Weight bytes of one work item when there are few rows: about a microsecond of memory traffic.
-constexpr std::size_t kItemBytes = 16 * 1024;
+// Weight bytes of one work item. With one block of rows weights stream from memory: a long run
+// keeps the processor's own prefetching going, and at twice as many items as threads a late thread
+// still costs little. With more blocks the weights of an item stay in the cache for all of them.
+constexpr std::size_t kStreamBytes = 256 * 1024;
+constexpr std::size_t kCachedBytes = 16 * 1024;
+constexpr int kItemsPerThread = 2;
+// Outputs of gate and up that are joined at once: whole activation groups, two of which the kernels
+// may round together.
+constexpr int kGateUpOutputs = 2 * kernel::kGroup;
 
 std::size_t size(std::int32_t n) {
   return static_cast<std::size_t>(n);
@@ -41,9 +50,26 @@ bool all_finite(std::span<const float> values) {
   return bad == 0;
 }
 
-int panels_per_item(const kernel::Panels& weights) {
-  const std::size_t bytes = packed_bytes(weights) / size(weights.panels());
-  return static_cast<int>(std::clamp<std::size_t>(kItemBytes / bytes, 1, 16));
+// What `call` has just computed for the rows from `first` on.
+AdapterOutput output_of(const kernel::LinearCall& call, int first) {
+  return {.first_row = first,
+          .rows = call.rows,
+          .panel_begin = call.panel_begin,
+          .panel_end = call.panel_end,
+          .out = call.out,
+          .out_stride = call.out_stride};
+}
+
+// How many of `units`, of so many weight bytes each, make one work item.
+int units_per_item(int units, std::size_t unit_bytes, int blocks, int threads) {
+  const std::size_t bytes = blocks == 1 ? kStreamBytes : kCachedBytes;
+  const int fitting = static_cast<int>(std::max<std::size_t>(bytes / unit_bytes, 1));
+  const int shares = kItemsPerThread * threads;
+  return std::min(fitting, (units + shares - 1) / shares);
+}
+
+std::size_t panel_bytes(const kernel::Panels& weights) {
+  return packed_bytes(weights) / size(weights.panels());
 }
 
 }  // namespace
@@ -57,11 +83,13 @@ CpuExecutor::CpuExecutor(const ModelSpec& spec,
       pool_(threads),
       kv_(std::move(kv)),
       rotary_(spec),
-      attention_(spec_, kernels, threads),
-      scratch_(size(threads)) {
+      attention_(spec_, kernels, threads, kv_.format()),
+      scratch_(size(threads)),
+      adapter_pass_(kernels, threads),
+      head_adapter_pass_(kernels, threads) {
   for (Scratch& scratch : scratch_) {
-    scratch.first.resize(size(kRowBlock * std::max(spec.head_dim, kernel::kGroup)));
-    scratch.second.resize(size(kRowBlock * kernel::kGroup));
+    scratch.first.resize(size(kRowBlock * std::max(spec.head_dim, kGateUpOutputs)));
+    scratch.second.resize(size(kRowBlock * kGateUpOutputs));
     scratch.row.resize(size(spec.hidden));
   }
 }
@@ -74,7 +102,8 @@ Result<std::unique_ptr<CpuExecutor>> CpuExecutor::create(const weights::TensorFi
   const int threads =
       std::clamp(options.threads > 0 ? options.threads : kernel::physical_cores(), 1, 256);
   const bool fp32 = options.precision == Precision::kFp32;
-  GENESIS_TRY(KvPool kv, KvPool::create(spec, !fp32, options.kv_bytes));
+  const KvFormat format = fp32 ? KvFormat::kFloat : options.kv_format;
+  GENESIS_TRY(KvPool kv, KvPool::create(spec, format, options.kv_bytes));
   std::unique_ptr<CpuExecutor> executor(
       new CpuExecutor(spec, kernel::kernels_of(tier), threads, std::move(kv)));
   executor->fp32_ = fp32;
@@ -87,6 +116,7 @@ Result<std::unique_ptr<CpuExecutor>> CpuExecutor::create(const weights::TensorFi
   executor->info_ = {.model_name = spec.name,
                      .weights_sha256 = {},
                      .isa = std::string(kernel::tier_name(tier)),
+                     .kv_format = std::string(kv_format_name(format)),
                      .vocab_size = spec.vocab,
                      .max_context = static_cast<std::int32_t>(context),
                      .page_tokens = kPageTokens,
@@ -95,8 +125,20 @@ Result<std::unique_ptr<CpuExecutor>> CpuExecutor::create(const weights::TensorFi
   return executor;
 }
 
+Result<engine::AdapterInfo> CpuExecutor::load_adapter(const std::filesystem::path& folder) {
+  try {
+    GENESIS_TRY(auto adapter, read_adapter(folder, spec_, fp32_));
+    return adapters_.add(std::move(adapter));
+  } catch (const std::bad_alloc&) {
+    return fail(ErrorCode::kResourceExhausted,
+                fmt::format("there is not enough memory for the adapter in {}", folder.string()),
+                "unload another one, or give the engine more (engine.memory_mib)");
+  }
+}
+
 Result<void> CpuExecutor::check_batch(std::span<const engine::SequenceStep> batch,
-                                      std::span<const float> logits) const {
+                                      std::span<const float> logits,
+                                      const AdapterSet::Held& held) const {
   std::size_t logit_rows = 0;
   for (const engine::SequenceStep& step : batch) {
     const auto tokens = static_cast<std::int64_t>(step.tokens.size());
@@ -116,6 +158,12 @@ Result<void> CpuExecutor::check_batch(std::span<const engine::SequenceStep> batc
                       step.pages.size(),
                       step.logit_rows));
     }
+    if (step.adapter_from < 0 || (step.adapter != 0 && held.find(step.adapter) == nullptr)) {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("a step names adapter {} from position {}, which is not loaded",
+                              step.adapter,
+                              step.adapter_from));
+    }
     logit_rows += size(step.logit_rows);
   }
   if (logits.size() != logit_rows * size(spec_.vocab)) {
@@ -130,7 +178,8 @@ Result<void> CpuExecutor::check_batch(std::span<const engine::SequenceStep> batc
 
 Result<void> CpuExecutor::run(std::span<const engine::SequenceStep> batch,
                               std::span<float> logits) {
-  GENESIS_TRY_VOID(check_batch(batch, logits));
+  const AdapterSet::Held held = adapters_.hold();
+  GENESIS_TRY_VOID(check_batch(batch, logits, held));
   float* out = logits.data();
   const auto flush = [&] {
     forward(out);
@@ -141,10 +190,11 @@ Result<void> CpuExecutor::run(std::span<const engine::SequenceStep> batch,
   };
   for (const engine::SequenceStep& step : batch) {
     const auto tokens = static_cast<std::int32_t>(step.tokens.size());
+    const Adapter* adapter = held.find(step.adapter);
     for (std::int32_t begin = 0; begin < tokens;) {
       const std::int32_t room = kMaxRows - static_cast<std::int32_t>(rows_.size());
       const std::int32_t count = std::min(room, tokens - begin);
-      add_rows(step, begin, count);
+      add_rows(step, adapter, begin, count);
       begin += count;
       if (std::ssize(rows_) == kMaxRows) {
         flush();
@@ -163,6 +213,7 @@ Result<void> CpuExecutor::run(std::span<const engine::SequenceStep> batch,
 }
 
 void CpuExecutor::add_rows(const engine::SequenceStep& step,
+                           const Adapter* adapter,
                            std::int32_t begin,
                            std::int32_t count) {
   runs_.push_back({static_cast<std::int32_t>(rows_.size()), count, step.start + begin, step.pages});
@@ -175,8 +226,23 @@ void CpuExecutor::add_rows(const engine::SequenceStep& step,
     rows_.push_back({step.tokens[size(i)],
                      position,
                      step.pages[size(position / kPageTokens)],
-                     position % kPageTokens});
+                     position % kPageTokens,
+                     position >= step.adapter_from ? adapter : nullptr});
   }
+}
+
+void CpuExecutor::plan_adapters() {
+  row_adapters_.clear();
+  for (const Row& row : rows_) {
+    row_adapters_.push_back(row.adapter);
+  }
+  adapter_pass_.plan(row_adapters_);
+  row_adapters_.clear();
+  for (const std::int32_t row : logit_rows_) {
+    const Adapter* adapter = rows_[size(row)].adapter;
+    row_adapters_.push_back(adapter != nullptr && adapter->head.rank > 0 ? adapter : nullptr);
+  }
+  head_adapter_pass_.plan(row_adapters_);
 }
 
 void CpuExecutor::forward(float* logits) {
@@ -192,17 +258,22 @@ void CpuExecutor::forward(float* logits) {
   attended_.reset(rows, spec_.query_size(), fp32_, finer_rows_);
   mlp_.reset(rows, spec_.mlp, fp32_, finer_rows_);
   attention_.plan(runs_, rows);
+  plan_adapters();
   embed();
   for (std::int32_t i = 0; i < spec_.layers; ++i) {
     const LayerWeights& layer = weights_.layers[size(i)];
     normalize(layer.attention_norm);
+    adapter_pass_.shrink(pool_, i, std::array{Linear::kQ, Linear::kK, Linear::kV}, normed_);
     project_heads(layer, i);
     pool_.run(attention_.items(),
               [&](int item, int thread) { attention_.run_item(item, thread, i, kv_, attended_); });
-    add_linear(layer.o, attended_);
+    adapter_pass_.shrink(pool_, i, std::array{Linear::kO}, attended_);
+    add_linear(layer, i, Linear::kO);
     normalize(layer.mlp_norm);
-    gate_up(layer);
-    add_linear(layer.down, mlp_);
+    adapter_pass_.shrink(pool_, i, std::array{Linear::kGate, Linear::kUp}, normed_);
+    gate_up(layer, i);
+    adapter_pass_.shrink(pool_, i, std::array{Linear::kDown}, mlp_);
+    add_linear(layer, i, Linear::kDown);
   }
   output_head(logits);
 }
@@ -265,6 +336,11 @@ void CpuExecutor::project_head_block(
   call.out = scratch_[size(thread)].first.data();
   call.out_stride = size(spec_.head_dim);
   normed_.run(kernels_, call, first);
+  adapter_pass_.expand(index,
+                       is_query ? Linear::kQ
+                       : is_key ? Linear::kK
+                                : Linear::kV,
+                       output_of(call, first));
   for (int r = 0; r < call.rows; ++r) {
     const Row& row = rows_[size(first + r)];
     float* y = call.out + size(r) * call.out_stride;
@@ -276,7 +352,7 @@ void CpuExecutor::project_head_block(
           y, rotary_.cos(size(first + r)), rotary_.sin(size(first + r)), rotary_.half());
     }
     if (is_query) {
-      std::memcpy(attention_.query(head, first + r), y, size(spec_.head_dim) * sizeof(float));
+      attention_.set_query(head, first + r, y);
     } else if (is_key) {
       kv_.write_key(row.page, index, head, row.slot, y, kernels_);
     } else {
@@ -285,9 +361,13 @@ void CpuExecutor::project_head_block(
   }
 }
 
-void CpuExecutor::add_linear(const kernel::Panels& weights, const ActivationBuffer& input) {
+// Adds the output or the down projection to the residual.
+void CpuExecutor::add_linear(const LayerWeights& layer, std::int32_t index, Linear linear) {
+  const kernel::Panels& weights = linear == Linear::kO ? layer.o : layer.down;
+  const ActivationBuffer& input = linear == Linear::kO ? attended_ : mlp_;
   const int blocks = row_blocks();
-  const int per_item = panels_per_item(weights);
+  const int per_item =
+      units_per_item(weights.panels(), panel_bytes(weights), blocks, pool_.threads());
   const int units = (weights.panels() + per_item - 1) / per_item;
   pool_.run(units * blocks, [&](int item, int) {
     const int first = item % blocks * kRowBlock;
@@ -301,34 +381,51 @@ void CpuExecutor::add_linear(const kernel::Panels& weights, const ActivationBuff
     call.out_stride = size(spec_.hidden);
     call.add = true;
     input.run(kernels_, call, first);
+    adapter_pass_.expand(index, linear, output_of(call, first));
   });
 }
 
-void CpuExecutor::gate_up(const LayerWeights& layer) {
+void CpuExecutor::gate_up(const LayerWeights& layer, std::int32_t index) {
   const int blocks = row_blocks();
-  const int units = spec_.mlp / kernel::kGroup;
-  pool_.run(units * blocks, [&](int item, int thread) {
-    Scratch& scratch = scratch_[size(thread)];
-    const int first = item % blocks * kRowBlock;
-    const int unit = item / blocks;
-    kernel::LinearCall call;
-    call.rows = std::min(kRowBlock, static_cast<int>(rows_.size()) - first);
-    call.panel_begin = unit * kernel::kGroup / kernel::kPanelOutputs;
-    call.panel_end = call.panel_begin + kernel::kGroup / kernel::kPanelOutputs;
-    call.out_stride = kernel::kGroup;
-    call.weights = layer.gate;
-    call.out = scratch.first.data();
-    normed_.run(kernels_, call, first);
-    call.weights = layer.up;
-    call.out = scratch.second.data();
-    normed_.run(kernels_, call, first);
-    for (int r = 0; r < call.rows; ++r) {
-      float* gate = scratch.first.data() + size(r) * kernel::kGroup;
-      kernels_.silu_mul(
-          gate, scratch.second.data() + size(r) * kernel::kGroup, kernel::kGroup, gate);
-      mlp_.store(kernels_, first + r, unit * kernel::kGroup, gate, kernel::kGroup);
+  const int units = (spec_.mlp + kGateUpOutputs - 1) / kGateUpOutputs;
+  constexpr int kPanels = kGateUpOutputs / kernel::kPanelOutputs;
+  const std::size_t unit_bytes = kPanels * (panel_bytes(layer.gate) + panel_bytes(layer.up));
+  const int per_item = units_per_item(units, unit_bytes, blocks, pool_.threads());
+  const int items = (units + per_item - 1) / per_item;
+  pool_.run(items * blocks, [&](int item, int thread) {
+    const int first = item / blocks * per_item;
+    for (int unit = first; unit < std::min(first + per_item, units); ++unit) {
+      gate_up_block(layer, index, unit, item % blocks, thread);
     }
   });
+}
+
+// A unit of outputs of gate and up for a block of rows, joined and put where the down projection
+// reads it.
+void CpuExecutor::gate_up_block(
+    const LayerWeights& layer, std::int32_t index, int unit, int block, int thread) {
+  Scratch& scratch = scratch_[size(thread)];
+  const int first = block * kRowBlock;
+  kernel::LinearCall call;
+  call.rows = std::min(kRowBlock, static_cast<int>(rows_.size()) - first);
+  const int begin = unit * kGateUpOutputs;
+  const int outputs = std::min(kGateUpOutputs, spec_.mlp - begin);
+  call.panel_begin = begin / kernel::kPanelOutputs;
+  call.panel_end = (begin + outputs) / kernel::kPanelOutputs;
+  call.out_stride = kGateUpOutputs;
+  call.weights = layer.gate;
+  call.out = scratch.first.data();
+  normed_.run(kernels_, call, first);
+  adapter_pass_.expand(index, Linear::kGate, output_of(call, first));
+  call.weights = layer.up;
+  call.out = scratch.second.data();
+  normed_.run(kernels_, call, first);
+  adapter_pass_.expand(index, Linear::kUp, output_of(call, first));
+  for (int r = 0; r < call.rows; ++r) {
+    float* gate = scratch.first.data() + size(r) * kGateUpOutputs;
+    kernels_.silu_mul(gate, scratch.second.data() + size(r) * kGateUpOutputs, outputs, gate);
+    mlp_.store(kernels_, first + r, begin, gate, outputs);
+  }
 }
 
 void CpuExecutor::output_head(float* logits) {
@@ -346,8 +443,9 @@ void CpuExecutor::output_head(float* logits) {
                       normed);
     normed_.store(kernels_, r, 0, normed, spec_.hidden);
   }
+  head_adapter_pass_.shrink_head(pool_, normed_);
   const kernel::Panels& head = weights_.head;
-  const int per_item = panels_per_item(head) * 4;
+  const int per_item = units_per_item(head.panels(), panel_bytes(head), 1, pool_.threads());
   const int units = (head.panels() + per_item - 1) / per_item;
   pool_.run(units, [&](int unit, int) {
     kernel::LinearCall call;
@@ -358,6 +456,7 @@ void CpuExecutor::output_head(float* logits) {
     call.out = logits + size(call.panel_begin * kernel::kPanelOutputs);
     call.out_stride = size(spec_.vocab);
     normed_.run(kernels_, call, 0);
+    head_adapter_pass_.expand_head(output_of(call, 0));
   });
 }
 

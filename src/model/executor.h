@@ -5,6 +5,8 @@
 #include "engine/runner.h"
 #include "kernel/kernels.h"
 #include "model/activation_buffer.h"
+#include "model/adapter_pass.h"
+#include "model/adapter_set.h"
 #include "model/attention.h"
 #include "model/kv_pool.h"
 #include "model/loader.h"
@@ -37,6 +39,15 @@ class CpuExecutor final : public engine::Runner {
   // before any work), kDataLoss when the weights gave a logit that is not finite.
   Result<void> run(std::span<const engine::SequenceStep> batch, std::span<float> logits) override;
 
+  Result<engine::AdapterInfo> load_adapter(const std::filesystem::path& folder) override;
+
+  void unload_adapter(std::int32_t id) override { adapters_.remove(id); }
+
+  // Takes one that is built already.
+  engine::AdapterInfo add_adapter(std::shared_ptr<const Adapter> adapter) {
+    return adapters_.add(std::move(adapter));
+  }
+
   void set_weights_sha256(std::string hash) { info_.weights_sha256 = std::move(hash); }
 
  private:
@@ -46,6 +57,7 @@ class CpuExecutor final : public engine::Runner {
     std::int32_t position;
     std::int32_t page;
     std::int32_t slot;
+    const Adapter* adapter;  // null: the base model alone
   };
 
   // Per thread: outputs of a block of rows before they are rotated, stored or multiplied.
@@ -58,8 +70,13 @@ class CpuExecutor final : public engine::Runner {
   CpuExecutor(const ModelSpec& spec, const kernel::Kernels& kernels, int threads, KvPool kv);
 
   Result<void> check_batch(std::span<const engine::SequenceStep> batch,
-                           std::span<const float> logits) const;
-  void add_rows(const engine::SequenceStep& step, std::int32_t begin, std::int32_t count);
+                           std::span<const float> logits,
+                           const AdapterSet::Held& held) const;
+  void plan_adapters();
+  void add_rows(const engine::SequenceStep& step,
+                const Adapter* adapter,
+                std::int32_t begin,
+                std::int32_t count);
   void forward(float* logits);
   void embed();
   void normalize(const std::vector<float>& weight);
@@ -67,8 +84,10 @@ class CpuExecutor final : public engine::Runner {
   void project_heads(const LayerWeights& layer, std::int32_t index);
   void project_head_block(
       const LayerWeights& layer, std::int32_t index, int unit, int block, int thread);
-  void add_linear(const kernel::Panels& weights, const ActivationBuffer& input);
-  void gate_up(const LayerWeights& layer);
+  void add_linear(const LayerWeights& layer, std::int32_t index, Linear linear);
+  void gate_up(const LayerWeights& layer, std::int32_t index);
+  void gate_up_block(
+      const LayerWeights& layer, std::int32_t index, int unit, int block, int thread);
   void output_head(float* logits);
   int row_blocks() const;
 
@@ -82,11 +101,15 @@ class CpuExecutor final : public engine::Runner {
   Rotary rotary_;
   Attention attention_;
   std::vector<Scratch> scratch_;
+  AdapterSet adapters_;
+  AdapterPass adapter_pass_;       // over the rows of the slice
+  AdapterPass head_adapter_pass_;  // over its rows of logits
 
   // State of the slice of a step that is being computed.
   std::vector<Row> rows_;
   std::vector<RowRun> runs_;
   std::vector<std::int32_t> logit_rows_;
+  std::vector<const Adapter*> row_adapters_;
   std::vector<int> finer_rows_;  // kept finer than int8: see activation_buffer.h
   std::vector<float> residual_;  // [rows][hidden]
   ActivationBuffer normed_;      // [rows][hidden]

@@ -128,18 +128,26 @@ TEST(Executor, QuantizedStaysNearFp32) {
 }
 
 // The heart of "answers do not depend on neighbours".
-class Invariance : public testing::TestWithParam<Precision> {};
+struct Mode {
+  Precision precision;
+  KvFormat format;
+};
+
+class Invariance : public testing::TestWithParam<Mode> {};
 
 TEST_P(Invariance, NeighboursChunksAndThreadsChangeNoBit) {
   const auto opened = open_test_model({});
-  const auto first = make_executor(*opened, {.precision = GetParam(), .threads = 1});
+  const auto first = make_executor(
+      *opened, {.precision = GetParam().precision, .threads = 1, .kv_format = GetParam().format});
   constexpr std::size_t kLength = 300;  // crosses a split and several pages
   std::vector<std::vector<float>> alone;
   for (int i = 0; i < 8; ++i) {
     alone.push_back(run_alone(*first, kLength - static_cast<std::size_t>(7 * i), i, 64));
   }
   for (const int threads : {1, 2, 3}) {
-    const auto model = make_executor(*opened, {.precision = GetParam(), .threads = threads});
+    const auto model = make_executor(
+        *opened,
+        {.precision = GetParam().precision, .threads = threads, .kv_format = GetParam().format});
     for (const std::size_t chunk :
          {std::size_t{1}, std::size_t{16}, std::size_t{64}, std::size_t{512}}) {
       for (const int batch : {1, 2, 5, 8}) {
@@ -162,21 +170,33 @@ TEST_P(Invariance, NeighboursChunksAndThreadsChangeNoBit) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Precisions,
+INSTANTIATE_TEST_SUITE_P(Formats,
                          Invariance,
-                         testing::Values(Precision::kQuantized, Precision::kFp32),
+                         testing::Values(Mode{Precision::kQuantized, KvFormat::kInt8},
+                                         Mode{Precision::kQuantized, KvFormat::kHalf},
+                                         Mode{Precision::kFp32, KvFormat::kFloat}),
                          [](const auto& info) {
-                           return info.param == Precision::kQuantized ? "Quantized" : "Fp32";
+                           return std::string(info.param.precision == Precision::kFp32
+                                                  ? "fp32"
+                                                  : kv_format_name(info.param.format));
                          });
 
-TEST(Executor, TheScalarTierGivesTheBitsOfTheBestOne) {
+TEST(Executor, AllTiersGiveTheSameBits) {
   const auto opened = open_test_model({});
-  for (const Precision precision : {Precision::kFp32, Precision::kQuantized}) {
-    const auto scalar =
-        make_executor(*opened, {.precision = precision, .threads = 1, .isa = "scalar"});
-    const auto best = make_executor(*opened, {.precision = precision, .threads = 1});
-    EXPECT_EQ(scalar->info().isa, "scalar");
-    EXPECT_EQ(run_alone(*scalar, 70, 2, 64), run_alone(*best, 70, 2, 64));
+  for (const Mode mode : {Mode{Precision::kFp32, KvFormat::kFloat},
+                          Mode{Precision::kQuantized, KvFormat::kHalf},
+                          Mode{Precision::kQuantized, KvFormat::kInt8}}) {
+    std::vector<float> first;
+    for (const kernel::Tier tier : kernel::usable_tiers()) {
+      const std::string name(kernel::tier_name(tier));
+      const auto model = make_executor(
+          *opened,
+          {.precision = mode.precision, .threads = 1, .kv_format = mode.format, .isa = name});
+      EXPECT_EQ(model->info().isa, name);
+      const std::vector<float> logits = run_alone(*model, 290, 2, 64);
+      first = first.empty() ? logits : first;
+      EXPECT_EQ(logits, first) << name;
+    }
   }
 }
 
@@ -233,11 +253,17 @@ TEST(Executor, ReportsWhatItLoaded) {
   const auto model = CpuExecutor::create(*opened->file, *spec, options);
   ASSERT_TRUE(model);
   const engine::RunnerInfo& info = (*model)->info();
-  // 2 layers x 2 KV heads x 32 tokens x 32 values x (key + value) x 2 bytes.
-  EXPECT_EQ(info.page_bytes, 16384);
-  EXPECT_EQ(info.num_pages, 6);
-  EXPECT_EQ(info.max_context, 192) << "cut to what the pool holds";
+  // 2 layers x 2 KV heads x 32 tokens x (key + value) x (32 values of a byte + a float).
+  EXPECT_EQ(info.kv_format, "int8");
+  EXPECT_EQ(info.page_bytes, 9216);
+  EXPECT_EQ(info.num_pages, 10);
+  EXPECT_EQ(info.max_context, 320) << "cut to what the pool holds";
   EXPECT_EQ(info.vocab_size, 101);
+  options.kv_format = KvFormat::kHalf;
+  const auto half = CpuExecutor::create(*opened->file, *spec, options);
+  ASSERT_TRUE(half);
+  EXPECT_EQ((*half)->info().kv_format, "fp16");
+  EXPECT_EQ((*half)->info().page_bytes, 16384);
   options.kv_bytes = 16383;
   const auto none = CpuExecutor::create(*opened->file, *spec, options);
   ASSERT_FALSE(none);

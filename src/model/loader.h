@@ -5,6 +5,7 @@
 #include "base/result.h"
 #include "engine/local_chat.h"
 #include "engine/runner.h"
+#include "model/kv_pool.h"
 
 #include <cstdint>
 #include <filesystem>
@@ -22,8 +23,9 @@ struct LoadOptions {
   Precision precision = Precision::kQuantized;
   int threads = 0;                              // 0 = physical cores
   std::int64_t kv_bytes = 512LL * 1024 * 1024;  // for the page pool
+  KvFormat kv_format = KvFormat::kInt8;         // kFp32 weights always have fp32 pages
   int max_context = 0;  // 0 = what the model declares, cut to what the pool holds
-  std::string isa;      // "" = best available; "scalar" or "avx2" force a tier
+  std::string isa;      // "" = best available; otherwise the name of a kernel tier
 };
 
 struct LoadedModel {

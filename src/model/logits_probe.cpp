@@ -6,10 +6,14 @@
 //   logits_probe --model M --greedy N < ids.jsonl  one JSON array of new ids per prompt
 //   logits_probe --model M --bench                 one JSON line: prefill (512) and decode (128)
 //   tokens/s
-// Options: --precision fp32|quantized, --isa NAME, --threads N, --chunk N (tokens a step);
-// with --bench: --streams N (sequences decoded at once), --depth N (tokens before each of them)
+// Options: --precision fp32|quantized, --kv int8|fp16, --isa NAME, --threads N, --chunk N (tokens a
+// step); with --bench: --streams N (sequences decoded at once), --depth N (tokens before each of
+// them); --adapter FOLDER (a PEFT adapter; for --out and --greedy one, from where it activates in
+// the prompt; with --bench several: stream i uses the i-th, modulo their number), --copies N (loads
+// each of them N times)
 #include "base/json.h"
 #include "base/random.h"
+#include "engine/adapter_book.h"
 #include "model/executor.h"
 #include "model/gguf_spec.h"
 #include "weights/tensor_file.h"
@@ -35,6 +39,8 @@ struct Options {
   std::string model;
   std::string precision = "quantized";
   std::string out;
+  std::vector<std::string> adapters;
+  std::int32_t copies = 1;
   LoadOptions load;
   std::int32_t chunk = 256;
   std::int32_t greedy = 0;
@@ -42,6 +48,24 @@ struct Options {
   std::int32_t depth = 0;
   bool bench = false;
 };
+
+using Use = engine::AdapterUse;
+
+Result<std::vector<engine::AdapterInfo>> load_adapters(CpuExecutor& model, const Options& options) {
+  std::vector<engine::AdapterInfo> loaded;
+  for (const std::string& folder : options.adapters) {
+    for (std::int32_t i = 0; i < options.copies; ++i) {
+      GENESIS_TRY(auto info, model.load_adapter(folder));
+      loaded.push_back(std::move(info));
+    }
+  }
+  return loaded;
+}
+
+// How a prompt uses the first adapter, if any.
+Use use_of(const std::vector<engine::AdapterInfo>& adapters, std::span<const std::int32_t> ids) {
+  return adapters.empty() ? Use{} : engine::use_of(adapters[0], ids);
+}
 
 std::vector<std::int32_t> page_list(std::int32_t first, std::int32_t count) {
   std::vector<std::int32_t> pages(static_cast<std::size_t>(count));
@@ -61,7 +85,8 @@ Result<std::vector<float>> feed(CpuExecutor& model,
                                 std::span<const std::int32_t> ids,
                                 std::int32_t chunk,
                                 bool all_rows,
-                                const std::vector<std::int32_t>& pages) {
+                                const std::vector<std::int32_t>& pages,
+                                const Use& use) {
   std::vector<float> logits;
   const auto vocab = static_cast<std::size_t>(model.info().vocab_size);
   for (std::size_t at = 0; at < ids.size();) {
@@ -72,6 +97,8 @@ Result<std::vector<float>> feed(CpuExecutor& model,
     step.start = static_cast<std::int32_t>(at);
     step.pages = pages;
     step.logit_rows = static_cast<std::int32_t>(rows);
+    step.adapter = use.id;
+    step.adapter_from = use.from;
     const std::size_t old = logits.size();
     logits.resize(old + rows * vocab);
     GENESIS_TRY_VOID(model.run({&step, 1}, std::span(logits).subspan(old)));
@@ -97,10 +124,12 @@ Result<std::vector<std::int32_t>> parse_ids(const std::string& line) {
 
 Result<void> write_logits(CpuExecutor& model, const Options& options) {
   std::ofstream out(options.out, std::ios::binary);
+  GENESIS_TRY(const auto adapters, load_adapters(model, options));
   for (std::string line; std::getline(std::cin, line);) {
     GENESIS_TRY(const std::vector<std::int32_t> ids, parse_ids(line));
     const auto pages = page_list(0, model.info().num_pages);
-    GENESIS_TRY(const std::vector<float> logits, feed(model, ids, options.chunk, true, pages));
+    GENESIS_TRY(const std::vector<float> logits,
+                feed(model, ids, options.chunk, true, pages, use_of(adapters, ids)));
     out.write(reinterpret_cast<const char*>(logits.data()),
               static_cast<std::streamsize>(logits.size() * sizeof(float)));
   }
@@ -112,10 +141,12 @@ Result<void> write_logits(CpuExecutor& model, const Options& options) {
 }
 
 Result<void> write_greedy(CpuExecutor& model, const Options& options) {
+  GENESIS_TRY(const auto adapters, load_adapters(model, options));
   for (std::string line; std::getline(std::cin, line);) {
     GENESIS_TRY(std::vector<std::int32_t> ids, parse_ids(line));
     const auto pages = page_list(0, model.info().num_pages);
-    GENESIS_TRY(std::vector<float> logits, feed(model, ids, options.chunk, false, pages));
+    const Use use = use_of(adapters, ids);
+    GENESIS_TRY(std::vector<float> logits, feed(model, ids, options.chunk, false, pages, use));
     JsonWriter json;
     json.begin_array();
     for (std::int32_t i = 0; i < options.greedy; ++i) {
@@ -127,6 +158,8 @@ Result<void> write_greedy(CpuExecutor& model, const Options& options) {
       step.start = static_cast<std::int32_t>(ids.size());
       step.pages = pages;
       step.logit_rows = 1;
+      step.adapter = use.id;
+      step.adapter_from = use.from;
       GENESIS_TRY_VOID(model.run({&step, 1}, logits));
       ids.push_back(token);
     }
@@ -142,7 +175,7 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 
 // Decodes 128 tokens for each stream at once, each after `depth` tokens of its own; tokens/s in
 // all.
-Result<double> bench_decode(CpuExecutor& model, const Options& options) {
+Result<double> bench_decode(CpuExecutor& model, const Options& options, std::span<const Use> uses) {
   constexpr std::int32_t kTokens = 128;
   const std::int32_t per_stream = (options.depth + kTokens) / kPageTokens + 1;
   const auto vocab = static_cast<std::uint64_t>(model.info().vocab_size);
@@ -155,7 +188,8 @@ Result<double> bench_decode(CpuExecutor& model, const Options& options) {
     for (std::int32_t& id : prompt) {
       id = static_cast<std::int32_t>(random.below(vocab));
     }
-    GENESIS_TRY_VOID(feed(model, prompt, options.chunk, false, pages.back()));
+    const Use& use = uses[static_cast<std::size_t>(s) % uses.size()];
+    GENESIS_TRY_VOID(feed(model, prompt, options.chunk, false, pages.back(), use));
   }
   std::vector<float> logits(static_cast<std::size_t>(options.streams) * vocab);
   const auto start = std::chrono::steady_clock::now();
@@ -167,6 +201,7 @@ Result<double> bench_decode(CpuExecutor& model, const Options& options) {
       batch[s].start = options.depth + i;
       batch[s].pages = pages[s];
       batch[s].logit_rows = 1;
+      batch[s].adapter = uses[s % uses.size()].id;
     }
     GENESIS_TRY_VOID(model.run(batch, logits));
   }
@@ -182,17 +217,25 @@ Result<void> bench(CpuExecutor& model, const Options& options) {
         random.below(static_cast<std::uint64_t>(model.info().vocab_size)));
   }
   const auto pages = page_list(0, static_cast<std::int32_t>(kPrompt) / kPageTokens);
-  GENESIS_TRY_VOID(feed(model, std::span(prompt).first(64), options.chunk, false, pages));
+  GENESIS_TRY(const auto adapters, load_adapters(model, options));
+  std::vector<Use> uses;
+  for (const engine::AdapterInfo& adapter : adapters) {
+    uses.push_back({.id = adapter.id, .from = 0, .content_hash = {}});
+  }
+  uses.resize(std::max<std::size_t>(uses.size(), 1));
+  GENESIS_TRY_VOID(feed(model, std::span(prompt).first(64), options.chunk, false, pages, uses[0]));
   const auto start = std::chrono::steady_clock::now();
-  GENESIS_TRY_VOID(feed(model, prompt, options.chunk, false, pages));
+  GENESIS_TRY_VOID(feed(model, prompt, options.chunk, false, pages, uses[0]));
   const double prefill = static_cast<double>(kPrompt) / seconds_since(start);
-  GENESIS_TRY(const double decode, bench_decode(model, options));
+  GENESIS_TRY(const double decode, bench_decode(model, options, uses));
   JsonWriter json;
   json.begin_object();
   json.field("isa", model.info().isa);
   json.field("precision", options.precision);
+  json.field("kv", model.info().kv_format);
   json.field("threads", std::int64_t{options.load.threads});
   json.field("streams", std::int64_t{options.streams});
+  json.field("adapters", static_cast<std::int64_t>(adapters.size()));
   json.field("depth", std::int64_t{options.depth});
   json.field_number("prefill_tokens_per_s", prefill);
   json.field_number("decode_tokens_per_s", decode);
@@ -230,8 +273,20 @@ bool set_option(genesis::model::Options& options, std::string_view name, const s
   if (name == "--precision") {
     return (value == "fp32" || value == "quantized") && text(options.precision);
   }
+  if (name == "--kv") {
+    options.load.kv_format =
+        value == "fp16" ? genesis::model::KvFormat::kHalf : genesis::model::KvFormat::kInt8;
+    return value == "fp16" || value == "int8";
+  }
   if (name == "--isa") {
     return text(options.load.isa);
+  }
+  if (name == "--adapter") {
+    options.adapters.push_back(value);
+    return true;
+  }
+  if (name == "--copies") {
+    return number(options.copies) && options.copies > 0;
   }
   if (name == "--out") {
     return text(options.out);
@@ -267,7 +322,7 @@ int main(int argc, char** argv) {
     }
   }
   if (const auto done = genesis::model::run(options); !done) {
-    std::cerr << "logits_probe: " << done.error().message << "\n";
+    std::cerr << "logits_probe: " << done.error().message << "\n" << done.error().hint << "\n";
     return 1;
   }
   return 0;

@@ -26,6 +26,8 @@ constexpr int kLateItems = 4;
 constexpr int kSoloFirst = 50;
 constexpr int kSoloMost = 3000;
 constexpr int kForgetAfter = 300;
+// An item that no job has.
+constexpr std::uint32_t kClosed = 0xFFFFFFFF;
 
 void pause() {
 #if defined(__x86_64__)
@@ -56,10 +58,14 @@ void ThreadPool::run_items(int items, void* context, Function function) {
     return;
   }
   const std::uint32_t generation = generation_.load(std::memory_order_relaxed) + 1;
+  // Closed first: a late worker that sees the next job's items but holds the last job's ticket
+  // would otherwise win an item that the last job never had. It reads what is stored below with
+  // acquire, so its exchange comes after this store and fails.
+  ticket_.store((std::uint64_t{generation - 1} << 32) | kClosed, std::memory_order_relaxed);
   done_.store(0, std::memory_order_relaxed);
-  function_.store(function, std::memory_order_relaxed);
-  context_.store(context, std::memory_order_relaxed);
-  items_.store(static_cast<std::uint32_t>(items), std::memory_order_relaxed);
+  function_.store(function, std::memory_order_release);
+  context_.store(context, std::memory_order_release);
+  items_.store(static_cast<std::uint32_t>(items), std::memory_order_release);
   ticket_.store(std::uint64_t{generation} << 32, std::memory_order_release);
   generation_.store(generation, std::memory_order_release);
   generation_.notify_all();
@@ -92,9 +98,9 @@ std::uint32_t ThreadPool::take_items(std::uint32_t generation, int thread) {
   std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
   while (ticket >> 32 == generation) {
     const auto item = static_cast<std::uint32_t>(ticket);
-    const Function function = function_.load(std::memory_order_relaxed);
-    void* context = context_.load(std::memory_order_relaxed);
-    if (item >= items_.load(std::memory_order_relaxed)) {
+    const Function function = function_.load(std::memory_order_acquire);
+    void* context = context_.load(std::memory_order_acquire);
+    if (item >= items_.load(std::memory_order_acquire)) {
       break;
     }
     // Success proves that the generation is still current, hence that the job read above is its.

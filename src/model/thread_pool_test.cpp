@@ -30,6 +30,17 @@ TEST(ThreadPool, RunsEveryItemOnceAndPublishesWhatItWrote) {
   }
 }
 
+// A worker late from a short job must not take an item that only the next, longer job has.
+TEST(ThreadPool, ShortJobsBeforeLongOnesLoseNoItemAndGainNone) {
+  ThreadPool pool(2);
+  for (int round = 0; round < 1'000'000; ++round) {
+    const int items = round % 2 == 0 ? 2 : 9;
+    std::atomic<int> ran{0};
+    pool.run(items, [&](int, int) { ran.fetch_add(1, std::memory_order_relaxed); });
+    ASSERT_EQ(ran.load(), items) << "round " << round;
+  }
+}
+
 TEST(ThreadPool, WakesSleepers) {
   ThreadPool pool(3);
   for (int round = 0; round < 5; ++round) {
