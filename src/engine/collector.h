@@ -8,6 +8,7 @@
 #include "engine/sampler.h"
 #include "engine/softmax.h"
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -25,6 +26,7 @@ struct Heard {
   std::optional<FinishReason> finish;
   std::optional<Error> error;
   int ends = 0;  // must become 1
+  std::int64_t cached_tokens = 0;
 };
 
 class Collector : public std::enable_shared_from_this<Collector> {
@@ -53,6 +55,7 @@ class Collector : public std::enable_shared_from_this<Collector> {
       heard_.tokens.push_back(std::move(event.token));
     }
     heard_.finish = event.finish;
+    heard_.cached_tokens = std::max(heard_.cached_tokens, event.cached_tokens);
     heard_.error = std::move(event.error);
     changed_.notify_all();
   }
@@ -79,25 +82,32 @@ inline Heard generate_alone(const FakeShape& shape, const GenerateRequest& reque
   const auto vocab = static_cast<std::size_t>(shape.vocab_size);
   std::vector<float> row(vocab);
   std::uint64_t state = 0;
+  std::int32_t position = 0;
+  std::int32_t last = 0;
+  const auto read = [&](std::int32_t token) {
+    last = token;
+    const bool on = position++ >= request.adapter.from;
+    state = fake_state(state, token, on ? request.adapter.id : 0);
+  };
   Heard heard;
   for (std::size_t i = 0; i < request.prompt.size(); ++i) {
     if (request.sampling.want_prompt_logprobs && i > 0) {
-      fake_logits(state, row);
+      fake_logits(fake_source(shape, state, last), row);
       heard.prompt_tokens.push_back(
           token_logprobs(row, request.prompt[i], request.sampling.top_logprobs));
     }
-    state = fake_state(state, request.prompt[i]);
+    read(request.prompt[i]);
   }
   Sampler sampler(request.sampling, request.prompt, request.end_ids, request.choice);
   SamplerScratch scratch;
   const auto most = static_cast<std::size_t>(request.sampling.max_tokens.value_or(
       shape.max_context - static_cast<int>(request.prompt.size())));
   while (heard.tokens.size() < most && !heard.finish) {
-    fake_logits(state, row);
+    fake_logits(fake_source(shape, state, last), row);
     heard.tokens.push_back(
         *sampler.next(row, request.prompt.size() + heard.tokens.size(), scratch));
     const std::int32_t id = heard.tokens.back().id;
-    state = fake_state(state, id);
+    read(id);
     for (const std::int32_t end : request.end_ids) {
       if (id == end && !request.sampling.ignore_eos) {
         heard.finish = FinishReason::kStop;

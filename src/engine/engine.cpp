@@ -9,12 +9,14 @@
 #include "engine/engine_metrics.h"
 #include "engine/scheduler.h"
 #include "engine/sequence.h"
+#include "engine/step_budget.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
+#include <new>
 #include <thread>
 #include <unordered_map>
 #include <unordered_set>
@@ -36,7 +38,8 @@ SchedulerOptions scheduler_options(const RunnerInfo& info, const EngineOptions& 
   return {.max_batch = options.max_batch,
           .prefill_chunk = options.prefill_chunk,
           .page_tokens = info.page_tokens,
-          .num_pages = info.num_pages};
+          .num_pages = info.num_pages,
+          .prefix_cache = options.prefix_cache};
 }
 
 }  // namespace
@@ -49,7 +52,8 @@ struct Engine::Impl {
         info(runner->info()),
         options(engine_options),
         metrics(registry),
-        scheduler(scheduler_options(info, options)) {
+        scheduler(scheduler_options(info, options)),
+        budget(options.step_target, info.page_tokens, options.prefill_chunk) {
     GENESIS_CHECK(info.vocab_size > 0 && info.max_context > 1 && options.max_queue >= 0);
     door.stats.total_pages = info.num_pages;
     door.stats.free_pages = info.num_pages;
@@ -70,18 +74,30 @@ struct Engine::Impl {
   Result<SequenceId> submit(GenerateRequest request, GenerateListener listener);
   void abort(SequenceId id);
   EngineStats stats() const;
+  Result<AdapterInfo> load_adapter(const std::filesystem::path& folder);
+  void unload_adapter(std::int32_t id);
 
   // The step thread.
   void step_loop();
   bool collect_commands();
   Result<void> run(std::span<const StepPart> parts);
+  Result<void> run_batch(std::size_t rows);
+  void note_cost(std::span<const StepPart> parts, StepBudget::Seconds time);
   void sample_and_emit(std::span<const StepPart> parts);
   void take_logits(Sequence& sequence, const StepPart& part, std::span<const float> rows);
-  void emit_token(Sequence& sequence, TokenInfo token);
+  std::int64_t note_cache_use(Sequence& sequence);
+  bool emit_token(Sequence& sequence, TokenInfo token);
+  void guess(Sequence& sequence);
   void fail_step(std::span<const StepPart> parts, const Error& error);
   void fail_sequence(SequenceId id, Error error);
   void end_sequence(SequenceId id, GenerateEvent event);
   void account();
+
+  // A loaded adapter: how many requests use it, and whether it goes with the last of them.
+  struct AdapterUses {
+    int requests = 0;
+    bool retired = false;
+  };
 
   struct Door {
     mutable std::mutex mutex;
@@ -90,6 +106,7 @@ struct Engine::Impl {
     std::vector<SequenceId> aborts;
     std::unordered_set<SequenceId> alive;      // submitted, last event not sent
     std::unordered_set<SequenceId> abortable;  // of these, not asked to stop yet
+    std::unordered_map<std::int32_t, AdapterUses> adapters;
     SequenceId next_id = 1;
     bool stopping = false;
     DrainMeter drain;
@@ -105,19 +122,21 @@ struct Engine::Impl {
 
   // Only the step thread touches what follows.
   Scheduler scheduler;
+  StepBudget budget;
   std::unordered_map<SequenceId, Sequence> sequences;
   std::vector<SequenceStep> batch;
   std::vector<float> logits;
   SamplerScratch scratch;
   int failures_in_a_row = 0;
-  EngineStats counts;  // the counters; copied into door.stats once a step
+  double guess_cost = 1.0;  // of the last step, see StepBudget
+  EngineStats counts;       // the counters; copied into door.stats once a step
   std::thread thread;
 };
 
 Result<SequenceId> Engine::Impl::submit(GenerateRequest request, GenerateListener listener) {
   GENESIS_TRY(const std::int32_t max_output, admit(info, request));
-  // Built outside the lock: copying a long prompt's penalties takes a while.
-  Sequence sequence(std::move(request), max_output, std::move(listener));
+  // Built outside the lock: a long prompt's penalties and block names take a while.
+  Sequence sequence(std::move(request), info, max_output, std::move(listener));
   SequenceId id = 0;
   {
     const std::scoped_lock lock(door.mutex);
@@ -133,6 +152,13 @@ Result<SequenceId> Engine::Impl::submit(GenerateRequest request, GenerateListene
       error.retry_after = door.drain.retry_after(waiting, clock.steady());
       error.hint = fmt::format("try again in {} s", (error.retry_after->count() + 999) / 1000);
       return std::unexpected(std::move(error));
+    }
+    if (sequence.adapter.id != 0) {
+      const auto uses = door.adapters.find(sequence.adapter.id);
+      if (uses == door.adapters.end() || uses->second.retired) {
+        return fail_param("model", "the adapter is not loaded any more", ErrorCode::kNotFound);
+      }
+      ++uses->second.requests;
     }
     id = door.next_id++;
     sequence.id = id;
@@ -155,6 +181,29 @@ void Engine::Impl::abort(SequenceId id) {
   door.knocked.notify_one();
 }
 
+Result<AdapterInfo> Engine::Impl::load_adapter(const std::filesystem::path& folder) {
+  GENESIS_TRY(AdapterInfo loaded, runner->load_adapter(folder));
+  const std::scoped_lock lock(door.mutex);
+  door.adapters[loaded.id] = {};
+  return loaded;
+}
+
+void Engine::Impl::unload_adapter(std::int32_t id) {
+  {
+    const std::scoped_lock lock(door.mutex);
+    const auto uses = door.adapters.find(id);
+    if (uses == door.adapters.end()) {
+      return;
+    }
+    uses->second.retired = true;
+    if (uses->second.requests > 0) {
+      return;
+    }
+    door.adapters.erase(uses);
+  }
+  runner->unload_adapter(id);
+}
+
 EngineStats Engine::Impl::stats() const {
   const std::scoped_lock lock(door.mutex);
   EngineStats stats = door.stats;
@@ -164,7 +213,7 @@ EngineStats Engine::Impl::stats() const {
 
 void Engine::Impl::step_loop() {
   while (collect_commands()) {
-    const std::vector<StepPart> parts = scheduler.plan();
+    const std::vector<StepPart> parts = scheduler.plan(budget.tokens());
     if (!parts.empty()) {
       if (const Result<void> done = run(parts)) {
         sample_and_emit(parts);
@@ -202,7 +251,15 @@ bool Engine::Impl::collect_commands() {
     const auto tokens = static_cast<std::int32_t>(sequence.prompt_size);
     const std::int32_t chunk =
         sequence.want_prompt_logprobs ? kPromptLogprobRows : options.prefill_chunk;
-    scheduler.add(sequence.id, tokens, chunk);
+    scheduler.add({.id = sequence.id,
+                   .tokens = tokens,
+                   .chunk_limit = chunk,
+                   .namer = std::move(sequence.namer),
+                   .names = std::move(sequence.block_names),
+                   .prompt = std::make_shared<const std::vector<std::int32_t>>(sequence.tokens),
+                   .reuse = !sequence.want_prompt_logprobs,
+                   .flow = std::move(sequence.flow),
+                   .priority = sequence.priority});
     counts.prompt_tokens += sequence.prompt_size;
     metrics.prompt.add(static_cast<double>(sequence.prompt_size));
     const SequenceId id = sequence.id;
@@ -224,21 +281,47 @@ Result<void> Engine::Impl::run(std::span<const StepPart> parts) {
   std::size_t rows = 0;
   for (const StepPart& part : parts) {
     const Sequence& sequence = sequences.at(part.id);
-    const auto start = static_cast<std::size_t>(part.start);
-    batch.push_back(
-        {.tokens = std::span(sequence.tokens).subspan(start, static_cast<std::size_t>(part.count)),
-         .start = part.start,
-         .pages = scheduler.pages(part.id),
-         .logit_rows = sequence.logit_rows(part)});
+    batch.push_back({.tokens = sequence.step_tokens(part),
+                     .start = part.start,
+                     .pages = scheduler.pages(part.id),
+                     .logit_rows = sequence.logit_rows(part),
+                     .adapter = sequence.adapter.id,
+                     .adapter_from = sequence.adapter.from});
     rows += static_cast<std::size_t>(batch.back().logit_rows);
   }
-  logits.resize(rows * static_cast<std::size_t>(info.vocab_size));
   const SteadyTime begin = clock.steady();
-  Result<void> done = runner->run(batch, logits);
-  metrics.step_seconds.observe(std::chrono::duration<double>(clock.steady() - begin).count());
+  Result<void> done = run_batch(rows);
+  const StepBudget::Seconds time = clock.steady() - begin;
+  metrics.step_seconds.observe(time.count());
+  note_cost(parts, time);
   metrics.steps.add();
   ++counts.steps;
   return done;
+}
+
+// Out of memory is the end of this step, not of the process.
+Result<void> Engine::Impl::run_batch(std::size_t rows) {
+  try {
+    logits.resize(rows * static_cast<std::size_t>(info.vocab_size));
+    return runner->run(batch, logits);
+  } catch (const std::bad_alloc&) {
+    return fail(ErrorCode::kResourceExhausted, "the engine is out of memory");
+  }
+}
+
+void Engine::Impl::note_cost(std::span<const StepPart> parts, StepBudget::Seconds time) {
+  std::int32_t prompt_tokens = 0;
+  std::int32_t decodes = 0;
+  for (const StepPart& part : parts) {
+    // A guess costs what a prompt token costs.
+    const bool decode = part.count == 1 + part.drafts;
+    decodes += decode ? 1 : 0;
+    prompt_tokens += part.count - (decode ? 1 : 0);
+    counts.guessed_tokens += static_cast<std::uint64_t>(part.drafts);
+    metrics.guessed.add(part.drafts);
+  }
+  budget.observe(prompt_tokens, decodes, time);
+  guess_cost = options.guess_cost.value_or(budget.guess_cost(std::max(decodes, 1)));
 }
 
 void Engine::Impl::sample_and_emit(std::span<const StepPart> parts) {
@@ -248,33 +331,73 @@ void Engine::Impl::sample_and_emit(std::span<const StepPart> parts) {
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const std::size_t size =
         static_cast<std::size_t>(batch[i].logit_rows) * static_cast<std::size_t>(info.vocab_size);
-    scheduler.advance(parts[i].id, parts[i].count);
-    take_logits(sequences.at(parts[i].id), parts[i], std::span(logits).subspan(at, size));
+    const std::span<const float> rows = std::span(logits).subspan(at, size);
+    Sequence& sequence = sequences.at(parts[i].id);
     at += size;
+    // Before the scheduler hears of it: keys and values that give such logits must not be shared.
+    if (const Result<void> finite = check_finite(rows); !finite) {
+      fail_sequence(sequence.id, finite.error());
+      continue;
+    }
+    scheduler.advance(sequence.id, parts[i].count - parts[i].drafts, sequence.tokens);
+    take_logits(sequence, parts[i], rows);
   }
 }
 
 void Engine::Impl::take_logits(Sequence& sequence,
                                const StepPart& part,
                                std::span<const float> rows) {
-  if (const Result<void> finite = check_finite(rows); !finite) {
-    fail_sequence(sequence.id, finite.error());
-    return;
-  }
   sequence.note_prompt_logprobs(part, rows, static_cast<std::size_t>(info.vocab_size));
   if (!part.completes) {
     return;
   }
-  Result<TokenInfo> token = sequence.sampler.next(
-      rows.last(static_cast<std::size_t>(info.vocab_size)), sequence.tokens.size(), scratch);
-  if (!token) {
-    fail_sequence(sequence.id, std::move(token).error());
-    return;
+  // One row for the last known token and one for each guess, which counts while all before it were
+  // what the model chose.
+  const auto vocab = static_cast<std::size_t>(info.vocab_size);
+  rows = rows.last(vocab * static_cast<std::size_t>(part.drafts + 1));
+  for (std::int32_t i = 0;; ++i, rows = rows.subspan(vocab)) {
+    Result<TokenInfo> token =
+        sequence.sampler.next(rows.first(vocab), sequence.tokens.size(), scratch);
+    if (!token) {
+      fail_sequence(sequence.id, std::move(token).error());
+      return;
+    }
+    const bool right =
+        i < part.drafts && token->id == sequence.drafted[static_cast<std::size_t>(i) + 1];
+    counts.accepted_tokens += right ? 1 : 0;
+    metrics.accepted.add(right ? 1 : 0);
+    if (i == part.drafts || !right) {
+      sequence.speculation.note(part.drafts, i);
+    }
+    if (!emit_token(sequence, *std::move(token))) {
+      return;
+    }
+    if (i == part.drafts || !right) {
+      break;
+    }
+    scheduler.advance(sequence.id, 1, sequence.tokens);
   }
-  emit_token(sequence, *std::move(token));
+  guess(sequence);
 }
 
-void Engine::Impl::emit_token(Sequence& sequence, TokenInfo token) {
+// What the next step may compute beyond the token that it must.
+void Engine::Impl::guess(Sequence& sequence) {
+  sequence.drafted.clear();
+  if (!options.speculation) {
+    return;
+  }
+  const std::int32_t most = std::min(sequence.speculation.drafts(guess_cost), sequence.room() - 1);
+  const auto drafts = look_up_drafts(sequence.tokens, most);
+  if (drafts.empty()) {
+    return;
+  }
+  sequence.drafted.push_back(sequence.tokens.back());
+  sequence.drafted.insert(sequence.drafted.end(), drafts.begin(), drafts.end());
+  scheduler.propose(sequence.id, static_cast<std::int32_t>(drafts.size()));
+}
+
+// False when that was the last one: the sequence is gone.
+bool Engine::Impl::emit_token(Sequence& sequence, TokenInfo token) {
   sequence.tokens.push_back(token.id);
   ++counts.generated_tokens;
   metrics.generated.add();
@@ -283,13 +406,35 @@ void Engine::Impl::emit_token(Sequence& sequence, TokenInfo token) {
   event.token = std::move(token);
   event.prompt_tokens = std::exchange(sequence.prompt_infos, {});
   event.prompt_tokens_count = static_cast<std::int64_t>(sequence.prompt_size);
+  event.cached_tokens = note_cache_use(sequence);
   sequence.want_prompt_logprobs = false;  // told once; a recomputed prompt does not need them again
   if (event.finish) {
     end_sequence(sequence.id, std::move(event));
-    return;
+    return false;
   }
   scheduler.append(sequence.id);
   sequence.listener(std::move(event));
+  return true;
+}
+
+std::int64_t Engine::Impl::note_cache_use(Sequence& sequence) {
+  const CacheUse& use = scheduler.cache_use(sequence.id);
+  if (std::exchange(sequence.answered, true)) {
+    return use.cached;
+  }
+  counts.cached_tokens += static_cast<std::uint64_t>(use.cached);
+  metrics.cached.add(use.cached);
+  metrics.count_miss(cache_miss_name(use.miss));
+  if (use.miss != CacheMiss::kNone && use.miss != CacheMiss::kOff) {
+    log(LogLevel::kInfo,
+        "prefix cache miss",
+        {{"request_id", sequence.request_id},
+         {"reason", cache_miss_name(use.miss)},
+         {"at_token", use.miss_at},
+         {"cached_tokens", use.cached},
+         {"prompt_tokens", sequence.prompt_size}});
+  }
+  return use.cached;
 }
 
 void Engine::Impl::fail_step(std::span<const StepPart> parts, const Error& error) {
@@ -316,16 +461,31 @@ void Engine::Impl::fail_sequence(SequenceId id, Error error) {
 
 void Engine::Impl::end_sequence(SequenceId id, GenerateEvent event) {
   const auto node = sequences.extract(id);
-  scheduler.remove(id);
+  const std::int32_t adapter = node.mapped().adapter.id;
+  bool unload = false;
+  if (event.error) {
+    scheduler.remove(id);
+  } else {
+    scheduler.remove(id, node.mapped().tokens);
+  }
   {
     // The place is free before the listener hears of the end, so that it may submit the next.
     const std::scoped_lock lock(door.mutex);
     door.alive.erase(id);
     door.abortable.erase(id);
+    if (const auto uses = door.adapters.find(adapter); uses != door.adapters.end()) {
+      unload = --uses->second.requests == 0 && uses->second.retired;
+      if (unload) {
+        door.adapters.erase(uses);
+      }
+    }
     door.drain.left(clock.steady());
     if (door.alive.empty()) {
       door.drain.idle();
     }
+  }
+  if (unload) {
+    runner->unload_adapter(adapter);
   }
   node.mapped().listener(std::move(event));
 }
@@ -334,10 +494,14 @@ void Engine::Impl::account() {
   counts.running = scheduler.running();
   counts.waiting = scheduler.waiting();
   counts.free_pages = scheduler.free_pages();
+  counts.kept_pages = scheduler.kept_pages();
   counts.total_pages = info.num_pages;
   counts.last_step_unix_ms = clock.unix_ms();
   metrics.preemptions.add(static_cast<double>(scheduler.preemptions() - counts.preemptions));
   counts.preemptions = scheduler.preemptions();
+  metrics.evictions.add(static_cast<double>(scheduler.evictions() - counts.evictions));
+  counts.evictions = scheduler.evictions();
+  metrics.kept_pages.set(counts.kept_pages);
   metrics.running.set(counts.running);
   metrics.batch_size.set(counts.running);
   metrics.free_pages.set(counts.free_pages);
@@ -367,6 +531,14 @@ void Engine::abort(SequenceId id) {
 
 EngineStats Engine::stats() const {
   return impl_->stats();
+}
+
+Result<AdapterInfo> Engine::load_adapter(const std::filesystem::path& folder) {
+  return impl_->load_adapter(folder);
+}
+
+void Engine::unload_adapter(std::int32_t id) {
+  impl_->unload_adapter(id);
 }
 
 }  // namespace genesis::engine

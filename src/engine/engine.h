@@ -11,13 +11,23 @@
 #include "engine/runner.h"
 #include "engine/sequence_id.h"
 
+#include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace genesis::engine {
+
+// Which adapter the runner applies from which position on; id 0 = none.
+struct AdapterUse {
+  std::int32_t id = 0;
+  std::int32_t from = 0;
+  std::string content_hash;
+};
 
 // One choice to generate. Stop strings are the caller's (they need text): it aborts on a match.
 struct GenerateRequest {
@@ -25,6 +35,12 @@ struct GenerateRequest {
   Sampling sampling;
   std::vector<std::int32_t> end_ids;
   std::uint32_t choice = 0;  // mixed into the seed, so that n choices differ
+  AdapterUse adapter;
+  // Prompts share keys and values only with prompts of the same salt: the tenant.
+  std::string cache_salt;
+  std::string request_id;  // for the log
+  std::string flow;        // who shares the engine fairly with others
+  Priority priority = Priority::kNormal;
 };
 
 // One generated token, or the end. Sent in order, the end exactly once (also after abort()). The
@@ -47,18 +63,30 @@ struct EngineOptions {
   // Sequences that wait for a place in the batch; with max_batch + max_queue alive, the next is
   // refused with kOverloaded.
   int max_queue = 256;
-  int prefill_chunk = 256;  // prompt tokens computed in one step at most, over all sequences
+  int prefill_chunk = 512;  // prompt tokens computed in one step at most, over all sequences
+  // A step in which some wait for their next token takes about so long at most: prompts get the
+  // rest.
+  std::chrono::milliseconds step_target{50};
+  bool prefix_cache = true;
+  bool speculation = true;  // guess by prompt lookup, where it pays
+  // What a guess costs of what it saves; nullopt: as the steps' times say.
+  std::optional<double> guess_cost = std::nullopt;
 };
 
 struct EngineStats {
   int running = 0;
   int waiting = 0;
-  int free_pages = 0;
+  int free_pages = 0;  // held by no sequence
+  int kept_pages = 0;  // of the free ones, those that keep a block of the prefix cache
   int total_pages = 0;
   std::uint64_t steps = 0;
   std::int64_t last_step_unix_ms = 0;  // moves also when idle: a heartbeat
   std::uint64_t generated_tokens = 0;
   std::uint64_t prompt_tokens = 0;
+  std::uint64_t cached_tokens = 0;  // of the prompt tokens, those taken from the prefix cache
+  std::uint64_t evictions = 0;
+  std::uint64_t guessed_tokens = 0;   // computed as guesses
+  std::uint64_t accepted_tokens = 0;  // of them, those that proved right
   std::uint64_t preemptions = 0;
   std::uint64_t failed_steps = 0;  // steps in which the runner returned an error
   bool healthy = true;             // false after 3 failed steps in a row, until one succeeds
@@ -81,6 +109,12 @@ class Engine {
   // happens when it has ended already.
   void abort(SequenceId id);
   EngineStats stats() const;
+
+  // As the runner's. A request that names an adapter which is not loaded is refused with kNotFound;
+  // one that is unloaded stays for the requests that use it already. Any thread; loading reads
+  // files.
+  Result<AdapterInfo> load_adapter(const std::filesystem::path& folder);
+  void unload_adapter(std::int32_t id);
 
  private:
   struct Impl;

@@ -214,6 +214,17 @@ TEST(Engine, AFailedStepFailsItsSequencesAndTheEngineGoesOn) {
   EXPECT_TRUE(eventually([&] { return rig.engine->stats().free_pages == rig.shape.num_pages; }));
 }
 
+TEST(Engine, OutOfMemoryIsTheEndOfAStepNotOfTheEngine) {
+  Rig rig;
+  rig.control->no_memory = 1;
+  const Heard heard = rig.start(greedy({1, 2}, 5))->wait();
+  ASSERT_TRUE(heard.error);
+  EXPECT_EQ(heard.error->code, ErrorCode::kInternal);
+  EXPECT_THAT(heard.error->message, HasSubstr("out of memory"));
+  EXPECT_EQ(rig.start(greedy({1, 2}, 5))->wait().tokens.size(), 5U);
+  EXPECT_TRUE(eventually([&] { return rig.engine->stats().free_pages == rig.shape.num_pages; }));
+}
+
 TEST(Engine, BrokenLogitsFailOnlyTheirSequence) {
   Rig rig;
   rig.control->close_gate();

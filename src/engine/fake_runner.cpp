@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <new>
 #include <set>
 
 namespace genesis::engine {
@@ -38,8 +39,10 @@ void FakeControl::wait_until_at_gate() {
   changed_.wait(lock, [this] { return at_gate_; });
 }
 
-std::uint64_t fake_state(std::uint64_t before, std::int32_t token) {
-  return Random(before ^ (static_cast<std::uint64_t>(token) << 17)).next();
+std::uint64_t fake_state(std::uint64_t before, std::int32_t token, std::int32_t adapter) {
+  const auto both = static_cast<std::uint64_t>(token) << 17 | static_cast<std::uint64_t>(adapter)
+                                                                  << 50;
+  return Random(before ^ both).next();
 }
 
 void fake_logits(std::uint64_t state, std::span<float> row) {
@@ -49,8 +52,13 @@ void fake_logits(std::uint64_t state, std::span<float> row) {
   }
 }
 
+std::uint64_t fake_source(const FakeShape& shape, std::uint64_t state, std::int32_t token) {
+  return shape.circles ? static_cast<std::uint64_t>(token) : state;
+}
+
 FakeRunner::FakeRunner(const FakeShape& shape, std::shared_ptr<FakeControl> control)
-    : control_(std::move(control)),
+    : shape_(shape),
+      control_(std::move(control)),
       cache_(static_cast<std::size_t>(shape.num_pages) *
              static_cast<std::size_t>(shape.page_tokens)) {
   info_.model_name = "fake";
@@ -61,13 +69,22 @@ FakeRunner::FakeRunner(const FakeShape& shape, std::shared_ptr<FakeControl> cont
   info_.num_pages = shape.num_pages;
 }
 
+namespace {
+
+std::int32_t adapter_at(const SequenceStep& step, std::int32_t position) {
+  return position >= step.adapter_from ? step.adapter : 0;
+}
+
+}  // namespace
+
 FakeRunner::Cell& FakeRunner::cell(std::span<const std::int32_t> pages, std::int32_t position) {
   const auto page = pages[static_cast<std::size_t>(position / info_.page_tokens)];
   return cache_[static_cast<std::size_t>(page * info_.page_tokens + position % info_.page_tokens)];
 }
 
 void FakeRunner::check_batch(std::span<const SequenceStep> batch, std::size_t logits) const {
-  std::set<std::int32_t> seen;
+  std::set<std::int32_t> written_pages;
+  std::set<std::int32_t> read_pages;
   std::size_t rows = 0;
   GENESIS_CHECK(!batch.empty());
   for (const SequenceStep& step : batch) {
@@ -77,13 +94,20 @@ void FakeRunner::check_batch(std::span<const SequenceStep> batch, std::size_t lo
     GENESIS_CHECK(step.start + size <= pages * info_.page_tokens);
     GENESIS_CHECK(step.logit_rows >= 0 && step.logit_rows <= size);
     rows += static_cast<std::size_t>(step.logit_rows);
-    for (const std::int32_t page : step.pages) {
+    for (std::int32_t i = 0; i < pages; ++i) {
+      const std::int32_t page = step.pages[static_cast<std::size_t>(i)];
       GENESIS_CHECK(page >= 0 && page < info_.num_pages);
-      GENESIS_CHECK(seen.insert(page).second);
+      // Those with a new token are this sequence's own.
+      const bool written = (i + 1) * info_.page_tokens > step.start;
+      GENESIS_CHECK(!written || written_pages.insert(page).second);
+      read_pages.insert(written ? -1 : page);
     }
     for (const std::int32_t token : step.tokens) {
       GENESIS_CHECK(token >= 0 && token < info_.vocab_size);
     }
+  }
+  for (const std::int32_t page : written_pages) {
+    GENESIS_CHECK(!read_pages.contains(page));
   }
   GENESIS_CHECK(logits == rows * static_cast<std::size_t>(info_.vocab_size));
 }
@@ -92,10 +116,18 @@ std::uint64_t FakeRunner::read_prefix(const SequenceStep& step) {
   std::uint64_t state = 0;
   for (std::int32_t position = 0; position < step.start; ++position) {
     const Cell& at = cell(step.pages, position);
-    state = fake_state(state, at.token);
+    state = fake_state(state, at.token, adapter_at(step, position));
     GENESIS_CHECK(at.position == position && at.state == state);
   }
   return state;
+}
+
+Result<AdapterInfo> FakeRunner::load_adapter(const std::filesystem::path& folder) {
+  return AdapterInfo{.id = ++control_->loaded, .content_hash = folder.string()};
+}
+
+void FakeRunner::unload_adapter(std::int32_t /*id*/) {
+  ++control_->unloaded;
 }
 
 Result<void> FakeRunner::run(std::span<const SequenceStep> batch, std::span<float> logits) {
@@ -104,6 +136,10 @@ Result<void> FakeRunner::run(std::span<const SequenceStep> batch, std::span<floa
   ++control_->steps;
   control_->largest_batch =
       std::max(control_->largest_batch.load(), static_cast<int>(batch.size()));
+  if (control_->no_memory > 0) {
+    --control_->no_memory;
+    throw std::bad_alloc();
+  }
   if (control_->fail_steps > 0) {
     --control_->fail_steps;
     return fail(ErrorCode::kIo, "scripted failure");
@@ -117,12 +153,12 @@ Result<void> FakeRunner::run(std::span<const SequenceStep> batch, std::span<floa
     control_->tokens += step.tokens.size();
     for (std::int32_t i = 0; i < size; ++i) {
       const std::int32_t token = step.tokens[static_cast<std::size_t>(i)];
-      state = fake_state(state, token);
+      state = fake_state(state, token, adapter_at(step, step.start + i));
       cell(step.pages, step.start + i) = {
           .position = step.start + i, .token = token, .state = state};
       if (i >= size - step.logit_rows) {
         const auto vocab = static_cast<std::size_t>(info_.vocab_size);
-        fake_logits(state, logits.first(vocab));
+        fake_logits(fake_source(shape_, state, token), logits.first(vocab));
         logits = logits.subspan(vocab);
       }
     }

@@ -19,10 +19,13 @@ namespace genesis::engine {
 // What a test may do to a runner that the engine owns; any thread.
 struct FakeControl {
   std::atomic<int> fail_steps{0};     // the next so many steps return an error
+  std::atomic<int> no_memory{0};      // the next so many steps throw std::bad_alloc
   std::atomic<int> broken_logits{0};  // the next so many steps give NaN in the first row
   std::atomic<std::uint64_t> steps{0};
   std::atomic<std::uint64_t> tokens{0};
   std::atomic<int> largest_batch{0};
+  std::atomic<int> loaded{0};  // adapters
+  std::atomic<int> unloaded{0};
   std::atomic<int> most_prompt_tokens{0};  // in parts of more than one token, in one step
 
   // run() may begin `more` times yet, then waits at its beginning until the gate is open.
@@ -44,11 +47,17 @@ struct FakeShape {
   std::int32_t max_context = 200;
   std::int32_t page_tokens = 4;
   std::int32_t num_pages = 64;
+  // The next token depends on the last one alone: answers run in circles, so guesses are often
+  // right.
+  bool circles = false;
 };
 
 // What a model is here: a hash of the tokens so far, and logits drawn from it.
-std::uint64_t fake_state(std::uint64_t before, std::int32_t token);
+// An adapter makes another model of it, from its position on.
+std::uint64_t fake_state(std::uint64_t before, std::int32_t token, std::int32_t adapter = 0);
 void fake_logits(std::uint64_t state, std::span<float> row);
+// What fake_logits() takes after `token`, which led to `state`.
+std::uint64_t fake_source(const FakeShape& shape, std::uint64_t state, std::int32_t token);
 
 class FakeRunner final : public Runner {
  public:
@@ -57,6 +66,8 @@ class FakeRunner final : public Runner {
   const RunnerInfo& info() const override { return info_; }
 
   Result<void> run(std::span<const SequenceStep> batch, std::span<float> logits) override;
+  Result<AdapterInfo> load_adapter(const std::filesystem::path& folder) override;
+  void unload_adapter(std::int32_t id) override;
 
  private:
   struct Cell {
@@ -69,6 +80,7 @@ class FakeRunner final : public Runner {
   std::uint64_t read_prefix(const SequenceStep& step);
   void check_batch(std::span<const SequenceStep> batch, std::size_t logits) const;
 
+  FakeShape shape_;
   RunnerInfo info_;
   std::shared_ptr<FakeControl> control_;
   std::vector<Cell> cache_;

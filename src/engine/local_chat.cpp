@@ -129,6 +129,7 @@ namespace {
 GenerateRequest generate_request(const ChatRequest& request,
                                  const TextAssets& assets,
                                  const std::vector<std::int32_t>& prompt,
+                                 const AdapterUse& adapter,
                                  std::size_t choice) {
   GenerateRequest generate;
   generate.prompt = prompt;
@@ -138,6 +139,11 @@ GenerateRequest generate_request(const ChatRequest& request,
   const auto ends = assets.tokenizer->end_ids();
   generate.end_ids.assign(ends.begin(), ends.end());
   generate.choice = static_cast<std::uint32_t>(choice);
+  generate.adapter = adapter;
+  generate.cache_salt = request.tenant;
+  generate.request_id = request.id;
+  generate.flow = request.tenant + '/' + request.caller.agent;
+  generate.priority = request.caller.priority;
   return generate;
 }
 
@@ -167,6 +173,14 @@ Result<void> check_readable(const ChatInput& input) {
   return {};
 }
 
+std::unexpected<Error> unknown_model(std::string_view asked, std::string_view served) {
+  auto error = fail_param(
+      "model", fmt::format("the model '{}' is not served here", asked), ErrorCode::kNotFound);
+  error.error().hint = fmt::format(
+      "this engine serves '{}'; POST /v1/load_lora_adapter adds an adapter to it", served);
+  return error;
+}
+
 std::unexpected<Error> client_gone() {
   return fail(ErrorCode::kCancelled, "the client has gone");
 }
@@ -192,11 +206,16 @@ Task<Result<Letter>> next_letter(Mailbox& mailbox, SteadyTime deadline) {
 
 }  // namespace
 
-LocalChat::LocalChat(Executor executor, Engine& engine, TextAssets assets, ServedBy served)
+LocalChat::LocalChat(Executor executor,
+                     Engine& engine,
+                     TextAssets assets,
+                     ServedBy served,
+                     const AdapterBook* adapters)
     : executor_(executor),
       line_(std::make_shared<Line>(std::move(executor), engine)),
       assets_(std::move(assets)),
-      served_(std::move(served)) {}
+      served_(std::move(served)),
+      adapters_(adapters) {}
 
 LocalChat::~LocalChat() {
   line_->close();
@@ -225,17 +244,26 @@ Task<Result<Usage>> LocalChat::chat(const ChatRequest& request, ChatSink& sink) 
                          ErrorCode::kUnsupported);
   }
   GENESIS_CO_TRY_VOID(check_readable(*request.input));
+  const AdapterBook::Entry* adapter = adapters_ ? adapters_->find(request.route) : nullptr;
+  if (adapters_ && adapter == nullptr && request.route != served_.model) {
+    co_return unknown_model(request.route, served_.model);
+  }
+  ServedBy served = served_;
+  served.model = adapter ? adapter->name : served_.model;
   const CancelToken cancel = sink.cancel_token();
   if (cancel.cancelled()) {
     co_return client_gone();
   }
   GENESIS_CO_TRY(const ChatPrompt prompt, make_prompt(request, assets_));
 
+  const AdapterUse use = adapter ? use_of(adapter->info, prompt.tokens) : AdapterUse{};
+
   const auto mailbox = std::make_shared<Mailbox>(executor_);
   Submission submission(line_, mailbox);
   std::vector<ChoiceText> choices;
   for (std::size_t i = 0; std::cmp_less(i, request.n); ++i) {
-    if (auto submitted = submission.submit(generate_request(request, assets_, prompt.tokens, i));
+    if (auto submitted =
+            submission.submit(generate_request(request, assets_, prompt.tokens, use, i));
         !submitted) {
       co_return std::unexpected(name_field(std::move(submitted).error(), request.dialect));
     }
@@ -261,7 +289,7 @@ Task<Result<Usage>> LocalChat::chat(const ChatRequest& request, ChatSink& sink) 
     }
     if (!std::exchange(begun, true)) {
       // Only now: until the first token is there, another endpoint may still take over for free.
-      GENESIS_CO_TRY_VOID(co_await sink.begin(served_));
+      GENESIS_CO_TRY_VOID(co_await sink.begin(served));
     }
     usage.cached_input = std::max(usage.cached_input, letter.event.cached_tokens);
     usage.output += letter.event.token.id >= 0 ? 1 : 0;

@@ -4,6 +4,7 @@
 
 #include "api/chat.h"
 #include "base/task.h"
+#include "engine/adapter_book.h"
 #include "engine/engine.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
@@ -26,7 +27,12 @@ class LocalChat final : public ChatModel {
  public:
   // Events are posted to `executor`. This object goes before `engine` and before the executor's
   // context, in whichever order those go; a chat() still suspended then may only be destroyed.
-  LocalChat(Executor executor, Engine& engine, TextAssets assets, ServedBy served);
+  // `adapters`, if any, are served by their names beside the model; other names are kNotFound.
+  LocalChat(Executor executor,
+            Engine& engine,
+            TextAssets assets,
+            ServedBy served,
+            const AdapterBook* adapters = nullptr);
   ~LocalChat() override;
   LocalChat(const LocalChat&) = delete;
   LocalChat& operator=(const LocalChat&) = delete;
@@ -46,6 +52,7 @@ class LocalChat final : public ChatModel {
   std::shared_ptr<Line> line_;
   TextAssets assets_;
   ServedBy served_;
+  const AdapterBook* adapters_;
 };
 
 }  // namespace genesis::engine

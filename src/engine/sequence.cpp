@@ -9,11 +9,29 @@
 
 namespace genesis::engine {
 
-Sequence::Sequence(GenerateRequest request, std::int32_t most_output, GenerateListener to)
+namespace {
+
+// Everything that makes one model's keys and values differ from another's.
+std::string model_key(const RunnerInfo& runner) {
+  return runner.model_name + '\n' + runner.weights_sha256 + '\n' + runner.kv_format;
+}
+
+}  // namespace
+
+Sequence::Sequence(GenerateRequest request,
+                   const RunnerInfo& runner,
+                   std::int32_t most_output,
+                   GenerateListener to)
     : prompt_size(request.prompt.size()),
       max_output(most_output),
       want_prompt_logprobs(request.sampling.want_prompt_logprobs),
       top_logprobs(request.sampling.top_logprobs),
+      adapter(std::move(request.adapter)),
+      request_id(std::move(request.request_id)),
+      flow(std::move(request.flow)),
+      priority(request.priority),
+      namer(model_key(runner), request.cache_salt, adapter.content_hash, adapter.from),
+      block_names(namer.name_all(request.prompt, runner.page_tokens)),
       sampler(request.sampling, request.prompt, request.end_ids, request.choice),
       listener(std::move(to)) {
   tokens = std::move(request.prompt);
@@ -34,7 +52,7 @@ bool Sequence::prompt_logprobs_missing() const {
 
 std::int32_t Sequence::logit_rows(const StepPart& part) const {
   const std::int32_t end = part.start + part.count;
-  std::int32_t rows = part.completes ? 1 : 0;
+  std::int32_t rows = part.completes ? 1 + part.drafts : 0;
   if (prompt_logprobs_missing()) {
     const auto first_missing = static_cast<std::int32_t>(prompt_infos.size()) - 1;
     rows = std::max(rows, end - std::max(part.start, first_missing));
@@ -53,6 +71,18 @@ void Sequence::note_prompt_logprobs(const StepPart& part,
       prompt_infos.push_back(token_logprobs(rows.first(vocab), tokens[position + 1], top_logprobs));
     }
   }
+}
+
+std::span<const std::int32_t> Sequence::step_tokens(const StepPart& part) const {
+  const auto count = static_cast<std::size_t>(part.count);
+  if (part.drafts > 0) {
+    return std::span(drafted).first(count);
+  }
+  return std::span(tokens).subspan(static_cast<std::size_t>(part.start), count);
+}
+
+std::int32_t Sequence::room() const {
+  return max_output - static_cast<std::int32_t>(tokens.size() - prompt_size);
 }
 
 std::optional<FinishReason> Sequence::finish_after(std::int32_t token) const {

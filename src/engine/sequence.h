@@ -1,13 +1,16 @@
 // Sequence: one choice in the making, with its tokens, its sampler and who listens.
 #pragma once
 
+#include "engine/block_hash.h"
 #include "engine/engine.h"
 #include "engine/sampler.h"
 #include "engine/scheduler.h"
+#include "engine/speculation.h"
 
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace genesis::engine {
@@ -22,16 +25,33 @@ struct Sequence {
   bool want_prompt_logprobs = false;
   int top_logprobs = 0;
   std::vector<TokenInfo> prompt_infos;  // of the first tokens of the prompt, as far as known
+  AdapterUse adapter;
+  std::string request_id;
+  std::string flow;
+  Priority priority;
+  BlockNamer namer;  // until the scheduler takes it, as the next
+  std::vector<BlockHash>
+      block_names;        // of the prompt's whole pages, until the scheduler takes them
+  bool answered = false;  // a token was generated
+  Speculation speculation;
+  std::vector<std::int32_t> drafted;  // the last token and the guesses behind it; empty: no guesses
   Sampler sampler;
   GenerateListener listener;
 
-  Sequence(GenerateRequest request, std::int32_t most_output, GenerateListener to);
+  Sequence(GenerateRequest request,
+           const RunnerInfo& runner,
+           std::int32_t most_output,
+           GenerateListener to);
 
   bool prompt_logprobs_missing() const;
   // Logits are wanted for the last this many tokens of `part`.
   std::int32_t logit_rows(const StepPart& part) const;
   // `rows` hold the logits of the last tokens of `part`; each predicts the token after it.
   void note_prompt_logprobs(const StepPart& part, std::span<const float> rows, std::size_t vocab);
+  // The tokens that `part` computes.
+  std::span<const std::int32_t> step_tokens(const StepPart& part) const;
+  // How many more tokens may be generated.
+  std::int32_t room() const;
   // Whether `token`, already the last of `tokens`, ends the sequence.
   std::optional<FinishReason> finish_after(std::int32_t token) const;
 };
