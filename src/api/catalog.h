@@ -1,11 +1,17 @@
 // What can be asked for by `model`, and how it is doing: read by the server's /v1/models and /info.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace genesis {
+
+// Names that we give to what `model` can say: letters, digits and ._-:/ only.
+inline constexpr std::size_t kMaxName = 128;
+bool is_name(std::string_view name);
 
 // One name a client may put into `model`.
 struct ModelCard {

@@ -79,4 +79,25 @@ std::optional<Tier> tier_from_name(std::string_view name) {
   return std::nullopt;
 }
 
+std::string_view priority_name(Priority priority) {
+  switch (priority) {
+    case Priority::kHigh:
+      return "high";
+    case Priority::kNormal:
+      return "normal";
+    case Priority::kLow:
+      return "low";
+  }
+  return "normal";
+}
+
+std::optional<Priority> priority_from_name(std::string_view name) {
+  for (const Priority priority : {Priority::kHigh, Priority::kNormal, Priority::kLow}) {
+    if (name == priority_name(priority)) {
+      return priority;
+    }
+  }
+  return std::nullopt;
+}
+
 }  // namespace genesis

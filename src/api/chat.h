@@ -105,6 +105,14 @@ struct ChatInput {
   std::optional<EmbedInput> embed;  // is_embed()
 };
 
+enum class Priority : std::uint8_t { kHigh, kNormal, kLow };
+
+// What clients tell of themselves, and our gateway to its own engine.
+inline constexpr std::string_view kAgentHeader = "x-genesis-agent";
+inline constexpr std::string_view kPriorityHeader = "x-genesis-priority";
+// What only the gateway tells: the tenant, hashed, so that any name fits a header.
+inline constexpr std::string_view kTenantHeader = "x-genesis-tenant";
+
 // Who is asking within a tenant, and what for: chosen by the caller, so good for routing, booking
 // and budgets, never for access. Empty = not told.
 struct Caller {
@@ -112,6 +120,7 @@ struct Caller {
   std::string agent;    // "qa", "builder" ...: header x-genesis-agent, or the route's own agent
   std::string task;     // "routing", "classification" ...: header x-genesis-task
   std::string session;  // turns of one conversation share it: header x-genesis-session or the like
+  Priority priority = Priority::kNormal;  // header x-genesis-priority
 };
 
 // One request, or one attempt at it. Cheap to copy.
@@ -196,6 +205,8 @@ enum class Tier : std::uint8_t { kSelfHosted, kManaged, kCommercial };
 
 std::string_view tier_name(Tier tier);
 std::optional<Tier> tier_from_name(std::string_view name);
+std::string_view priority_name(Priority priority);
+std::optional<Priority> priority_from_name(std::string_view name);
 
 // Who answers; known before the first delta.
 struct ServedBy {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace genesis {
 
@@ -51,7 +52,12 @@ struct AttemptOutcome {
   std::int64_t total_ms = 0;
 };
 
-// Implemented by `ledger`. Calls come from the io thread; each returns when the row is durable.
+// Error::type, beside kUnavailable, of an attempt at a paid endpoint that was not made because it
+// could not be booked.
+inline constexpr std::string_view kLedgerUnavailable = "ledger_unavailable";
+
+// Implemented by `ledger`. Calls come from the io thread; each returns when the row is safe
+// (decision 010).
 class Ledger {
  public:
   virtual ~Ledger() = default;

@@ -1,5 +1,6 @@
 #include "app/config.h"
 
+#include "api/catalog.h"
 #include "app/config_read.h"
 #include "base/file.h"
 #include "ledger/money.h"
@@ -182,6 +183,39 @@ Result<void> read_endpoints(const OptionMap& map, Config& config) {
   return {};
 }
 
+// [[adapter]]: served under its name, beside the model that it changes.
+Result<void> read_adapters(const OptionMap& map, Config& config) {
+  for (int i = 0; map.contains(fmt::format("adapter[{}].", i)); ++i) {
+    const std::string prefix = fmt::format("adapter[{}].", i);
+    const std::string where = find(map, prefix)->origin;
+    std::string name = text_of(map, prefix + "name");
+    std::string folder = text_of(map, prefix + "path");
+    if (!is_name(name) || folder.empty()) {
+      return config_error(
+          prefix + (is_name(name) ? "path" : "name"),
+          fmt::format("{}: an [[adapter]] needs a 'name' of letters, digits and ._-:/ and a 'path'",
+                      where));
+    }
+    const auto taken = [&](const EndpointConfig& endpoint) {
+      return endpoint.name == name || endpoint.model == name;
+    };
+    if (std::ranges::any_of(config.endpoints, taken)) {
+      return config_error(prefix + "name",
+                          fmt::format("{}: something else is called '{}'", where, name),
+                          "give one of them another name");
+    }
+    auto base = adapter_base(config, text_of(map, prefix + "endpoint"), prefix + "endpoint");
+    if (!base) {
+      base.error().message = fmt::format("{}: {}", where, base.error().message);
+      base.error().code = ErrorCode::kConfig;
+      return std::unexpected(std::move(base).error());
+    }
+    EndpointConfig endpoint = adapter_endpoint(**base, std::move(name), std::move(folder));
+    config.endpoints.push_back(std::move(endpoint));
+  }
+  return {};
+}
+
 Result<ledger::TokenRatio> read_token_ratio(const OptionMap& map) {
   const OptionValue& value = map.at("ledger.baseline_token_ratio");
   auto ratio = ledger::parse_token_ratio(value.text);
@@ -303,6 +337,7 @@ Result<Config> load_config(const Home& home, const std::vector<OptionOverride>& 
   config.max_body_bytes = static_cast<std::size_t>(integer_of(map, "server.max_body_bytes"));
   config.max_concurrent = static_cast<int>(integer_of(map, "server.max_concurrent"));
   config.require_key = text_of(map, "server.require_key") == "true" || !config.listen.is_loopback();
+  config.keys_trusted = std::chrono::seconds(integer_of(map, "server.keys_trusted_s"));
   config.allowed_hosts = list_of(map, "server.allowed_hosts");
   config.check_host = text_of(map, "server.check_host") == "true";
   config.tls_cert = text_of(map, "server.tls.cert");
@@ -328,22 +363,61 @@ Result<Config> load_config(const Home& home, const std::vector<OptionOverride>& 
   GENESIS_TRY(config.baseline_tokens, read_token_ratio(map));
   config.price_file = text_of(map, "ledger.price_file");
   config.machine_usd_per_hour = text_of(map, "local.machine_usd_per_hour");
-  config.engine = {.threads = static_cast<int>(integer_of(map, "engine.threads")),
-                   .kv_bytes = integer_of(map, "engine.kv_mib") * 1024 * 1024,
-                   .max_context = static_cast<int>(integer_of(map, "engine.max_context")),
-                   .max_batch = static_cast<int>(integer_of(map, "engine.max_batch")),
-                   .max_queue = static_cast<int>(integer_of(map, "engine.max_queue")),
-                   .idle_stop = std::chrono::seconds(integer_of(map, "engine.idle_stop_s")),
-                   .memory_bytes = integer_of(map, "engine.memory_mib") * 1024 * 1024};
+  config.engine = {
+      .threads = static_cast<int>(integer_of(map, "engine.threads")),
+      .kv_bytes = integer_of(map, "engine.kv_mib") * 1024 * 1024,
+      .kv_format = text_of(map, "engine.kv"),
+      .max_context = static_cast<int>(integer_of(map, "engine.max_context")),
+      .max_batch = static_cast<int>(integer_of(map, "engine.max_batch")),
+      .max_queue = static_cast<int>(integer_of(map, "engine.max_queue")),
+      .prefix_cache = text_of(map, "engine.prefix_cache") == "true",
+      .speculation = text_of(map, "engine.speculation") == "true",
+      .step_target = std::chrono::milliseconds(integer_of(map, "engine.step_target_ms")),
+      .isa = text_of(map, "engine.isa"),
+      .idle_stop = std::chrono::seconds(integer_of(map, "engine.idle_stop_s")),
+      .memory_bytes = integer_of(map, "engine.memory_mib") * 1024 * 1024};
   config.budgets = read_budgets(map, "", {});
   config.retry = read_retry(map);
   config.default_route = text_of(map, "routing.default_route");
   config.log_level = log_level_from_name(text_of(map, "log.level")).value_or(LogLevel::kInfo);
   config.log_format = text_of(map, "log.format");
   GENESIS_TRY_VOID(read_endpoints(map, config));
+  GENESIS_TRY_VOID(read_adapters(map, config));
   GENESIS_TRY_VOID(read_routing(map, config));
   GENESIS_TRY_VOID(read_spend_limits(map, config));
   return config;
+}
+
+EndpointConfig adapter_endpoint(const EndpointConfig& base, std::string name, std::string folder) {
+  EndpointConfig endpoint = base;
+  endpoint.model = name;
+  endpoint.name = std::move(name);
+  endpoint.adapter_of = base.name;
+  endpoint.adapter_folder = std::move(folder);
+  endpoint.price_per_hour.clear();
+  return endpoint;
+}
+
+Result<const EndpointConfig*> adapter_base(const Config& config,
+                                           const std::string& name,
+                                           const std::string& field) {
+  const EndpointConfig* found = nullptr;
+  for (const EndpointConfig& endpoint : config.endpoints) {
+    if (endpoint.kind != EndpointKind::kLocal || !endpoint.adapter_of.empty() ||
+        (!name.empty() && endpoint.name != name)) {
+      continue;
+    }
+    if (found != nullptr) {
+      return fail_param(field, "there is more than one local endpoint: name the one it is for");
+    }
+    found = &endpoint;
+  }
+  if (found == nullptr) {
+    return fail_param(field,
+                      name.empty() ? std::string("there is no local endpoint to put an adapter on")
+                                   : fmt::format("there is no local endpoint '{}'", name));
+  }
+  return found;
 }
 
 void serve_only(Config& config, const std::string& model) {

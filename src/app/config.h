@@ -45,6 +45,10 @@ struct EndpointConfig {
   Tier tier = Tier::kCommercial;
   UpstreamDialect dialect = UpstreamDialect::kOpenAi;
   net::BaseUrl url;  // kUrl
+  // kLocal: the endpoint whose engine this one shares, and the PEFT adapter that it puts on that
+  // engine's model; both empty for an endpoint with an engine of its own.
+  std::string adapter_of;
+  std::string adapter_folder;
   std::string model;
   std::string api_key_source;  // "env:NAME", "file:path" or empty
   std::vector<HeaderConfig> headers;
@@ -67,9 +71,14 @@ struct EndpointConfig {
 struct EngineConfig {
   int threads = 0;
   std::int64_t kv_bytes = 0;
+  std::string kv_format = "int8";
   int max_context = 0;
   int max_batch = 64;
   int max_queue = 256;
+  bool prefix_cache = true;
+  bool speculation = true;
+  std::chrono::milliseconds step_target{50};
+  std::string isa;                    // empty = the best of the machine
   std::chrono::seconds idle_stop{0};  // 0 = never
   std::int64_t memory_bytes = 0;      // 0 = no cap
 
@@ -95,6 +104,7 @@ struct Config {
   std::size_t max_body_bytes = 0;
   int max_concurrent = 0;
   bool require_key = false;
+  std::chrono::seconds keys_trusted{0};  // while the database is away
   std::vector<std::string> allowed_hosts;
   bool check_host = true;
   std::string tls_cert;  // both empty: no TLS
@@ -145,6 +155,16 @@ struct OptionOverride {
 // Reads the file of `home` (if any), the environment and the flags. kConfig errors name file and
 // line.
 Result<Config> load_config(const Home& home, const std::vector<OptionOverride>& flags);
+
+// The endpoint that serves `name`: the model of the local endpoint `base` with the adapter in
+// `folder`. Its machine is paid for by `base`.
+EndpointConfig adapter_endpoint(const EndpointConfig& base, std::string name, std::string folder);
+
+// The local endpoint called `name`, or the only one there is when it is empty; the error is about
+// `field`.
+Result<const EndpointConfig*> adapter_base(const Config& config,
+                                           const std::string& name,
+                                           const std::string& field);
 
 // Replaces the configured endpoints by one local engine for a pulled model.
 void serve_only(Config& config, const std::string& model);

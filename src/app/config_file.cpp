@@ -36,7 +36,8 @@ class TableReader {
 
  private:
   static bool is_list_of_tables(std::string_view key) {
-    return key == "endpoint" || key == "route" || key == "agent" || key == "budget";
+    return key == "endpoint" || key == "route" || key == "agent" || key == "budget" ||
+           key == "adapter";
   }
 
   const OptionSpec* find(std::string_view key) const {
@@ -224,6 +225,7 @@ Result<OptionMap> read_config_text(std::string_view text, std::string_view file_
   GENESIS_TRY_VOID(TableReader(general_options(), file_name, out).read(parsed.table(), "", ""));
   GENESIS_TRY_VOID(read_tables(parsed.table(), "endpoint", endpoint_options(), file_name, out));
   GENESIS_TRY_VOID(read_tables(parsed.table(), "route", route_options(), file_name, out));
+  GENESIS_TRY_VOID(read_tables(parsed.table(), "adapter", adapter_options(), file_name, out));
   GENESIS_TRY_VOID(read_tables(parsed.table(), "agent", agent_options(), file_name, out));
   GENESIS_TRY_VOID(read_tables(parsed.table(), "budget", budget_options(), file_name, out));
   return out;

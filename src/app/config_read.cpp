@@ -41,14 +41,6 @@ std::string line_of(const OptionMap& map, const std::string& prefix, std::string
   return value == nullptr ? "" : value->origin;
 }
 
-bool is_name(std::string_view name) {
-  const auto allowed = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           std::string_view("._-:/").contains(c);
-  };
-  return !name.empty() && name.size() <= 128 && std::ranges::all_of(name, allowed);
-}
-
 Result<std::chrono::milliseconds> duration_of(const OptionMap& map, const std::string& key) {
   using namespace std::chrono;
   const std::string text = text_of(map, key);

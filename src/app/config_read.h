@@ -21,9 +21,6 @@ std::vector<std::string> list_of(const OptionMap& map, const std::string& key);
 // "genesis.toml:12": the line of a key, or of the table it is missing in.
 std::string line_of(const OptionMap& map, const std::string& prefix, std::string_view key);
 
-// Letters, digits and ._-:/ only.
-bool is_name(std::string_view name);
-
 // "90s", "30m", "24h", "7d"; kConfig naming `key` and its line.
 Result<std::chrono::milliseconds> duration_of(const OptionMap& map, const std::string& key);
 

@@ -1,5 +1,6 @@
 // Reads what the configuration says about routing: routes, agents, cheap tasks, the cap on the
 // commercial tier, and how long traces are kept.
+#include "api/catalog.h"
 #include "app/config_read.h"
 
 #include <fmt/format.h>
@@ -22,11 +23,12 @@ std::string meant(const std::string& word,
   return near.empty() ? std::move(otherwise) : fmt::format("did you mean '{}'?", near);
 }
 
-// The endpoints of a tier, in the order of the file.
+// The endpoints of a tier, in the order of the file. An adapter is a voice of its own, not one more
+// that could answer for its model: who wants it names it.
 std::vector<std::string> endpoints_of(const Config& config, Tier tier) {
   std::vector<std::string> names;
   for (const EndpointConfig& endpoint : config.endpoints) {
-    if (endpoint.tier == tier) {
+    if (endpoint.tier == tier && endpoint.adapter_of.empty()) {
       names.push_back(endpoint.name);
     }
   }

@@ -130,7 +130,7 @@ std::vector<Finding> diagnose(const Home& home, const Config& config) {
        .ok = settings.has_value(),
        .detail = settings ? "secrets and prices are there" : told(settings.error())});
   for (const EndpointConfig& endpoint : config.endpoints) {
-    if (endpoint.kind == EndpointKind::kLocal) {
+    if (endpoint.kind == EndpointKind::kLocal && endpoint.adapter_of.empty()) {
       findings.push_back(look_at_model(home, endpoint.model));
     }
   }

@@ -124,6 +124,9 @@ Config rehearsal_config(const Config& real,
     }
     to.budgets = from.budgets;
     to.outlier = from.outlier;
+    // Each outage meets the whole load on its tier, not the share that a tier coming back is given
+    // after the outage before: that would show failing over as cheaper than it is.
+    to.outlier.ramp = milliseconds(0);
     to.context = from.context;
     to.max_in_flight = from.max_in_flight;
     config.endpoints.push_back(std::move(to));

@@ -87,6 +87,7 @@ provider::UpstreamOptions EndpointChain::provider_options(EndpointSecrets secret
       .api_key = std::move(secrets.api_key),
       .model = config_.model,
       .token_ids = supervisor_ != nullptr,
+      .tell_tenant = supervisor_ != nullptr,
       .always_stream = config_.always_stream,
       .served = {.endpoint = config_.name, .model = config_.model, .tier = config_.tier},
       .headers = std::move(secrets.headers)};

@@ -1,5 +1,6 @@
 #include "app/engine_app.h"
 
+#include "app/engine_adapters.h"
 #include "app/ready_line.h"
 #include "base/log.h"
 #include "base/sha256.h"
@@ -23,15 +24,24 @@ namespace {
 constexpr std::int64_t kHeartbeatLimitMs = 2'000;
 constexpr std::chrono::milliseconds kDrain{10'000};
 
-// One model, one name.
-class SingleModelCatalog final : public ModelCatalog {
+// One model under its name, and its adapters under theirs.
+class EngineCatalog final : public ModelCatalog {
  public:
-  explicit SingleModelCatalog(ModelCard card) : card_(std::move(card)) {}
+  EngineCatalog(ModelCard card, const EngineAdapters& adapters)
+      : card_(std::move(card)), adapters_(adapters) {}
 
-  std::vector<ModelCard> models() const override { return {card_}; }
+  std::vector<ModelCard> models() const override {
+    std::vector<ModelCard> cards = adapters_.cards();
+    for (ModelCard& adapter : cards) {
+      adapter.created_unix = card_.created_unix;
+    }
+    cards.insert(cards.begin(), card_);
+    return cards;
+  }
 
  private:
   ModelCard card_;
+  const EngineAdapters& adapters_;
 };
 
 // One key, or none (loopback and Unix sockets only).
@@ -45,9 +55,11 @@ class SingleKey final : public server::Authenticator {
                   "missing or wrong API key",
                   "send Authorization: Bearer KEY");
     }
-    return server::Principal{.key_id = std::string(server::kKeylessId),
+    return server::Principal{.key_id = std::string(key_.empty() ? server::kKeylessId : "engine"),
                              .tenant = "default",
-                             .admin = false,
+                             // Who has the only key may do everything; without one, nobody
+                             // may tell this process which files to read.
+                             .admin = !key_.empty(),
                              .models = {}};
   }
 
@@ -61,17 +73,20 @@ class EngineApp {
   EngineApp(const EngineAppOptions& options, model::LoadedModel loaded)
       : options_(options),
         engine_(std::move(loaded.runner), options.engine, metrics_),
+        adapters_(engine_, options.model_name),
         chat_(
             io_.get_executor(),
             engine_,
             std::move(loaded.text),
-            ServedBy{.endpoint = "engine", .model = options.model_name, .tier = Tier::kSelfHosted}),
+            ServedBy{.endpoint = "engine", .model = options.model_name, .tier = Tier::kSelfHosted},
+            &adapters_.book()),
         catalog_({.id = options.model_name,
                   .owned_by = "genesis",
                   .created_unix = clock_.unix_ms() / 1000,
                   .max_context = engine_.info().max_context,
                   .sha256 = engine_.info().weights_sha256,
-                  .kind = "model"}),
+                  .kind = "model"},
+                 adapters_),
         auth_(options.api_key),
         gateway_(io_.get_executor(), gateway_options(), ports()),
         server_(
@@ -83,16 +98,20 @@ class EngineApp {
             server::refusal_body) {}
 
   Result<void> run() {
+    for (const std::string& adapter : options_.adapters) {
+      GENESIS_TRY_VOID(adapters_.load_first(adapter));
+    }
     GENESIS_TRY(const net::Address bound, server_.listen(options_.listen));
     log(LogLevel::kInfo,
         "engine ready",
         {{"model", options_.model_name},
          {"listen", bound.to_string()},
          {"isa", engine_.info().isa},
+         {"kv", engine_.info().kv_format},
          {"context", engine_.info().max_context},
          {"kv_pages", engine_.info().num_pages}});
     if (options_.announce) {
-      print_engine_ready(bound, options_.model_name);
+      print_engine_ready(bound, options_.model_name, engine_.info().isa);
     }
     boost::asio::signal_set signals(io_, SIGTERM, SIGINT);
     signals.async_wait([this](const boost::system::error_code& error, int) {
@@ -115,6 +134,7 @@ class EngineApp {
     return {.version = options_.version,
             .default_model = options_.model_name,
             .allowed_hosts = {"localhost", "127.0.0.1", "[::1]"},
+            .behind_gateway = options_.supervised,
             .require_key = !options_.api_key.empty(),
             .max_concurrent = options_.engine.max_batch + options_.engine.max_queue};
   }
@@ -129,7 +149,7 @@ class EngineApp {
         .readiness = [this] { return readiness(); },
         .info = [this] { return info(); },
         .count_tokens = [this](const ChatRequest& request) { return chat_.count_tokens(request); },
-        .admin_routes = {}};
+        .admin_routes = adapters_.routes()};
   }
 
   server::Readiness readiness() const {
@@ -147,6 +167,7 @@ class EngineApp {
         .model_sha = runner.weights_sha256,
         .model_dtype = options_.load.precision == model::Precision::kFp32 ? "float32" : "quantized",
         .isa = runner.isa,
+        .kv_format = runner.kv_format,
         .max_input_tokens = runner.max_context - 1,
         .max_total_tokens = runner.max_context,
         .max_concurrent_requests = options_.engine.max_batch + options_.engine.max_queue};
@@ -157,8 +178,9 @@ class EngineApp {
   SystemClock clock_;
   MetricsRegistry metrics_;
   engine::Engine engine_;
+  EngineAdapters adapters_;
   engine::LocalChat chat_;
-  SingleModelCatalog catalog_;
+  EngineCatalog catalog_;
   SingleKey auth_;
   server::Gateway gateway_;
   net::Server server_;

@@ -9,6 +9,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 namespace genesis::app {
 
@@ -18,9 +19,11 @@ struct EngineAppOptions {
   net::Address listen;
   model::LoadOptions load;
   engine::EngineOptions engine;
-  std::string api_key;  // required when `listen` is beyond loopback
+  std::vector<std::string> adapters;  // "NAME=FOLDER" each
+  std::string api_key;                // required when `listen` is beyond loopback
   std::string version;
-  bool announce = true;  // print the ready line
+  bool announce = true;     // print the ready line
+  bool supervised = false;  // started by a gateway, which is the only client
 };
 
 // Loads, serves until SIGTERM or SIGINT, drains, returns.

@@ -1,6 +1,7 @@
 #include "app/engine_supervisor.h"
 
 #include "app/child_process.h"
+#include "base/json.h"
 #include "base/log.h"
 
 #include <boost/asio/as_tuple.hpp>
@@ -8,6 +9,7 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/json.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -38,6 +40,30 @@ constexpr milliseconds kQuickCrash{5'000};
 constexpr int kQuickCrashesAllowed = 5;
 constexpr milliseconds kLongestPause{5'000};
 constexpr std::size_t kMaxReport = 1024 * 1024;
+// Reading an adapter's files.
+constexpr milliseconds kAdapterLimit{120'000};
+
+// What the engine said against an adapter, as our own error.
+std::unexpected<Error> refused_adapter(int status, const std::string& body) {
+  Error error;
+  error.code = status == 409   ? ErrorCode::kConflict
+               : status == 501 ? ErrorCode::kUnsupported
+               : status < 500  ? ErrorCode::kInvalidArgument
+                               : ErrorCode::kUpstream;
+  error.message = "the engine refused the adapter";
+  const auto told = parse_json(body);
+  const auto* object =
+      told && told->is_object() ? told->get_object().if_contains("error") : nullptr;
+  if (object != nullptr && object->is_object()) {
+    const auto text = [&](const char* key) {
+      return get_string(object->get_object(), key).value_or(std::nullopt).value_or("");
+    };
+    error.message = text("message");
+    error.param = text("param");
+    error.hint = text("hint");
+  }
+  return std::unexpected(std::move(error));
+}
 
 }  // namespace
 
@@ -140,18 +166,28 @@ Task<void> EngineSupervisor::run_once() {
                                      std::to_string(engine.threads),
                                      "--kv-mib",
                                      std::to_string(engine.kv_bytes / (1024 * 1024)),
+                                     "--kv",
+                                     engine.kv_format,
                                      "--max-context",
                                      std::to_string(engine.max_context),
                                      "--max-batch",
                                      std::to_string(engine.max_batch),
                                      "--max-queue",
-                                     std::to_string(engine.max_queue)},
+                                     std::to_string(engine.max_queue),
+                                     "--step-target-ms",
+                                     std::to_string(engine.step_target.count()),
+                                     engine.prefix_cache ? "--prefix-cache" : "--no-prefix-cache",
+                                     engine.speculation ? "--speculation" : "--no-speculation"},
                        .memory_bytes = engine.memory_bytes};
+  if (!engine.isa.empty()) {
+    options.arguments.insert(options.arguments.end(), {"--isa", engine.isa});
+  }
   auto child = ChildProcess::start(executor_, options);
   if (!child) {
     last_exit_ = child.error().message;
     co_return;
   }
+  loaded_.clear();
   auto current = std::make_shared<Current>();
   current->child = std::move(*child);
   current_ = current;
@@ -196,6 +232,10 @@ Task<void> EngineSupervisor::look_until_ready(Current& current, SteadyTime start
       co_return;
     }
     info_json_ = info && info->ok() ? std::move(info->body) : "";
+    co_await bring_adapters();
+    if (current.gone) {
+      co_return;
+    }
     was_ready_ = true;
     idle_since_ = current.last_answer = current.last_ready = now;
     set_state(EngineState::kReady);
@@ -244,11 +284,26 @@ Task<void> EngineSupervisor::look_after_ready(Current& current) {
 Task<std::optional<EngineSupervisor::Reply>> EngineSupervisor::get(std::string target) {
   net::ClientRequest request;
   request.method = "GET";
+  request.target = std::move(target);
+  co_return co_await ask(std::move(request), kPollLimit);
+}
+
+Task<std::optional<EngineSupervisor::Reply>> EngineSupervisor::post(std::string target,
+                                                                    std::string body) {
+  net::ClientRequest request;
+  request.method = "POST";
+  request.target = std::move(target);
+  request.headers.set("Content-Type", "application/json");
+  request.body = std::move(body);
+  co_return co_await ask(std::move(request), kAdapterLimit);
+}
+
+Task<std::optional<EngineSupervisor::Reply>> EngineSupervisor::ask(net::ClientRequest request,
+                                                                   milliseconds limit) {
   request.base.address.unix_path = launch_.socket.string();
   request.base.host_header = "localhost";
-  request.target = std::move(target);
   CancelSource give_up;
-  boost::asio::steady_timer timer(executor_, kPollLimit);
+  boost::asio::steady_timer timer(executor_, limit);
   timer.async_wait([give_up](const boost::system::error_code& error) mutable {
     if (!error) {
       give_up.cancel();
@@ -264,6 +319,73 @@ Task<std::optional<EngineSupervisor::Reply>> EngineSupervisor::get(std::string t
   }
   timer.cancel();
   co_return reply;
+}
+
+void EngineSupervisor::want_adapters(const std::map<std::string, std::string>& adapters) {
+  for (const auto& [name, folder] : adapters) {
+    adapters_[name] = folder;
+  }
+  if (state_ == EngineState::kReady && !bringing_) {
+    boost::asio::co_spawn(executor_, bring_adapters(), boost::asio::detached);
+  }
+}
+
+// Once for each process and folder: what could not be loaded is not tried again with every look.
+Task<void> EngineSupervisor::bring_adapters() {
+  if (std::exchange(bringing_, true)) {
+    co_return;
+  }
+  const auto missing = [this] {
+    return std::ranges::find_if(adapters_, [this](const auto& wanted) {
+      const auto at = loaded_.find(wanted.first);
+      return at == loaded_.end() || at->second != wanted.second;
+    });
+  };
+  for (auto next = missing(); next != adapters_.end() && !stopping_; next = missing()) {
+    const auto [name, folder] = *next;
+    loaded_[name] = folder;
+    const auto done = co_await load_adapter(name, folder, /*in_place=*/true);
+    if (!done) {
+      log(LogLevel::kError,
+          "adapter cannot be loaded",
+          {{"engine", launch_.name}, {"adapter", name}, {"error", done.error().message}});
+    }
+  }
+  bringing_ = false;
+}
+
+Task<Result<std::string>> EngineSupervisor::load_adapter(std::string name,
+                                                         std::string folder,
+                                                         bool in_place) {
+  JsonWriter w;
+  w.begin_object();
+  w.field("lora_name", name);
+  w.field("lora_path", folder);
+  w.field_bool("load_inplace", in_place);
+  w.end_object();
+  const auto reply = co_await post("/v1/load_lora_adapter", w.take());
+  if (!reply) {
+    co_return fail(ErrorCode::kUnavailable, "the engine does not answer", "try again");
+  }
+  if (!reply->ok()) {
+    co_return refused_adapter(reply->status, reply->body);
+  }
+  adapters_[name] = folder;
+  loaded_[std::move(name)] = std::move(folder);
+  co_return std::move(reply->body);
+}
+
+Task<void> EngineSupervisor::drop_adapter(std::string name) {
+  adapters_.erase(name);
+  if (loaded_.erase(name) == 0 || state_ != EngineState::kReady) {
+    co_return;
+  }
+  JsonWriter w;
+  w.begin_object();
+  w.field("lora_name", name);
+  w.end_object();
+  // One that could not be loaded is not there to be unloaded, which is as well.
+  (void)co_await post("/v1/unload_lora_adapter", w.take());
 }
 
 Task<Result<void>> EngineSupervisor::wait_ready(SteadyTime deadline, CancelToken cancel) {

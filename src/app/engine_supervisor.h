@@ -11,6 +11,7 @@
 #include <chrono>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -72,6 +73,15 @@ class EngineSupervisor {
   // better done elsewhere.
   CancelToken silence() const { return silent_.token(); }
 
+  // Adapters that the engine shall have, by name and folder: those that are missing are loaded, now
+  // or when the engine is ready. One that cannot be loaded is told in the log and left out.
+  void want_adapters(const std::map<std::string, std::string>& adapters);
+  // Loads one now and keeps it over restarts. Returns what the engine said; errors are the
+  // engine's, kUnavailable when it does not answer.
+  Task<Result<std::string>> load_adapter(std::string name, std::string folder, bool in_place);
+  // No new request can name it afterwards.
+  Task<void> drop_adapter(std::string name);
+
   // Requests bracket their work with these; idleness is measured from the last end.
   void request_begins();
   void request_ends();
@@ -87,6 +97,9 @@ class EngineSupervisor {
   Task<void> look_after_ready(Current& current);
   // What the process answered to GET `target`; nullopt when it did not within the poll's time.
   Task<std::optional<Reply>> get(std::string target);
+  Task<std::optional<Reply>> ask(net::ClientRequest request, std::chrono::milliseconds limit);
+  Task<std::optional<Reply>> post(std::string target, std::string body);
+  Task<void> bring_adapters();
   Task<void> sleep(std::chrono::milliseconds time);
   void set_state(EngineState state);
 
@@ -107,6 +120,9 @@ class EngineSupervisor {
   double last_start_ms_ = 0;
   std::string last_exit_;
   std::string info_json_;
+  std::map<std::string, std::string> adapters_;  // wanted: name, folder
+  std::map<std::string, std::string> loaded_;    // in the process that runs now, or given up
+  bool bringing_ = false;
   CancelSource silent_;   // cancelled at kSilent, new at each kReady
   CancelSource changed_;  // cancelled and replaced at every change of state: wakes the waiters
   std::shared_ptr<Current> current_;

@@ -113,7 +113,9 @@ Result<void> Generation::add_chain(const ChainPorts& ports,
                                    const Generation* previous,
                                    const LaunchOf& launch_of) {
   std::shared_ptr<EngineSupervisor> engine;
-  if (endpoint.kind == EndpointKind::kLocal) {
+  if (!endpoint.adapter_of.empty()) {
+    engine = chain(endpoint.adapter_of)->engine();
+  } else if (endpoint.kind == EndpointKind::kLocal) {
     GENESIS_TRY(EngineLaunch launch, launch_of(endpoint));
     engine = engine_for(std::move(launch), ports, previous);
   }

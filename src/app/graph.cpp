@@ -1,5 +1,6 @@
 #include "app/graph.h"
 
+#include "app/adapter_orders.h"
 #include "app/attempt_metrics.h"
 #include "app/endpoint_chain.h"
 #include "app/explain.h"
@@ -45,6 +46,8 @@ constexpr milliseconds kSettlePeriod{30'000};
 // For an engine that no configuration names any more; its requests have ended.
 constexpr milliseconds kRetiredGrace{5'000};
 constexpr milliseconds kStopPoll{5};
+// An engine that is starting may be told of an adapter when it is ready.
+constexpr milliseconds kLongestAdapterWait{60'000};
 // How long a failed write to the ledger makes us unready when nothing is written after it; then
 // traffic may try again.
 constexpr milliseconds kLedgerDoubt{10'000};
@@ -164,6 +167,10 @@ class GraphImpl final : public Graph {
                                      const EndpointConfig& endpoint,
                                      const OnProgress* progress);
   void enter(std::shared_ptr<Generation> next);
+  Task<void> take_turn();
+  Task<Result<void>> apply(std::shared_ptr<const Config> file);
+  Task<Result<std::string>> load_adapter(std::string body);
+  Task<Result<std::string>> unload_adapter(std::string body);
   Task<void> sweep();
   Task<void> keep_traces();
   Task<void> send_spans();
@@ -198,8 +205,13 @@ class GraphImpl final : public Graph {
   std::optional<SteadyTime> last_failed_commit_;
   std::uint64_t failed_commits_ = 0;
   std::uint64_t commits_ = 0;
-  int background_ = 0;  // coroutines that stop() waits for
-  int sockets_ = 0;     // engine sockets named so far
+  // The configuration as it was read, and the adapters that were loaded since: they stay over the
+  // next reading.
+  std::shared_ptr<const Config> file_config_;
+  std::vector<EndpointConfig> loaded_adapters_;
+  bool changing_ = false;  // a change of generation is under way
+  int background_ = 0;     // coroutines that stop() waits for
+  int sockets_ = 0;        // engine sockets named so far
 };
 
 Result<void> GraphImpl::open() {
@@ -216,6 +228,7 @@ Result<void> GraphImpl::open() {
                                        .ring = first_config_->ledger_path.string() + ".ring"}));
   GENESIS_TRY_VOID(ledger_->set_file_budgets(first_config_->spend_limits));
   GENESIS_TRY(keys_, open_keys(*database_, clock_, home_));
+  keys_->set_trusted(first_config_->keys_trusted);
   authenticator_ = std::make_unique<KeyAccess>(*keys_, first_config_->require_key);
   machine_clock_ = std::make_unique<MachineClock>(io_.get_executor(), *ledger_, clock_);
   traces_ = std::make_unique<TraceStore>(
@@ -253,6 +266,7 @@ Result<EngineLaunch> GraphImpl::engine_launch(const Config& config,
 }
 
 Result<void> GraphImpl::build(const OnProgress& progress) {
+  file_config_ = first_config_;
   GENESIS_TRY(current_.generation,
               Generation::build(parts(), first_config_, nullptr, [&](const auto& endpoint) {
                 return engine_launch(*first_config_, endpoint, &progress);
@@ -283,6 +297,24 @@ Task<void> GraphImpl::keep_traces() {
 }
 
 Task<Result<void>> GraphImpl::reload(std::shared_ptr<const Config> config) {
+  co_await take_turn();
+  auto done = co_await apply(std::move(config));
+  changing_ = false;
+  co_return done;
+}
+
+// Changes of generation come from the file and from the adapter routes, one at a time.
+Task<void> GraphImpl::take_turn() {
+  boost::asio::steady_timer timer(io_);
+  while (changing_) {
+    timer.expires_after(kStopPoll);
+    co_await timer.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
+  }
+  changing_ = true;
+}
+
+Task<Result<void>> GraphImpl::apply(std::shared_ptr<const Config> file) {
+  const auto config = with_adapters(*file, loaded_adapters_);
   GenerationParts next_parts = parts();
   GENESIS_CO_TRY(next_parts.routing.cap, make_share_cap(*config, routing_.cap, *database_, clock_));
   GENESIS_CO_TRY(OtlpOptions otlp, otlp_options(config->otel));
@@ -295,9 +327,11 @@ Task<Result<void>> GraphImpl::reload(std::shared_ptr<const Config> config) {
       co_await ledger_->reconfigure({.prices = next->prices(), .baselines = config->baselines}));
   GENESIS_CO_TRY_VOID(co_await ledger_->change_file_budgets(config->spend_limits));
   authenticator_->set_require_key(config->require_key);
+  keys_->set_trusted(config->keys_trusted);
   traces_->configure(trace_options(*config));
   exporter_.configure(std::move(otlp));
   routing_ = next_parts.routing;
+  file_config_ = std::move(file);
   former_.push_back(std::exchange(current_.generation, next));
   enter(std::move(next));
   co_return Result<void>{};
@@ -312,6 +346,12 @@ void GraphImpl::enter(std::shared_ptr<Generation> next) {
     });
     if (chain->engine() && new_here) {
       chain->engine()->start();
+    }
+  }
+  for (const auto& chain : next->chains()) {
+    const EndpointConfig& endpoint = chain->config();
+    if (!endpoint.adapter_of.empty()) {
+      chain->engine()->want_adapters({{endpoint.name, endpoint.adapter_folder}});
     }
   }
   machine_clock_->follow(*next);
@@ -379,6 +419,12 @@ void GraphImpl::tear_down(const Generation& generation) {
   for (const auto& chain : generation.chains()) {
     if (!uses(chain)) {
       machine_clock_->release(*chain);
+    }
+    // Its last request has ended, unless the name goes on in another generation.
+    const EndpointConfig& endpoint = chain->config();
+    if (!endpoint.adapter_of.empty() && now().chain(endpoint.name) == nullptr) {
+      boost::asio::co_spawn(
+          io_, chain->engine()->drop_adapter(endpoint.name), boost::asio::detached);
     }
     if (chain->engine() && !uses(chain->engine())) {
       boost::asio::co_spawn(
@@ -459,6 +505,7 @@ server::ServiceInfo GraphImpl::info() const {
     info.model_sha = text("model_sha");
     info.model_dtype = text("model_dtype");
     info.isa = text("isa");
+    info.kv_format = text("kv_format");
     info.max_input_tokens = number("max_input_tokens");
     info.max_total_tokens = number("max_total_tokens");
     break;
@@ -491,6 +538,42 @@ Result<std::string> GraphImpl::savings_report() const {
   return ledger::savings_json(savings);
 }
 
+// Loads into the engine first, which knows what is wrong with it; then the name is made known.
+Task<Result<std::string>> GraphImpl::load_adapter(std::string body) {
+  GENESIS_CO_TRY(const EndpointConfig endpoint, read_adapter_order(body, config()));
+  const auto engine = now().chain(endpoint.adapter_of)->engine();
+  GENESIS_CO_TRY_VOID(
+      co_await engine->wait_ready(clock_.steady() + kLongestAdapterWait, stopping_.token()));
+  // Whoever had the name before may still be there for requests of a former generation.
+  GENESIS_CO_TRY(
+      std::string told,
+      co_await engine->load_adapter(endpoint.name, endpoint.adapter_folder, /*in_place=*/true));
+  co_await take_turn();
+  const auto before = loaded_adapters_;
+  std::erase_if(loaded_adapters_,
+                [&](const EndpointConfig& each) { return each.name == endpoint.name; });
+  loaded_adapters_.push_back(endpoint);
+  const auto done = co_await apply(file_config_);
+  if (!done) {
+    loaded_adapters_ = before;
+  }
+  changing_ = false;
+  GENESIS_CO_TRY_VOID(done);
+  co_return told;
+}
+
+// The name goes first; the engine lets go of it when the requests that know it have ended.
+Task<Result<std::string>> GraphImpl::unload_adapter(std::string body) {
+  GENESIS_CO_TRY(const std::string name, read_adapter_name(body));
+  co_await take_turn();
+  const auto removed = std::erase_if(loaded_adapters_,
+                                     [&](const EndpointConfig& each) { return each.name == name; });
+  const auto done = removed == 0 ? no_adapter(config(), name) : co_await apply(file_config_);
+  changing_ = false;
+  GENESIS_CO_TRY_VOID(done);
+  co_return unloaded_json(name);
+}
+
 std::string GraphImpl::endpoints_report() const {
   JsonWriter writer;
   writer.begin_array();
@@ -513,22 +596,30 @@ std::string GraphImpl::endpoints_report() const {
 
 std::vector<server::AdminRoute> GraphImpl::admin_routes() {
   using Answer = Task<Result<std::string>>;
-  return {{.method = "GET",
-           .path = "/admin/savings",
-           .handle = [this](const net::ServerRequest&) -> Answer {
-             GENESIS_CO_TRY_VOID(co_await ledger_->flush());
-             co_return savings_report();
-           }},
-          {.method = "GET",
-           .path = "/admin/endpoints",
-           .handle = [this](const net::ServerRequest&) -> Answer { co_return endpoints_report(); }},
-          {.method = "GET",
-           .path = "/admin/explain/{id}",
-           .handle = [this](const net::ServerRequest& request) -> Answer {
-             const std::string id = request.path.substr(request.path.rfind('/') + 1);
-             GENESIS_CO_TRY_VOID(co_await ledger_->flush());
-             co_return explain_json(*database_, id);
-           }}};
+  return {
+      {.method = "GET",
+       .path = "/admin/savings",
+       .handle = [this](const net::ServerRequest&) -> Answer {
+         GENESIS_CO_TRY_VOID(co_await ledger_->flush());
+         co_return savings_report();
+       }},
+      {.method = "POST",
+       .path = "/v1/load_lora_adapter",
+       .handle = [this](const net::ServerRequest& request) { return load_adapter(request.body); }},
+      {.method = "POST",
+       .path = "/v1/unload_lora_adapter",
+       .handle =
+           [this](const net::ServerRequest& request) { return unload_adapter(request.body); }},
+      {.method = "GET",
+       .path = "/admin/endpoints",
+       .handle = [this](const net::ServerRequest&) -> Answer { co_return endpoints_report(); }},
+      {.method = "GET",
+       .path = "/admin/explain/{id}",
+       .handle = [this](const net::ServerRequest& request) -> Answer {
+         const std::string id = request.path.substr(request.path.rfind('/') + 1);
+         GENESIS_CO_TRY_VOID(co_await ledger_->flush());
+         co_return explain_json(*database_, id);
+       }}};
 }
 
 }  // namespace

@@ -94,6 +94,10 @@ Result<server::Principal> KeyAccess::authenticate(std::optional<std::string_view
                                       .parallel = (*key)->limits.parallel}};
 }
 
+bool KeyAccess::knows(std::string_view token) const {
+  return keys_.knows(token);
+}
+
 Result<void> KeyAccess::may_use(const ChatRequest& request,
                                 const endpoint::DispatchTarget& target) const {
   const auto names = request.allowed_models;

@@ -24,6 +24,9 @@ class KeyAccess final : public server::Authenticator {
       : keys_(keys), require_key_(require_key) {}
 
   Result<server::Principal> authenticate(std::optional<std::string_view> token) const override;
+  bool knows(std::string_view token) const override;
+
+  Task<Result<void>> learn() const override { return keys_.learn(); }
 
   void set_require_key(bool require_key) { require_key_ = require_key; }
 

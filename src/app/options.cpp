@@ -40,6 +40,13 @@ constexpr std::array kGeneral = {
                kBool,
                "false",
                "Ask for a key on loopback too; always true elsewhere."},
+    OptionSpec{
+        "server.keys_trusted_s",
+        kInteger,
+        "300",
+        "How long known keys work while the database is away; so long does one revoked then.",
+        1,
+        604'800},
     OptionSpec{"server.allowed_hosts",
                kList,
                "",
@@ -112,6 +119,13 @@ constexpr std::array kGeneral = {
                "What an hour of the machine under a local engine costs."},
     OptionSpec{"engine.threads", kInteger, "0", "Compute threads; 0 = physical cores.", 0, 1'024},
     OptionSpec{"engine.kv_mib", kInteger, "512", "Memory for keys and values, MiB.", 1, 1'048'576},
+    OptionSpec{"engine.kv",
+               kChoice,
+               "int8",
+               "How keys and values are kept; fp16 takes twice the memory.",
+               0,
+               0,
+               "int8|fp16"},
     OptionSpec{"engine.max_context",
                kInteger,
                "0",
@@ -125,6 +139,28 @@ constexpr std::array kGeneral = {
                "Sequences that may wait; above it 429.",
                1,
                1'000'000},
+    OptionSpec{
+        "engine.prefix_cache",
+        kBool,
+        "true",
+        "Take keys and values of what prompts have in common instead of computing them again."},
+    OptionSpec{"engine.speculation",
+               kBool,
+               "true",
+               "Guess tokens from what was said before, where it pays; answers stay the same."},
+    OptionSpec{"engine.step_target_ms",
+               kInteger,
+               "50",
+               "New prompts hold up those that wait for their next token by about so long at most.",
+               1,
+               10'000},
+    OptionSpec{"engine.isa",
+               kChoice,
+               "",
+               "Force a kernel tier; empty = the best of the machine.",
+               0,
+               0,
+               "scalar|avx2|avx512vnni|"},
     OptionSpec{"engine.idle_stop_s",
                kInteger,
                "0",
@@ -365,6 +401,18 @@ constexpr std::array kRoute = {
                "Model its answers are compared with; empty = ledger.baseline_model."},
 };
 
+constexpr std::array kAdapter = {
+    OptionSpec{"name", kString, "", "What clients put into `model`, and routes into `endpoints`."},
+    OptionSpec{"path",
+               kString,
+               "",
+               "A folder as PEFT saves one: adapter_config.json, adapter_model.safetensors."},
+    OptionSpec{"endpoint",
+               kString,
+               "",
+               "The local endpoint whose model it changes; empty = the only one there is."},
+};
+
 constexpr std::array kAgent = {
     OptionSpec{"name", kString, "", "What clients put into `model` or x-genesis-agent."},
     OptionSpec{"model", kString, "", "The route, endpoint or model it uses."},
@@ -440,6 +488,10 @@ std::span<const OptionSpec> endpoint_options() {
 
 std::span<const OptionSpec> route_options() {
   return kRoute;
+}
+
+std::span<const OptionSpec> adapter_options() {
+  return kAdapter;
 }
 
 std::span<const OptionSpec> agent_options() {

@@ -42,6 +42,7 @@ std::span<const OptionSpec> general_options();
 std::span<const OptionSpec> endpoint_options();
 std::span<const OptionSpec> route_options();
 std::span<const OptionSpec> budget_options();
+std::span<const OptionSpec> adapter_options();
 std::span<const OptionSpec> agent_options();
 
 // True for a key that stands for a table of names.

@@ -37,8 +37,12 @@ Result<void> add_endpoint_prices(ledger::PriceTable& table,
     price.cache_write = price.input;
     price.reasoning = price.output;
     table.set_endpoint_tokens(endpoint.name, std::move(price));
+  } else if (!endpoint.adapter_of.empty()) {
+    // The hours of the machine are booked by the endpoint that has the engine.
+    table.set_endpoint_tokens(
+        endpoint.name, {.model = endpoint.name, .source = "hours of " + endpoint.adapter_of});
   }
-  const bool local = endpoint.kind == EndpointKind::kLocal;
+  const bool local = endpoint.kind == EndpointKind::kLocal && endpoint.adapter_of.empty();
   const std::string per_hour =
       endpoint.price_per_hour.empty() && local ? local_rate : endpoint.price_per_hour;
   if (!per_hour.empty()) {

@@ -25,6 +25,9 @@ void print_gateway_ready(const ReadyGateway& ready) {
       text += fmt::format("  admin key  {}   (shown once; genesis key create makes more)\n",
                           ready.admin_key);
     }
+    if (!ready.isa.empty()) {
+      text += fmt::format("  kernels    {}\n", ready.isa);
+    }
     text += fmt::format(
         "  try        curl {}/v1/chat/completions -H 'content-type: application/json' \\\n"
         "               -d "
@@ -45,6 +48,9 @@ void print_gateway_ready(const ReadyGateway& ready) {
   } else {
     writer.field("admin_key", ready.admin_key);
   }
+  if (!ready.isa.empty()) {
+    writer.field("isa", ready.isa);
+  }
   writer.key("engines");
   writer.begin_array();
   for (const ReadyEngine& engine : ready.engines) {
@@ -58,7 +64,9 @@ void print_gateway_ready(const ReadyGateway& ready) {
   print_line(writer.str());
 }
 
-void print_engine_ready(const net::Address& address, const std::string& model) {
+void print_engine_ready(const net::Address& address,
+                        const std::string& model,
+                        const std::string& isa) {
   if (::isatty(STDOUT_FILENO) != 0) {
     return;
   }
@@ -67,6 +75,7 @@ void print_engine_ready(const net::Address& address, const std::string& model) {
   writer.field("event", "ready");
   writer.field("listen", address.to_string());
   writer.field("model", model);
+  writer.field("isa", isa);
   writer.field("pid", static_cast<std::int64_t>(::getpid()));
   writer.end_object();
   print_line(writer.str());

@@ -19,11 +19,14 @@ struct ReadyGateway {
   std::string admin_key;  // only at the first start, shown once
   std::string default_model;
   std::vector<ReadyEngine> engines;
+  std::string isa;  // the kernel tier of the engines; empty without any
 };
 
 // One JSON line on standard output if that is not a terminal, else some lines for a person.
 void print_gateway_ready(const ReadyGateway& ready);
 // The JSON line only, and only if standard output is not a terminal.
-void print_engine_ready(const net::Address& address, const std::string& model);
+void print_engine_ready(const net::Address& address,
+                        const std::string& model,
+                        const std::string& isa);
 
 }  // namespace genesis::app

@@ -7,6 +7,7 @@
 #include "app/ready_line.h"
 #include "app/running.h"
 #include "base/log.h"
+#include "kernel/cpu.h"
 #include "net/server.h"
 #include "net/server_tls.h"
 #include "server/errors.h"
@@ -125,6 +126,7 @@ class GatewayProcess {
             },
             limits(),
             server::refusal_body) {
+    note_room();
     server_.set_tls(door_.tls);
     server_.set_admission([this](const net::ServerRequest& head) { return gateway_.admit(head); });
   }
@@ -192,6 +194,7 @@ class GatewayProcess {
       door_ = door;
       log_configure(config().log_level, config().log_format);
       gateway_.set_options(options());
+      note_room();
       server_.set_limits(limits());
       server_.set_tls(door_.tls);
     };
@@ -250,6 +253,10 @@ class GatewayProcess {
       ready.engines.push_back({.name = engine->launch().name, .pid = engine->pid()});
     }
     write_state();
+    if (!ready.engines.empty()) {
+      const std::string& forced = config().engine.isa;
+      ready.isa = forced.empty() ? std::string(kernel::tier_name(kernel::best_tier())) : forced;
+    }
     print_gateway_ready(ready);
     log(LogLevel::kInfo,
         "gateway ready",
@@ -326,6 +333,14 @@ class GatewayProcess {
   }
 
   const Config& config() const { return graph_.config(); }
+
+  void note_room() const {
+    if (std::cmp_greater(config().max_connections, room_)) {
+      log(LogLevel::kWarn,
+          "server.max_connections is lowered to what the limit of open files allows",
+          {{"configured", config().max_connections}, {"max_connections", room_}});
+    }
+  }
 
   // In the last stage no connection is taken on beyond those that are open and a few for probes.
   std::size_t max_connections() const {

@@ -171,12 +171,14 @@ class CommandLine {
     app.add_option("--listen", engine_.listen, "Address and port, or unix:/path")->required();
     app.add_option("--precision", engine_.precision, "quantized or fp32")
         ->check(CLI::IsMember({"quantized", "fp32"}));
-    app.add_option("--isa", engine_.isa, "Force a kernel tier: scalar or avx2")
-        ->check(CLI::IsMember({"scalar", "avx2"}));
+    app.add_option("--isa", engine_.isa, "Force a kernel tier: scalar, avx2 or avx512vnni")
+        ->check(CLI::IsMember({"scalar", "avx2", "avx512vnni"}));
     app.add_option("--threads", engine_.threads, "Compute threads; 0 = physical cores")
         ->check(CLI::Range(0, 1024));
     app.add_option("--kv-mib", engine_.kv_mib, "Memory for keys and values")
         ->check(CLI::Range(1, 1 << 20));
+    app.add_option("--kv", engine_.kv, "How they are kept: int8 or fp16")
+        ->check(CLI::IsMember({"int8", "fp16"}));
     app.add_option(
            "--max-context", engine_.max_context, "Tokens per request; 0 = what the model declares")
         ->check(CLI::Range(0, 10'000'000));
@@ -184,6 +186,19 @@ class CommandLine {
         ->check(CLI::Range(1, 4096));
     app.add_option("--max-queue", engine_.max_queue, "Sequences that may wait")
         ->check(CLI::Range(1, 1'000'000));
+    app.add_flag("--prefix-cache,!--no-prefix-cache",
+                 engine_.prefix_cache,
+                 "Take what prompts have in common instead of computing it again (default)");
+    app.add_flag("--speculation,!--no-speculation",
+                 engine_.speculation,
+                 "Guess tokens from what was said before, where it pays (default)");
+    app.add_option("--step-target-ms",
+                   engine_.step_target_ms,
+                   "How long new prompts may hold up running answers at most, about")
+        ->check(CLI::Range(1, 10'000));
+    app.add_option(
+           "--adapter", engine_.adapters, "NAME=FOLDER of a PEFT LoRA adapter; may be repeated")
+        ->type_name("NAME=FOLDER");
     app.add_flag("--supervised", engine_.supervised, "Started by genesis serve: no ready line")
         ->group("");
     on(app, [this] { return engine(common_, engine_); });

@@ -56,12 +56,19 @@ Result<app::EngineAppOptions> engine_options(const CommonOptions& common,
                                                         : model::Precision::kQuantized,
                .threads = options.threads,
                .kv_bytes = std::int64_t{options.kv_mib} * 1024 * 1024,
+               .kv_format = options.kv == "fp16" ? model::KvFormat::kHalf : model::KvFormat::kInt8,
                .max_context = options.max_context,
                .isa = options.isa},
-      .engine = {.max_batch = options.max_batch, .max_queue = options.max_queue},
+      .engine = {.max_batch = options.max_batch,
+                 .max_queue = options.max_queue,
+                 .step_target = std::chrono::milliseconds(options.step_target_ms),
+                 .prefix_cache = options.prefix_cache,
+                 .speculation = options.speculation},
+      .adapters = options.adapters,
       .api_key = key == nullptr || options.supervised ? "" : key,
       .version = GENESIS_VERSION,
-      .announce = !options.supervised};
+      .announce = !options.supervised,
+      .supervised = options.supervised};
 }
 
 }  // namespace

@@ -107,9 +107,14 @@ struct EngineOptions {
   std::string isa;
   int threads = 0;
   int kv_mib = 512;
+  std::string kv = "int8";
   int max_context = 0;
   int max_batch = 64;
   int max_queue = 256;
+  bool prefix_cache = true;
+  bool speculation = true;
+  int step_target_ms = 50;
+  std::vector<std::string> adapters;  // NAME=FOLDER
   bool supervised = false;
 };
 

@@ -7,6 +7,15 @@
 
 namespace genesis::endpoint {
 
+namespace {
+
+// Refused by our own ledger, not by an upstream that says the same word.
+bool unbooked(const Error& error) {
+  return error.type == kLedgerUnavailable && error.upstream_status == 0;
+}
+
+}  // namespace
+
 std::size_t AttemptLog::begin(AttemptKind kind,
                               std::uint32_t attempt,
                               const EndpointSnapshot& endpoint) {
@@ -55,6 +64,10 @@ Error AttemptLog::summary() const {
   Error error;
   error.code = all_full ? ErrorCode::kOverloaded : ErrorCode::kUnavailable;
   error.type = all_full ? "" : "all_upstreams_unavailable";
+  // The rest of the plan may have failed for its own reasons; this one is ours to mend.
+  if (std::ranges::any_of(failed_, [](const auto& attempt) { return unbooked(attempt.second); })) {
+    error.type = kLedgerUnavailable;
+  }
   error.message = fmt::format("all {} attempts failed:", failed_.size());
   std::optional<std::chrono::milliseconds> soonest;
   for (const auto& [name, cause] : failed_) {

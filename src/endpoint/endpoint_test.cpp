@@ -126,6 +126,18 @@ TEST_F(EndpointTest, TotalFailureListsTheAttemptsAndSaysWhenToRetry) {
   EXPECT_EQ(sink.begins, 0);
 }
 
+TEST_F(EndpointTest, AMissingBookingIsNamedAmongOtherFailures) {
+  Error unbooked = error_of(ErrorCode::kUnavailable);
+  unbooked.type = kLedgerUnavailable;
+  add("a", {{.before = error_of(ErrorCode::kTimeout)}});
+  add("b", {{.before = unbooked}, {.before = unbooked}});
+  CollectingSink sink;
+  const auto result = dispatch(sink);
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, ErrorCode::kUnavailable);
+  EXPECT_EQ(result.error().type, kLedgerUnavailable);
+}
+
 TEST_F(EndpointTest, RetryAfterCoolsTheEndpointDown) {
   Error limited = error_of(ErrorCode::kRateLimited, 429);
   limited.retry_after = milliseconds(2'000);

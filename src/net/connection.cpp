@@ -249,7 +249,7 @@ Task<bool> Connection::admit(RequestDecoder& decoder) {
                               .body = {},
                               .peer = peer_,
                               .from_unix_socket = is_unix_};
-  const auto answer = core_->admission(request);
+  const auto answer = co_await core_->admission(request);
   if (!answer) {
     co_return true;
   }

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 
 namespace genesis::net {
 
@@ -92,7 +93,18 @@ struct BeastParser {
 
 }  // namespace
 
-struct RequestDecoder::Parser : BeastParser<true> {};
+// RFC 9112 allows blanks between a chunk's size and the ';' of its extensions. Other parsers refuse
+// them, and a request that two parsers read differently is what smuggling is made of.
+struct RequestDecoder::Parser : BeastParser<true> {
+  std::function<void(std::uint64_t, boost::beast::string_view, error_code&)> chunk_header =
+      [](std::uint64_t, boost::beast::string_view extensions, error_code& error) {
+        if (!extensions.empty() && extensions.front() != ';') {
+          error = http::error::bad_chunk_extension;
+        }
+      };
+
+  Parser() { parser.on_chunk_header(chunk_header); }
+};
 
 RequestDecoder::RequestDecoder(std::size_t header_bytes, std::size_t body_bytes)
     : header_bytes_(header_bytes), body_bytes_(body_bytes) {}

@@ -56,7 +56,7 @@ struct EarlyAnswer {
 
 // Asked with the head alone (no body yet) when the body did not come along with it: whoever may not
 // send one is told so before it is taken in. nullopt: go on.
-using Admission = std::function<std::optional<EarlyAnswer>(const ServerRequest&)>;
+using Admission = std::function<Task<std::optional<EarlyAnswer>>(const ServerRequest&)>;
 
 struct ServerLimits {
   std::size_t body_bytes = 20 * 1024 * 1024;   // 413 above

@@ -1,6 +1,7 @@
 #include "provider/upstream.h"
 
 #include "base/log.h"
+#include "base/sha256.h"
 #include "base/trace_context.h"
 #include "provider/upstream_errors.h"
 
@@ -287,6 +288,17 @@ Task<Result<Usage>> Answer::read_whole(std::unique_ptr<net::ClientResponse> resp
   co_return usage();
 }
 
+// Whose request it is, for an engine that keeps tenants apart and agents fairly served.
+void tell_engine(const ChatRequest& request, net::Headers& headers) {
+  headers.set(kTenantHeader, to_hex(sha256(request.tenant)));
+  if (!request.caller.agent.empty()) {
+    headers.set(kAgentHeader, request.caller.agent);
+  }
+  if (request.caller.priority != Priority::kNormal) {
+    headers.set(kPriorityHeader, priority_name(request.caller.priority));
+  }
+}
+
 net::ClientRequest make_http(const UpstreamOptions& options,
                              const ChatRequest& request,
                              UpstreamCall call) {
@@ -304,6 +316,9 @@ net::ClientRequest make_http(const UpstreamOptions& options,
     http.headers.set("X-Request-Id", fmt::format("{}-{}", request.id, request.attempt));
     // The ledger's own id, so that an upstream's records can be reconciled row by row.
     http.headers.set("X-Genesis-Attempt", fmt::format("{}/{}", request.id, request.attempt));
+  }
+  if (options.tell_tenant) {
+    tell_engine(request, http.headers);
   }
   if (auto context = parse_traceparent(request.traceparent)) {
     context->span_id = span_id_of(request.id, request.attempt);

@@ -26,6 +26,8 @@ struct UpstreamOptions {
   std::string api_key;     // empty = none. Never logged, never in an error
   std::string model;       // the upstream's name for the model; empty = ChatRequest::model
   bool token_ids = false;  // OpenAI: the peer understands `return_token_ids` (our engine, vLLM)
+  // The peer is our own engine: it hears whose request it is, and keeps tenants apart.
+  bool tell_tenant = false;
   // Ask for a stream also when the client wants a whole answer: only a stream shows whether the
   // upstream is at work, and how far it came when it breaks off.
   bool always_stream = false;

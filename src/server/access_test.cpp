@@ -27,6 +27,21 @@ std::string concrete(std::string_view path) {
   return at == std::string::npos ? text : text.replace(at, 4, "tiny");
 }
 
+TEST(Access, AKeyThatIsNotKnownYetIsLearnedFirst) {
+  const std::string chat = R"({"model":"auto","messages":[{"role":"user","content":"hi"}]})";
+  World world;
+  world.learning = fail(ErrorCode::kUnavailable, "the database does not answer");
+  EXPECT_EQ(world.post("/v1/chat/completions", chat, "new-key")->status, 503)
+      << "nobody can say that it is wrong";
+  EXPECT_EQ(world.get("/health", "new-key")->status, 200) << "who needs no key is not asked for it";
+  world.learning = {};
+  EXPECT_EQ(world.post("/v1/chat/completions", chat, "new-key")->status, 200);
+  EXPECT_EQ(world.learned, 1);
+  EXPECT_EQ(world.post("/v1/chat/completions", chat, "new-key")->status, 200);
+  EXPECT_EQ(world.post("/v1/chat/completions", chat)->status, 200);
+  EXPECT_EQ(world.learned, 1) << "known from then on";
+}
+
 TEST(Access, TokenComesFromTwoHeadersOnly) {
   EXPECT_EQ(*request_token(with("authorization", "Bearer abc")), "abc");
   EXPECT_EQ(*request_token(with("Authorization", "bEaReR   abc ")), "abc");

@@ -37,6 +37,16 @@ Result<std::string> own_word(const net::Headers& headers, std::string_view name)
   return std::string(word);
 }
 
+Result<Priority> read_priority(const net::Headers& headers) {
+  const std::string_view word = headers.get(kPriorityHeader).value_or("");
+  const auto priority = word.empty() ? Priority::kNormal : priority_from_name(word);
+  if (!priority) {
+    return fail_param(std::string(kPriorityHeader),
+                      "header 'x-genesis-priority' must be high, normal or low");
+  }
+  return *priority;
+}
+
 std::string session_word(std::string_view told) {
   return is_plain(told) ? std::string(told)
                         : "sha256-" + to_hex(sha256(told)).substr(0, kDigestLetters);
@@ -46,9 +56,10 @@ std::string session_word(std::string_view told) {
 
 Result<Caller> read_caller(const net::Headers& headers, std::string_view session_hint) {
   Caller caller;
-  GENESIS_TRY(caller.agent, own_word(headers, "x-genesis-agent"));
+  GENESIS_TRY(caller.agent, own_word(headers, kAgentHeader));
   GENESIS_TRY(caller.task, own_word(headers, "x-genesis-task"));
   GENESIS_TRY(caller.session, own_word(headers, "x-genesis-session"));
+  GENESIS_TRY(caller.priority, read_priority(headers));
   if (caller.session.empty()) {
     const std::string_view told =
         session_hint.empty() ? headers.get("x-session-id").value_or("") : session_hint;

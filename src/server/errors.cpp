@@ -1,5 +1,6 @@
 #include "server/errors.h"
 
+#include "api/ledger.h"
 #include "base/check.h"
 #include "base/json.h"
 
@@ -110,13 +111,18 @@ const Word& word_of(ErrorCode code, Wire wire) {
   return row.openai;
 }
 
-// OpenAI clients branch on these two words when `model` is at fault.
+// OpenAI clients branch on two words when `model` is at fault; that money cannot be booked is for
+// whoever runs the gateway. Only our own ledger is meant: an upstream's type is not passed on.
 std::string_view openai_code(const Error& error, const ErrorRow& row) {
   if (error.param == "model" && error.code == ErrorCode::kNotFound) {
     return "model_not_found";
   }
   if (error.param == "model" && error.code == ErrorCode::kPermissionDenied) {
     return "model_not_allowed";
+  }
+  if (error.code == ErrorCode::kUnavailable && error.type == kLedgerUnavailable &&
+      error.upstream_status == 0) {
+    return kLedgerUnavailable;
   }
   return row.openai_code;
 }

@@ -1,6 +1,7 @@
 // The error table: complete, and its bodies byte for byte.
 #include "server/errors.h"
 
+#include "api/ledger.h"
 #include "base/json.h"
 
 #include <boost/json.hpp>
@@ -71,6 +72,17 @@ TEST(Errors, ModelHasItsOwnCodes) {
   error.code = ErrorCode::kPermissionDenied;
   EXPECT_NE(error_body(error, Wire::kOpenAi, "").find(R"("code":"model_not_allowed")"),
             std::string::npos);
+}
+
+TEST(Errors, AnAttemptThatCannotBeBookedHasItsOwnCode) {
+  Error error = make_error(ErrorCode::kUnavailable, "no booking");
+  error.type = kLedgerUnavailable;
+  EXPECT_EQ(error_status(error, Wire::kOpenAi), 503);
+  EXPECT_NE(error_body(error, Wire::kOpenAi, "").find(R"("code":"ledger_unavailable")"),
+            std::string::npos);
+  error.upstream_status = 503;
+  EXPECT_NE(error_body(error, Wire::kOpenAi, "").find(R"("code":"unavailable")"), std::string::npos)
+      << "an upstream that says the same word speaks of its own ledger";
 }
 
 TEST(Errors, TgiShapesThatItsClientsKnow) {

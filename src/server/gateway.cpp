@@ -164,7 +164,10 @@ struct Gateway::Impl {
     std::optional<net::EarlyAnswer> refusal;
   };
 
-  Door open(Exchange& x);
+  const Route* find(const net::ServerRequest& request) const;
+  bool is_stranger(const net::ServerRequest& request) const;
+  Task<Door> open(Exchange& x);
+  Door judge(Exchange& x, const Route& route);
   std::vector<RouteRow> rows() const;
   Task<void> serve_openapi(Exchange& x) const;
   static bool is_low_priority(const net::ServerRequest& request);
@@ -203,7 +206,7 @@ void Gateway::Impl::end(const Exchange& x) {
 
 Task<void> Gateway::handle(const net::ServerRequest& request, net::ResponseWriter& response) {
   Exchange x = impl_->begin(request, response);
-  const Impl::Door door = impl_->open(x);
+  const Impl::Door door = co_await impl_->open(x);
   if (door.refusal) {
     (void)co_await response.send(door.refusal->status, door.refusal->headers, door.refusal->body);
   } else {
@@ -212,10 +215,10 @@ Task<void> Gateway::handle(const net::ServerRequest& request, net::ResponseWrite
   impl_->end(x);
 }
 
-std::optional<net::EarlyAnswer> Gateway::admit(const net::ServerRequest& head) {
+Task<std::optional<net::EarlyAnswer>> Gateway::admit(const net::ServerRequest& head) {
   NoResponse nobody;
   Exchange x = impl_->begin(head, nobody);
-  Impl::Door door = impl_->open(x);
+  Impl::Door door = co_await impl_->open(x);
   if (!door.refusal && door.route->access == Access::kInference &&
       impl_->inference.in_flight >= impl_->options.max_concurrent) {
     door.refusal = error_answer(x, full_house());
@@ -223,35 +226,55 @@ std::optional<net::EarlyAnswer> Gateway::admit(const net::ServerRequest& head) {
   if (door.refusal) {
     impl_->end(x);
   }
-  return std::move(door.refusal);
+  co_return std::move(door.refusal);
 }
 
-Gateway::Impl::Door Gateway::Impl::open(Exchange& x) {
+const Route* Gateway::Impl::find(const net::ServerRequest& request) const {
   const auto route = std::ranges::find_if(table, [&](const Route& row) {
-    return row.method == x.request.method && matches(row, x.request.path);
+    return row.method == request.method && matches(row, request.path);
   });
-  if (route == table.end()) {
-    return {.refusal = refuse_unrouted(x)};
+  return route == table.end() ? nullptr : &*route;
+}
+
+// Brings a key that may have been made a moment ago, by another process.
+bool Gateway::Impl::is_stranger(const net::ServerRequest& request) const {
+  const auto token = request_token(request.headers);
+  return token && *token && !ports.auth.knows(**token);
+}
+
+Task<Gateway::Impl::Door> Gateway::Impl::open(Exchange& x) {
+  const Route* route = find(x.request);
+  if (route == nullptr) {
+    co_return Door{.refusal = refuse_unrouted(x)};
   }
   x.record.route = route->path;
   x.wire = route->wire;
-  auto principal = authorize(route->access, x.request, options, ports.auth);
+  if (route->access != Access::kPublic && is_stranger(x.request)) {
+    if (const auto learned = co_await ports.auth.learn(); !learned) {
+      co_return Door{.refusal = error_answer(x, learned.error())};
+    }
+  }
+  co_return judge(x, *route);
+}
+
+Gateway::Impl::Door Gateway::Impl::judge(Exchange& x, const Route& route) {
+  auto principal = authorize(route.access, x.request, options, ports.auth);
   if (!principal) {
     return {.refusal = error_answer(x, principal.error())};
   }
   x.principal = std::move(*principal);
   x.record.key_id = x.principal.key_id;
-  if (route->access == Access::kInference && ports.admits) {
+  if (route.access == Access::kInference && ports.admits) {
     if (const auto admitted = ports.admits(is_low_priority(x.request)); !admitted) {
       return {.refusal = error_answer(x, admitted.error())};
     }
   }
-  return {.route = &*route, .refusal = std::nullopt};
+  return {.route = &route, .refusal = std::nullopt};
 }
 
 // Work that can wait says so, and is the first to be told to.
 bool Gateway::Impl::is_low_priority(const net::ServerRequest& request) {
-  return request.headers.get("x-genesis-priority").value_or("") == "low";
+  return request.headers.get(kPriorityHeader).value_or("") == priority_name(Priority::kLow);
 }
 
 // 405 with Allow when only the method is wrong, else 404.

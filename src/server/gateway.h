@@ -49,6 +49,12 @@ class Authenticator {
  public:
   virtual ~Authenticator() = default;
   virtual Result<Principal> authenticate(std::optional<std::string_view> token) const = 0;
+
+  // authenticate() never waits; a key that it has not heard of yet is learned first.
+  virtual bool knows(std::string_view /*token*/) const { return true; }
+
+  // kUnavailable when whoever knows the keys cannot be asked.
+  virtual Task<Result<void>> learn() const { co_return Result<void>{}; }
 };
 
 // What GET /ready tells: an empty list of reasons means ready.
@@ -62,6 +68,7 @@ struct ServiceInfo {
   std::string model_sha;
   std::string model_dtype;
   std::string isa;
+  std::string kv_format;
   std::int64_t max_input_tokens = 0;
   std::int64_t max_total_tokens = 0;
   std::int64_t max_concurrent_requests = 0;
@@ -86,8 +93,10 @@ struct GatewayOptions {
   bool trace = false;
   bool public_metrics = false;  // GET /metrics for everybody
   std::string metrics_key;      // opens GET /metrics and nothing else; empty = none
-  bool require_key = false;     // true when bound beyond loopback
-  int max_concurrent = 1024;    // requests in flight; above it 429 with Retry-After
+  // The peer is a gateway of ours: it says whose request it is and under which id it knows it.
+  bool behind_gateway = false;
+  bool require_key = false;   // true when bound beyond loopback
+  int max_concurrent = 1024;  // requests in flight; above it 429 with Retry-After
   std::chrono::milliseconds total_budget{600'000};
   std::chrono::milliseconds keep_alive_comment{15'000};  // SSE comment while nothing else is sent
 };
@@ -124,7 +133,7 @@ class Gateway {
   Gateway& operator=(const Gateway&) = delete;
 
   // Give these two to net::Server: refusals that need no body, and the rest.
-  std::optional<net::EarlyAnswer> admit(const net::ServerRequest& head);
+  Task<std::optional<net::EarlyAnswer>> admit(const net::ServerRequest& head);
   Task<void> handle(const net::ServerRequest& request, net::ResponseWriter& response);
   std::vector<RouteRow> routes() const;
   // For requests from now on; the configuration was read again.

@@ -79,6 +79,17 @@ std::string trace_of(const InferenceContext& context, const Exchange& x) {
       .to_string();
 }
 
+// Who is asked in front, and under which id: what the gateway knows better than the engine behind
+// it.
+void follow_gateway(const Exchange& x, ChatRequest& request) {
+  if (const auto tenant = x.request.headers.get(kTenantHeader)) {
+    request.tenant = *tenant;
+  }
+  if (!x.record.client_id.empty()) {
+    request.id = x.record.client_id;
+  }
+}
+
 // Fills in what the body does not say: who asks, for how long, under which id.
 Result<void> complete(const InferenceContext& context, Exchange& x, InferenceCall& call) {
   ChatRequest& request = call.request;
@@ -90,6 +101,9 @@ Result<void> complete(const InferenceContext& context, Exchange& x, InferenceCal
   request.traceparent = trace_of(context, x);
   x.record.traceparent = request.traceparent;
   request.tenant = x.principal.tenant;
+  if (context.options.behind_gateway) {
+    follow_gateway(x, request);
+  }
   request.key_id = x.principal.key_id;
   GENESIS_TRY(request.caller, read_caller(x.request.headers, call.session_hint));
   request.caller.team = x.principal.team;

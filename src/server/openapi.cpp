@@ -52,6 +52,12 @@ constexpr std::array kDocs = {
     RouteDoc{"POST", "/generate", "text-generation-inference, whole", "TgiRequest", "TgiAnswer"},
     RouteDoc{
         "POST", "/generate_stream", "text-generation-inference, streamed", "TgiRequest", {}, true},
+    RouteDoc{"POST",
+             "/v1/load_lora_adapter",
+             "Adds an adapter to a model that is being served",
+             "AnyObject",
+             "AnyObject"},
+    RouteDoc{"POST", "/v1/unload_lora_adapter", "Takes it away again", "AnyObject", "AnyObject"},
     RouteDoc{"GET", "/admin/config", "The configuration in force and where it came from"},
     RouteDoc{"POST", "/admin/reload", "Reads the configuration again", {}, "Generation"},
     RouteDoc{"GET", "/admin/endpoints", "The endpoints and how they are doing"},

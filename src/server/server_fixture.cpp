@@ -83,11 +83,23 @@ namespace {
 
 class FakeAuth final : public Authenticator {
  public:
-  explicit FakeAuth(const RateLimits& limits) : limits_(limits) {}
+  explicit FakeAuth(World& world) : world_(world) {}
+
+  bool knows(std::string_view token) const override {
+    return token != "new-key" || world_.learned > 0;
+  }
+
+  Task<Result<void>> learn() const override {
+    world_.learned += world_.learning ? 1 : 0;
+    co_return world_.learning;
+  }
 
   Result<Principal> authenticate(std::optional<std::string_view> key) const override {
     if (!key || *key == "none") {
       return Principal{.key_id = "local", .tenant = "local"};
+    }
+    if (*key == "new-key" && world_.learned > 0) {
+      return Principal{.key_id = "new-key", .tenant = "acme"};
     }
     if (*key == "user-key" || *key == "admin-key") {
       return Principal{.key_id = std::string(*key),
@@ -95,7 +107,7 @@ class FakeAuth final : public Authenticator {
                        .team = "qa",
                        .admin = *key == "admin-key",
                        .models = {},
-                       .limits = *key == "user-key" ? limits_ : RateLimits{}};
+                       .limits = *key == "user-key" ? world_.limits : RateLimits{}};
     }
     if (*key == "small-key") {
       return Principal{.key_id = "small-key", .tenant = "acme", .models = {"tiny"}};
@@ -104,7 +116,7 @@ class FakeAuth final : public Authenticator {
   }
 
  private:
-  const RateLimits& limits_;
+  World& world_;
 };
 
 class FakeCatalog final : public ModelCatalog {
@@ -135,7 +147,7 @@ struct World::Ports {
 };
 
 World::World(GatewayOptions options)
-    : ports_(std::make_unique<Ports>(FakeAuth(limits), FakeCatalog{})) {
+    : ports_(std::make_unique<Ports>(FakeAuth(*this), FakeCatalog{})) {
   options.version = "1.2.3";
   chat.script = answers({{.text = "Hi"}, {.finish = FinishReason::kStop}});
   GatewayPorts ports{
@@ -150,6 +162,7 @@ World::World(GatewayOptions options)
             return ServiceInfo{.model_id = "org/tiny",
                                .model_dtype = "q4_1",
                                .isa = "cpu avx2",
+                               .kv_format = "int8",
                                .max_input_tokens = 2047,
                                .max_total_tokens = 2048,
                                .max_concurrent_requests = 64};

@@ -85,6 +85,10 @@ struct World {
   ScriptedChat chat;
   std::vector<std::string> not_ready;
   RateLimits limits;  // of "user-key"
+  // "new-key" is one that another process made: unknown until it is learned, or with the error that
+  // learning has.
+  int learned = 0;
+  Result<void> learning;
   // Called with each response before its handler runs.
   std::function<void(FakeResponse&)> prepare;
   std::unique_ptr<Gateway> gateway;

@@ -88,6 +88,7 @@ Task<void> serve_info(const GatewayOptions& options, const GatewayPorts& ports, 
   w.field("max_input_tokens", info.max_input_tokens);
   w.field("max_total_tokens", info.max_total_tokens);
   string_or_null(w, "isa", info.isa);  // ours: the kernel tier in use
+  string_or_null(w, "kv_format", info.kv_format);
   w.field("validation_workers", std::int64_t{1});
   w.field("max_client_batch_size", std::int64_t{1});
   w.field("router", "genesis");

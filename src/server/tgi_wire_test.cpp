@@ -145,7 +145,7 @@ TEST(TgiWire, Info) {
       R"({"model_id":"org/tiny","model_sha":null,"model_dtype":"q4_1","model_device_type":"cpu",)"
       R"("model_pipeline_tag":"text-generation","max_concurrent_requests":64,"max_best_of":1,)"
       R"("max_stop_sequences":4,"max_input_tokens":2047,"max_total_tokens":2048,)"
-      R"("isa":"cpu avx2","validation_workers":1,)"
+      R"("isa":"cpu avx2","kv_format":"int8","validation_workers":1,)"
       R"("max_client_batch_size":1,"router":"genesis","version":"1.2.3","sha":null,)"
       R"("docker_label":null})");
 }
