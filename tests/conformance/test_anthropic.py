@@ -42,7 +42,8 @@ def test_the_engine_answers(plain):
     message = ask(plain)
     assert "Paris" in message.content[0].text
     assert message.stop_reason == "end_turn"
-    assert message.usage.input_tokens > 10 and message.usage.output_tokens > 2
+    read = message.usage.input_tokens + (message.usage.cache_read_input_tokens or 0)
+    assert read > 10 and message.usage.output_tokens > 2
     assert message.role == "assistant" and message.type == "message"
     assert message._request_id.startswith("req-")
 

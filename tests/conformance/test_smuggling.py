@@ -69,6 +69,8 @@ BAD = {
     "chunks in 1.0": CHAT.replace(b"1.1", b"1.0") + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "blank in chunk size": CHAT + b"Transfer-Encoding: chunked\r\n\r\nf \r\n" + BODY + b"\r\n0\r\n\r\n",
     "blank before chunk size": CHAT + b"Transfer-Encoding: chunked\r\n\r\n f\r\n" + BODY + b"\r\n0\r\n\r\n",
+    "blank before chunk extension": CHAT + b"Transfer-Encoding: chunked\r\n\r\nf ;x=y\r\n" + BODY + b"\r\n0\r\n\r\n",
+    "tab before last chunk's extension": CHAT + b"Transfer-Encoding: chunked\r\n\r\nf\r\n" + BODY + b"\r\n0\t;x\r\n\r\n",
     "negative chunk size": CHAT + b"Transfer-Encoding: chunked\r\n\r\n-f\r\n" + BODY + b"\r\n0\r\n\r\n",
     "prefixed chunk size": CHAT + b"Transfer-Encoding: chunked\r\n\r\n0xf\r\n" + BODY + b"\r\n0\r\n\r\n",
     "overlong chunk size": CHAT + b"Transfer-Encoding: chunked\r\n\r\n1000000000000000f\r\n" + BODY + b"\r\n0\r\n\r\n",

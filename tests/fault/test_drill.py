@@ -47,9 +47,8 @@ def test_an_outage_of_the_first_tier(make_mock, tmp_path):
         assert phase["commercial_dispatches"] == phase["requests"]
         assert phase["extra_cost_nano"] > 0
         assert phase["return_ms"] >= 0
-    # Nobody notices silence before the budget, and then it is left alone; a refused connection shows at once.
+    # Nobody notices silence before the budget; a refused connection shows at once.
     assert silence["failover_p99_ms"] >= FIRST_TOKEN_MS * 0.9
-    assert silence["failover_p50_ms"] < FIRST_TOKEN_MS
     assert refused["failover_p50_ms"] < FIRST_TOKEN_MS
 
     assert report["requests"] == sum(phase["requests"] for phase in phases)

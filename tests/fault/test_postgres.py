@@ -1,6 +1,8 @@
 """Gateways whose ledger is in PostgreSQL: a real server, stopped and started, and gateways killed beside it."""
 
 import concurrent.futures
+import hashlib
+import json
 import shutil
 import threading
 import time
@@ -34,6 +36,12 @@ def database(server, request):
 def ask(gateway, words="a b c", **more):
     body = {"model": "auto", "messages": [{"role": "user", "content": words}], "max_tokens": 20} | more
     return gateway.http("POST", CHAT, body, timeout=30)
+
+
+def well_formed_key():
+    """With the right checksum, of a key that nobody made."""
+    body = "gk-" + "a" * 16 + "-" + "b" * 64
+    return f"{body}-{hashlib.sha256(body.encode()).hexdigest()[:8]}"
 
 
 def resident_kib(pid):
@@ -122,6 +130,8 @@ def test_a_database_that_is_away_for_three_seconds(server, database, make_mock, 
         stop.set()
         for future in asking:
             future.result()
+    answered = [text for begin, status, _, text in answers if away + 0.2 < begin < back - 0.2]
+    assert {json.loads(text)["error"]["code"] for text in answered} == {"ledger_unavailable"}, answered[:3]
     during = [(status, took, text) for begin, status, took, text in answers if away + 0.2 < begin < back - 0.2]
     after = [status for begin, status, _, _ in answers if begin > back + 2]
     assert during and {status for status, _, _ in during} == {503}, during[:3]
@@ -135,6 +145,41 @@ def test_a_database_that_is_away_for_three_seconds(server, database, make_mock, 
     kinds = compare(ledger_rows(gateway), [journal], {"paid"})
     assert gateway.cli("ledger", "verify").returncode == 0
     print(f"{len(answers)} answers, {len(during)} refused while away, attempts closed as {dict(kinds)}, {memory} KiB")
+
+
+@pytest.mark.limit(120)
+def test_keys_while_the_database_is_away(server, database, make_mock, serve):
+    """Known keys work on for server.keys_trusted_s and not longer; nobody waits for the database."""
+    mock = make_mock("own", words=3)
+    own = paid(mock, tier="self_hosted")
+    gateway = serve(make_config([own], server={"require_key": True, "keys_trusted_s": 6}, ledger={"database_url": database}))
+    key = {"Authorization": f"Bearer {gateway.make_key('ci', '--tenant', 'acme')['key']}"}
+    unknown = {"Authorization": f"Bearer {well_formed_key()}"}
+
+    def models(headers=key):
+        begin = time.monotonic()
+        status, _, text = gateway.http("GET", "/v1/models", headers=headers)
+        return status, time.monotonic() - begin, text
+
+    assert models()[0] == 200
+    assert models(unknown)[0] == 401
+    server.stop()
+    away = time.monotonic()
+    try:
+        status, took, text = models(unknown)
+        assert status == 503 and "cannot be checked" in text, "nobody can say that it is wrong"
+        assert took < 5
+        while time.monotonic() < away + 3:
+            status, took, text = models()
+            assert status == 200, text
+            assert took < 1, "a known key waits for no database"
+            time.sleep(0.1)
+        wait_until(lambda: models()[0] == 503, 15, "the snapshot is too old")
+        assert gateway.http("GET", "/health")[0] == 200
+    finally:
+        server.start()
+    wait_until(lambda: models()[0] == 200, 15, "the keys are read again")
+    assert models(unknown)[0] == 401
 
 
 @pytest.mark.limit(300)

@@ -2,13 +2,15 @@
 
 import json
 import os
+import re
 import select
 import signal
 import socket
 import time
+from pathlib import Path
 
 import pytest
-from harness.gateway import make_config, paid
+from harness.gateway import Gateway, make_config, paid
 from harness.process import wait_until
 from harness.wire import Wire, sse_events
 
@@ -57,6 +59,35 @@ def test_in_the_first_stage_only_what_can_wait_is_refused(make_mock, serve):
     with Wire(gateway.port) as wire:
         wire.request("POST", CHAT, BODY)
         assert wire.response()[1]["connection"] == "keep-alive"
+
+
+def test_connections_are_bounded_by_the_limit_of_open_files(make_mock, tmp_path):
+    """The soft limit is raised to the hard one; of that, 256 stay free and each client needs two."""
+    mock = make_mock("kept", words=5)
+    gateway = Gateway(tmp_path / "home", make_config([paid(mock)], server={"max_connections": 1000}))
+    gateway.arguments = ["sh", "-c", 'ulimit -Sn 280 && ulimit -Hn 296 && exec "$@"', "sh", *gateway.arguments]
+    with gateway.start():
+        limits = Path(f"/proc/{gateway.pid}/limits").read_text()
+        assert re.search(r"Max open files\s+296\s+296", limits), limits
+        assert "server.max_connections is lowered" in gateway.log.read_text()
+        idle = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(40)]
+        for connection in idle:
+            connection.settimeout(10)
+        # Those above the bound hear the end at once.
+        ended = wait_until(lambda: select.select(idle, [], [], 0.5)[0], 10, "the surplus is closed")
+        assert all(connection.recv(1) == b"" for connection in ended)
+        descriptors = len(os.listdir(f"/proc/{gateway.pid}/fd"))
+        assert descriptors < 100, "the ledger has room to open its files"
+        for connection in idle:
+            connection.close()
+
+        def answered():
+            try:
+                return gateway.http("POST", CHAT, BODY)[0] == 200
+            except ConnectionError:
+                return False  # the gateway has not heard of all those ends yet
+
+        wait_until(answered, 10, "an answer")
 
 
 @pytest.mark.limit(180)

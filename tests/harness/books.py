@@ -48,10 +48,12 @@ def usage(row):
     return row["usage"]["input"], row["usage"]["output"]
 
 
-def compare(rows, journals, endpoints, killed=False):
+def compare(rows, journals, endpoints, killed=False, left=0):
     """Raises AssertionError with every difference. `killed`: the gateway was killed meanwhile, so an
-    attempt may also be unconfirmed, or reserved and never sent."""
+    attempt may also be unconfirmed, or reserved and never sent. `left`: clients that hung up; who does
+    so between the last word and the usage has a whole answer that is booked as an estimate."""
     wrong = []
+    late = 0
     lines = {}
     for line in (line for journal in journals for line in journal):
         if not line["attempt"]:
@@ -78,6 +80,10 @@ def compare(rows, journals, endpoints, killed=False):
             if attempt not in by_attempt:
                 wrong.append(f"{attempt}: {line['outcome']} at the provider, missing in the ledger")
             continue
+        if left_before_usage(line, closing):
+            late += 1
+            if late > left:
+                wrong.append(f"{attempt}: an estimate, though its usage was sent and only {left} clients left")
         wrong += judge(attempt, line, closing, killed)
     for attempt, closing in closings.items():
         if attempt in lines:
@@ -95,6 +101,12 @@ def compare(rows, journals, endpoints, killed=False):
     return Counter(row["kind"] for row in closings.values())
 
 
+def left_before_usage(line, closing):
+    """A stream that ended well at both sides, while the ledger never saw its usage."""
+    whole = line["outcome"] == "completed" and line["fault"] in HARMLESS and line["stream"]
+    return whole and closing["kind"] == "post" and closing["delivered"] and closing["note"] == "estimated"
+
+
 def judge(attempt, line, closing, killed):
     """Differences between one line of a journal and the row that closes the same attempt."""
     kind, amount, due = closing["kind"], closing["amount_nano"], billed(line)
@@ -110,6 +122,8 @@ def judge(attempt, line, closing, killed):
         return [] if amount >= due else [f"{where}: unconfirmed {amount} is below the bill {due}"]
     if kind == "void":
         return [f"{where}: void, but the provider bills {due}"] if due else []
+    if left_before_usage(line, closing):
+        return [] if amount >= due else [f"{where}: estimated at {amount}, below the bill {due}"]
     if line["outcome"] == "completed" and line["fault"] in HARMLESS and closing["delivered"]:
         return [] if amount == due else [f"{where}: posted {amount}, billed {due}"]
     if due == 0 and not closing["note"]:

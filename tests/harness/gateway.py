@@ -37,14 +37,15 @@ def toml_value(value):
     return quote(value)
 
 
-def make_config(endpoints=(), routes=(), agents=(), budget=(), **sections):
+def make_config(endpoints=(), routes=(), agents=(), budget=(), adapters=(), **sections):
     """genesis.toml from values: make_config([{...}], server={"max_concurrent": 4}).
 
     Most tests are about something else than the cap on the commercial tier, so there is none unless given."""
     lines = []
     for name, keys in sections.items():
         lines += [f"[{name}]"] + [f"{key} = {toml_value(value)}" for key, value in keys.items()]
-    for kind, tables in (("endpoint", endpoints), ("route", routes), ("agent", agents), ("budget", budget)):
+    kinds = {"endpoint": endpoints, "adapter": adapters, "route": routes, "agent": agents, "budget": budget}
+    for kind, tables in kinds.items():
         for table in tables:
             lines += [f"[[{kind}]]"] + [f"{key} = {toml_value(value)}" for key, value in table.items()]
     if "commercial" not in sections:
