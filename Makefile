@@ -4,6 +4,7 @@
 #   make run     build, get the default model, show a first answer, then serve (ONESHOT=1: stop there)
 #   make test    everything: unit tests, sanitizers, real clients, faults, fuzz corpus
 #   make bench   the claims, measured side by side with the peers
+#   make bench-engine   the engine's part alone (QUICK=1: under 10 minutes)
 #   make lint    format, static analysis, header independence (CHANGED=1: changed files only)
 
 SHELL := /bin/bash
@@ -11,10 +12,10 @@ BIN := build/release/bin/genesis
 # Seconds per fuzz target for `make fuzz`.
 FUZZ_SECONDS ?= 60
 
-.PHONY: help run build test unit lint bench fuzz setup clean
+.PHONY: help run build test unit lint bench bench-engine fuzz setup clean
 
 help:
-	@sed -n '4,7s/^# *//p' Makefile
+	@sed -n '4,8s/^# *//p' Makefile
 
 setup:
 	@scripts/setup
@@ -43,6 +44,12 @@ bench:
 	cmake --preset release
 	cmake --build --preset release
 	@scripts/bench
+
+bench-engine:
+	@scripts/setup --bench
+	cmake --preset release
+	cmake --build --preset release --target genesis
+	@scripts/bench engine
 
 fuzz:
 	@scripts/fuzz $(FUZZ_SECONDS)
