@@ -17,7 +17,8 @@ using Milliseconds = std::chrono::milliseconds;
 // Which budget ran out.
 enum class Expired : std::uint8_t { kNone, kFirstToken, kBetweenTokens, kTotal };
 
-// Owned by the attempt and by its timer's handler, whichever lives longer.
+// Owned by the attempt and by its timer's handler, whichever lives longer. Budgets are renewed with
+// every token, so that only sets `due`: the timer sleeps on and looks at it when it wakes.
 struct Watch {
   Watch(const Executor& executor, const Budgets& limits, SteadyTime end)
       : timer(executor), budgets(limits), deadline(end) {}
@@ -25,23 +26,38 @@ struct Watch {
   boost::asio::steady_timer timer;
   Budgets budgets;
   SteadyTime deadline;
+  SteadyTime due;
+  SteadyTime wakes = SteadyTime::max();
   CancelSource source;
+  Expired next = Expired::kTotal;  // which budget ends at `due`
   Expired expired = Expired::kNone;
   bool done = false;
 };
 
+void sleep_until_due(const std::shared_ptr<Watch>& watch) {
+  watch->wakes = watch->due;
+  watch->timer.expires_at(watch->due);
+  watch->timer.async_wait([watch](const boost::system::error_code& error) {
+    if (error || watch->done) {
+      return;
+    }
+    if (std::chrono::steady_clock::now() < watch->due) {
+      sleep_until_due(watch);
+      return;
+    }
+    watch->expired = watch->next;
+    watch->source.cancel();
+  });
+}
+
 void arm(const std::shared_ptr<Watch>& watch, Milliseconds budget, Expired kind) {
   const SteadyTime now = std::chrono::steady_clock::now();
   const bool total_first = watch->deadline - now < budget;
-  const SteadyTime at = total_first ? watch->deadline : now + budget;
-  const Expired why = total_first ? Expired::kTotal : kind;
-  watch->timer.expires_at(at);
-  watch->timer.async_wait([watch, why](const boost::system::error_code& error) {
-    if (!error && !watch->done) {
-      watch->expired = why;
-      watch->source.cancel();
-    }
-  });
+  watch->due = total_first ? watch->deadline : now + budget;
+  watch->next = total_first ? Expired::kTotal : kind;
+  if (watch->due < watch->wakes) {
+    sleep_until_due(watch);
+  }
 }
 
 // Restarts the clock between tokens and passes everything on.
@@ -84,7 +100,10 @@ class WatchedSink final : public ChatSink {
   }
 
  private:
-  void pause() { arm(watch_, watch_->budgets.total, Expired::kTotal); }
+  void pause() {
+    watch_->due = watch_->deadline;
+    watch_->next = Expired::kTotal;
+  }
 
   void resume() { arm(watch_, watch_->budgets.between_tokens, Expired::kBetweenTokens); }
 
