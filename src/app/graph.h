@@ -16,6 +16,7 @@
 
 #include <boost/asio/io_context.hpp>
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -54,6 +55,8 @@ class Graph {
   virtual int generation() const = 0;
 
   virtual ChatModel& chat() = 0;
+  // Of a request; nullopt where the endpoint that would answer cannot tell.
+  virtual Task<Result<std::optional<std::int64_t>>> count_tokens(const ChatRequest& request) = 0;
   virtual const ModelCatalog& catalog() const = 0;
   virtual const server::Authenticator& authenticator() const = 0;
   virtual ledger::KeyStore& keys() = 0;
@@ -62,6 +65,8 @@ class Graph {
   virtual server::Readiness readiness() const = 0;
   // Share of the ledger's write queue that is in use.
   virtual double ledger_queue() const = 0;
+  // How long the first request has been waiting whose booking has not come back.
+  virtual std::chrono::nanoseconds booking_wait() const = 0;
   virtual server::ServiceInfo info() const = 0;
   virtual std::vector<server::AdminRoute> admin_routes() = 0;
   virtual std::vector<std::shared_ptr<EngineSupervisor>> engines() = 0;

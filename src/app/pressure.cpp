@@ -91,7 +91,8 @@ Metric& component(MetricsRegistry& metrics, std::string_view kind) {
 }  // namespace
 
 double PressureSample::highest() const {
-  return std::max({memory, ledger_queue, connections, loop_lag});
+  return std::max(
+      {memory, ledger_queue, connections, loop_lag, std::min(booking_wait, kMostByBookingWait)});
 }
 
 Pressure::Pressure(MetricsRegistry& metrics)
@@ -101,6 +102,7 @@ Pressure::Pressure(MetricsRegistry& metrics)
       ledger_queue_(component(metrics, "ledger_queue")),
       connections_(component(metrics, "connections")),
       loop_lag_(component(metrics, "loop_lag")),
+      booking_wait_(component(metrics, "booking_wait")),
       stage_metric_(metrics.gauge("genesis_overload_stage",
                                   "What is given up: 0 nothing, 1 keep-alive and low priority, 2 "
                                   "new requests, 3 new connections")),
@@ -112,6 +114,7 @@ PressureStage Pressure::update(const PressureSample& sample) {
   ledger_queue_.set(sample.ledger_queue);
   connections_.set(sample.connections);
   loop_lag_.set(sample.loop_lag);
+  booking_wait_.set(sample.booking_wait);
   const double pressure = sample.highest();
   pressure_.set(pressure);
   // Up at once, down only with some slack.
@@ -125,7 +128,8 @@ PressureStage Pressure::update(const PressureSample& sample) {
          {"memory", sample.memory},
          {"ledger_queue", sample.ledger_queue},
          {"connections", sample.connections},
-         {"loop_lag", sample.loop_lag}});
+         {"loop_lag", sample.loop_lag},
+         {"booking_wait", sample.booking_wait}});
     stage_ = next;
     stage_metric_.set(static_cast<double>(next));
   }

@@ -17,7 +17,8 @@ struct PressureSample {
   double memory = 0;
   double ledger_queue = 0;
   double connections = 0;
-  double loop_lag = 0;
+  double loop_lag = 0;      // age of what waits for the event loop
+  double booking_wait = 0;  // age of the oldest request that waits for the ledger
 
   double highest() const;
 };
@@ -34,6 +35,8 @@ enum class PressureStage : std::uint8_t {
 inline constexpr double kTightAt = 0.85;
 inline constexpr double kHighAt = 0.92;
 inline constexpr double kSevereAt = 0.95;
+// Endpoints of one's own are called without a booking: alone, its wait sheds low priority only.
+inline constexpr double kMostByBookingWait = 0.91;
 // A stage ends this far below where it began, so that it does not flicker.
 inline constexpr double kPressureSlack = 0.03;
 
@@ -57,6 +60,7 @@ class Pressure {
   Metric& ledger_queue_;
   Metric& connections_;
   Metric& loop_lag_;
+  Metric& booking_wait_;
   Metric& stage_metric_;
   Metric& refused_;
 };

@@ -37,6 +37,7 @@ TEST(Pressure, TheHighestShareCounts) {
   Pressure pressure(metrics);
   EXPECT_EQ(pressure.update({.memory = 0.1, .ledger_queue = 0.96}), PressureStage::kSevere);
   EXPECT_EQ(pressure.update({.connections = 0.86}), PressureStage::kTight);
+  EXPECT_EQ(pressure.update({.booking_wait = 3.0}), PressureStage::kTight) << "low priority only";
   EXPECT_EQ(pressure.update({.loop_lag = 0.2}), PressureStage::kCalm);
   const std::string text = metrics.expose();
   EXPECT_NE(text.find("genesis_pressure_component{kind=\"loop_lag\"} 0.2"), std::string::npos);

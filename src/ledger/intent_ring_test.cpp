@@ -355,6 +355,29 @@ TEST(IntentRing, PaidReservationsOfAMomentShareOneSync) {
   EXPECT_EQ(verify_rows(*t.database).value().rows_by_kind.at("reserve"), 200);
 }
 
+// What the overload ladder looks at: a disk that is stuck shows while it is stuck.
+TEST(IntentRing, AReservationThatWaitsForTheDiskShowsHowLong) {
+  const TestFolder folder;
+  std::promise<void> go;
+  SyncedLedger t(folder / "l.db", [&](int fd) {
+    go.get_future().wait();
+    return ::fdatasync(fd);
+  });
+  EXPECT_EQ(t.ledger->longest_wait().count(), 0);
+  boost::asio::io_context io;
+  boost::asio::co_spawn(
+      io,
+      [&]() -> Task<void> { EXPECT_TRUE(co_await t.ledger->reserve(reservation("a", 1))); },
+      boost::asio::detached);
+  io.poll();
+  t.clock.advance(std::chrono::seconds(3));
+  EXPECT_EQ(t.ledger->longest_wait(), std::chrono::seconds(3));
+  go.set_value();
+  io.restart();
+  io.run();
+  EXPECT_EQ(t.ledger->longest_wait().count(), 0);
+}
+
 // After a sync that failed nobody knows what is on the disk, whatever the next one says.
 TEST(IntentRing, ARingWhoseSyncFailedIsNeverTrustedAgain) {
   const TestFolder folder;

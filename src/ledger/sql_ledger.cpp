@@ -347,7 +347,18 @@ Task<Result<const BaselinePin*>> SqlLedger::pin_for(std::string_view route) {
   co_return &written;
 }
 
+std::chrono::nanoseconds SqlLedger::longest_wait() const {
+  return line_.empty() ? std::chrono::nanoseconds(0) : clock_.steady() - line_.front();
+}
+
 Task<Result<void>> SqlLedger::reserve(const Reservation& reservation) {
+  const auto place = line_.insert(line_.end(), clock_.steady());
+  auto reserved = co_await reserve_in_line(reservation);
+  line_.erase(place);
+  co_return reserved;
+}
+
+Task<Result<void>> SqlLedger::reserve_in_line(const Reservation& reservation) {
   GENESIS_CO_TRY_VOID(check_names(reservation));
   GENESIS_CO_TRY(const BaselinePin* pin, co_await pin_for(reservation.route));
   auto intent = std::make_shared<Intent>();

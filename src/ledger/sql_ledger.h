@@ -30,9 +30,11 @@
 #include "ledger/price_table.h"
 #include "store/database.h"
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -101,6 +103,9 @@ class SqlLedger final : public Ledger {
   // The same without blocking, for a reload.
   Task<Result<void>> change_file_budgets(std::vector<Budget> budgets);
 
+  // How long the first of the reservations has been waiting that have not returned; 0 = none waits.
+  std::chrono::nanoseconds longest_wait() const;
+
   // Attempts that crash recovery found open, and rows that only the ring still held.
   std::int64_t recovered() const { return recovered_; }
 
@@ -125,6 +130,7 @@ class SqlLedger final : public Ledger {
   void remember_pins(const std::vector<PinAndPrice>& pins);
   void keep(Intent& intent, const TokenPrice& price) const;
   Intent end_intent(const Entry& reserve, Entry entry) const;
+  Task<Result<void>> reserve_in_line(const Reservation& reservation);
   Task<Result<void>> end(Intent intent);
   Task<Result<NanoUsd>> finish_post(Entry booked);
   Task<Result<NanoUsd>> post_unknown(const AttemptId& id, const AttemptOutcome& outcome);
@@ -143,6 +149,8 @@ class SqlLedger final : public Ledger {
   std::map<std::string, TokenPrice, std::less<>> pinned_prices_;
   // The reservations of attempts that this process has open, by attempt_key().
   std::unordered_map<std::string, std::unique_ptr<Entry>> open_;
+  // When each reservation came that has not returned yet.
+  std::list<SteadyTime> line_;
   Metric& rows_reserved_;
   Metric& rows_posted_;
   Metric& rows_voided_;

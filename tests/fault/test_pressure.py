@@ -1,11 +1,13 @@
 """Near its limits the gateway gives up the dispensable first, says so, and comes back by itself."""
 
+import concurrent.futures
 import json
 import os
 import re
 import select
 import signal
 import socket
+import sqlite3
 import time
 from pathlib import Path
 
@@ -127,6 +129,27 @@ def test_sigterm_under_many_streams(make_mock, serve):
     assert text.count('"kind": "reserve"') == 200
     assert text.count('"kind": "post"') == 200
     gateway.cli("ledger", "verify", check=True)
+
+
+def test_requests_that_wait_long_for_their_booking_shed_what_can_wait(make_mock, serve):
+    """Another process holds the database: a paid request under a budget waits for its commit."""
+    kept, own = make_mock("kept", words=5), make_mock("own", words=5)
+    config = make_config(
+        [paid(kept), {"name": "own", "tier": "self_hosted", "url": own.url + "/v1", "model": "own"}],
+        budget=[{"usd": "100", "per": "day"}])
+    gateway = serve(config)
+    assert gateway.http("POST", CHAT, BODY | {"model": "kept"})[0] == 200
+    locked = sqlite3.connect(next(gateway.home.rglob("genesis.db")), isolation_level=None)
+    locked.execute("BEGIN IMMEDIATE")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(gateway.http, "POST", CHAT, BODY | {"model": "kept"})
+        wait_until(lambda: gateway.metric("genesis_overload_stage") == 1, 10, "the first stage")
+        assert gateway.http("POST", CHAT, BODY | {"model": "own"}, {"x-genesis-priority": "low"})[0] == 503
+        assert gateway.http("POST", CHAT, BODY | {"model": "own"})[0] == 200
+        locked.rollback()
+        assert waiting.result(30)[0] in (200, 503)
+    wait_until(lambda: gateway.metric("genesis_overload_stage") == 0, 10, "calm")
+    assert gateway.http("POST", CHAT, BODY | {"model": "kept"})[0] == 200
 
 
 def test_too_many_bodies_are_not_held(make_mock, serve):
