@@ -1,6 +1,8 @@
 #include "app/endpoint_chain.h"
 
+#include "base/log.h"
 #include "provider/anthropic.h"
+#include "provider/count_tokens.h"
 #include "provider/openai.h"
 #include "provider/tei.h"
 #include "provider/tgi.h"
@@ -58,15 +60,16 @@ EndpointChain::EndpointChain(ChainPorts ports,
                              EndpointConfig config,
                              EndpointSecrets secrets,
                              std::shared_ptr<EngineSupervisor> engine)
-    : config_(std::move(config)),
+    : executor_(ports.executor),
+      config_(std::move(config)),
       secrets_digest_(digest_of(secrets)),
       client_(ports.executor,
               {.connect_timeout = config_.budgets.connect,
                .adaptive_connect = true,
                .resend_on_stale = false}),
       supervisor_(std::move(engine)),
-      provider_(make_provider(
-          config_.dialect, client_, ports.clock, provider_options(std::move(secrets)))),
+      upstream_(provider_options(std::move(secrets))),
+      provider_(make_provider(config_.dialect, client_, ports.clock, upstream_)),
       local_(supervisor_ ? std::make_unique<LocalEndpoint>(*supervisor_, *provider_) : nullptr),
       guarded_(ports.executor,
                ports.clock,
@@ -113,6 +116,27 @@ endpoint::GuardedChat::Options EndpointChain::guard_options() {
     options.life_cycle = [engine = supervisor_.get()] { return engine->why_not(); };
   }
   return options;
+}
+
+bool EndpointChain::counts_tokens() const {
+  return supervisor_ ? supervisor_->state() == EngineState::kReady
+                     : config_.dialect == UpstreamDialect::kAnthropic;
+}
+
+Task<std::optional<std::int64_t>> EndpointChain::count_tokens(const ChatRequest& request,
+                                                              CancelToken cancel) {
+  if (!counts_tokens()) {
+    co_return std::nullopt;
+  }
+  const auto counted =
+      co_await provider::count_tokens(client_, upstream_, request, std::move(cancel));
+  if (!counted) {
+    log(LogLevel::kWarn,
+        "the tokens of a request are estimated",
+        {{"endpoint", config_.name}, {"error", counted.error().message}});
+    co_return std::nullopt;
+  }
+  co_return *counted;
 }
 
 bool EndpointChain::made_from(const EndpointConfig& config,

@@ -37,6 +37,8 @@ class EndpointChain {
 
   const EndpointConfig& config() const { return config_; }
 
+  const Executor& executor() const { return executor_; }
+
   // Null for urls. Shared with the chain that follows this one when the configuration is read
   // again.
   const std::shared_ptr<EngineSupervisor>& engine() const { return supervisor_; }
@@ -48,16 +50,23 @@ class EndpointChain {
 
   endpoint::DispatchTarget target();
 
+  // Of a request that came as a count_tokens call; nullopt where the endpoint cannot tell, or does
+  // not at the moment. `cancel` ends the wait.
+  Task<std::optional<std::int64_t>> count_tokens(const ChatRequest& request, CancelToken cancel);
+
   EndpointSnapshot snapshot() const { return guarded_.snapshot(); }
 
  private:
   provider::UpstreamOptions provider_options(EndpointSecrets secrets) const;
   endpoint::GuardedChat::Options guard_options();
+  bool counts_tokens() const;
 
+  Executor executor_;
   EndpointConfig config_;
   Digest secrets_digest_;
   net::Client client_;
   std::shared_ptr<EngineSupervisor> supervisor_;  // local endpoints only, as the next but one
+  provider::UpstreamOptions upstream_;
   std::unique_ptr<ChatModel> provider_;
   std::unique_ptr<LocalEndpoint> local_;
   endpoint::GuardedChat guarded_;

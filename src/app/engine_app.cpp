@@ -140,16 +140,19 @@ class EngineApp {
   }
 
   server::GatewayPorts ports() {
-    return {
-        .chat = chat_,
-        .catalog = catalog_,
-        .auth = auth_,
-        .metrics = metrics_,
-        .clock = clock_,
-        .readiness = [this] { return readiness(); },
-        .info = [this] { return info(); },
-        .count_tokens = [this](const ChatRequest& request) { return chat_.count_tokens(request); },
-        .admin_routes = adapters_.routes()};
+    return {.chat = chat_,
+            .catalog = catalog_,
+            .auth = auth_,
+            .metrics = metrics_,
+            .clock = clock_,
+            .readiness = [this] { return readiness(); },
+            .info = [this] { return info(); },
+            .count_tokens =
+                [this](const ChatRequest& request) -> Task<Result<std::optional<std::int64_t>>> {
+              GENESIS_CO_TRY(const std::int64_t tokens, chat_.count_tokens(request));
+              co_return tokens;
+            },
+            .admin_routes = adapters_.routes()};
   }
 
   server::Readiness readiness() const {

@@ -4,6 +4,7 @@
 #include "app/prices.h"
 #include "base/random.h"
 
+#include <boost/asio/steady_timer.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -50,6 +51,9 @@ std::unexpected<Error> unreadable_secret(const Config& config,
 
 // How often a dated price is looked up again for predictions.
 constexpr std::chrono::seconds kPricePeriod{60};
+
+// Who counts tokens wants to know before it asks; an estimate is better than a long wait.
+constexpr std::chrono::seconds kLongestCount{2};
 
 // What an endpoint asks at the moment, remembered for a while.
 class RoutePrices {
@@ -181,6 +185,19 @@ void Generation::add_dispatcher(const GenerationParts& parts) {
           .observers = std::move(observers)},
       options);
   agents_ = std::make_unique<router::AgentChat>(*dispatcher_, config_->agents);
+}
+
+Task<Result<std::optional<std::int64_t>>> Generation::count_tokens(const ChatRequest& request) {
+  GENESIS_CO_TRY(const std::string name, dispatcher_->first_choice(agents_->resolved(request)));
+  const auto answers = chain(name);
+  CancelSource cancel;
+  boost::asio::steady_timer timer(answers->executor(), kLongestCount);
+  timer.async_wait([cancel](const boost::system::error_code& error) mutable {
+    if (!error) {
+      cancel.cancel();
+    }
+  });
+  co_return co_await answers->count_tokens(request, cancel.token());
 }
 
 std::shared_ptr<EndpointChain> Generation::chain(std::string_view name) const {

@@ -52,6 +52,9 @@ class Generation {
 
   ChatModel& chat() { return *agents_; }
 
+  // By the endpoint that would answer; nullopt where it cannot tell.
+  Task<Result<std::optional<std::int64_t>>> count_tokens(const ChatRequest& request);
+
   // Routes, aliases, endpoints and their models: everything `model` may say.
   const std::vector<ModelCard>& models() const { return models_; }
 

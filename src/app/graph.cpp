@@ -82,6 +82,11 @@ class CurrentGeneration final : public ChatModel, public ModelCatalog {
     co_return co_await held->chat().chat(request, stoppable);
   }
 
+  Task<Result<std::optional<std::int64_t>>> count_tokens(const ChatRequest& request) {
+    const std::shared_ptr<Generation> held = generation;
+    co_return co_await held->count_tokens(request);
+  }
+
   std::vector<ModelCard> models() const override { return generation->models(); }
 
   std::shared_ptr<Generation> generation;
@@ -129,6 +134,10 @@ class GraphImpl final : public Graph {
 
   ChatModel& chat() override { return current_; }
 
+  Task<Result<std::optional<std::int64_t>>> count_tokens(const ChatRequest& request) override {
+    return current_.count_tokens(request);
+  }
+
   const ModelCatalog& catalog() const override { return current_; }
 
   const server::Authenticator& authenticator() const override { return *authenticator_; }
@@ -145,6 +154,8 @@ class GraphImpl final : public Graph {
     return static_cast<double>(database_->stats().queued) /
            static_cast<double>(store::DatabaseOptions{}.max_queue);
   }
+
+  std::chrono::nanoseconds booking_wait() const override { return ledger_->longest_wait(); }
 
   server::ServiceInfo info() const override;
   std::vector<server::AdminRoute> admin_routes() override;

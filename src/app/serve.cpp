@@ -43,6 +43,8 @@ constexpr milliseconds kStatePeriod{50};
 constexpr milliseconds kPressurePeriod{250};
 // Nothing is fast any more when the event loop comes to its work this late.
 constexpr milliseconds kUnbearableLag{2'000};
+// A disk or database that takes this long for a booking is stuck.
+constexpr milliseconds kUnbearableBookingWait{2'000};
 constexpr std::chrono::seconds kGiveBackPeriod{10};
 constexpr std::size_t kProbeConnections = 16;
 
@@ -225,10 +227,15 @@ class GatewayProcess {
     const auto share = [](auto part, auto whole) {
       return whole > 0 ? static_cast<double>(part) / static_cast<double>(whole) : 0.0;
     };
+    const auto age = [&share](std::chrono::nanoseconds waited,
+                              std::chrono::nanoseconds unbearable) {
+      return share(waited.count(), unbearable.count());
+    };
     return {.memory = share(memory.used, memory.limit),
             .ledger_queue = graph_.ledger_queue(),
             .connections = share(server_.open_connections(), max_connections()),
-            .loop_lag = share(loop_lag_.count(), std::chrono::nanoseconds(kUnbearableLag).count())};
+            .loop_lag = age(loop_lag_, kUnbearableLag),
+            .booking_wait = age(graph_.booking_wait(), kUnbearableBookingWait)};
   }
 
   // Ready is said when every engine answers, or cannot be started: then the other tiers carry on.
@@ -392,15 +399,17 @@ class GatewayProcess {
                         return probe(
                             graph_.chat(), graph_.clock(), probed_route(request.query, config()));
                       }});
-    return {.chat = graph_.chat(),
-            .catalog = graph_.catalog(),
-            .auth = graph_.authenticator(),
-            .metrics = graph_.metrics(),
-            .clock = graph_.clock(),
-            .readiness = [this] { return readiness(); },
-            .info = [this] { return graph_.info(); },
-            .admin_routes = std::move(routes),
-            .admits = [this](bool low_priority) { return pressure_.admits(low_priority); }};
+    return {
+        .chat = graph_.chat(),
+        .catalog = graph_.catalog(),
+        .auth = graph_.authenticator(),
+        .metrics = graph_.metrics(),
+        .clock = graph_.clock(),
+        .readiness = [this] { return readiness(); },
+        .info = [this] { return graph_.info(); },
+        .count_tokens = [this](const ChatRequest& request) { return graph_.count_tokens(request); },
+        .admin_routes = std::move(routes),
+        .admits = [this](bool low_priority) { return pressure_.admits(low_priority); }};
   }
 
   boost::asio::io_context& io_;

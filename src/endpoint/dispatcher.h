@@ -59,7 +59,12 @@ class Dispatcher final : public ChatModel {
   // one for which no plan was found.
   Task<Result<Usage>> chat(const ChatRequest& request, ChatSink& sink) override;
 
+  // The endpoint that would be asked first now, among those that this caller may use.
+  Result<std::string> first_choice(const ChatRequest& request);
+
  private:
+  std::vector<EndpointSnapshot> snapshots() const;
+
   DispatcherParts parts_;
   DispatchOptions options_;
   RetryBudget budget_;

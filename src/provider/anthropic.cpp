@@ -7,27 +7,6 @@
 
 namespace genesis::provider {
 
-namespace {
-
-// The version whose wire format anthropic_request.cpp and anthropic_response.cpp speak.
-constexpr std::string_view kVersion = "2023-06-01";
-
-net::Headers make_headers(const UpstreamOptions& options, const ChatRequest& request) {
-  net::Headers headers;
-  headers.set("anthropic-version", kVersion);
-  if (request.dialect == Dialect::kAnthropic) {
-    for (const auto& [name, value] : request.input->native_headers) {
-      headers.set(name, value);
-    }
-  }
-  if (!options.api_key.empty()) {
-    headers.set("x-api-key", options.api_key);
-  }
-  return headers;
-}
-
-}  // namespace
-
 AnthropicProvider::AnthropicProvider(net::Client& client,
                                      const Clock& clock,
                                      UpstreamOptions options)
@@ -37,7 +16,7 @@ Task<Result<Usage>> AnthropicProvider::chat(const ChatRequest& request, ChatSink
   UpstreamCall call{.stream = request.stream || options_.always_stream};
   GENESIS_CO_TRY(call.body, anthropic_request_body(request, options_, call.stream));
   call.target = options_.base.path.ends_with("/v1") ? "/messages" : "/v1/messages";
-  call.headers = make_headers(options_, request);
+  call.headers = anthropic_headers(options_, request);
   AnthropicReader reader(request, options_.served.endpoint, clock_);
   co_return co_await dispatch_call(client_, options_, request, sink, std::move(call), reader);
 }

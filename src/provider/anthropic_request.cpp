@@ -16,6 +16,9 @@ namespace {
 
 namespace json = boost::json;
 
+// The version whose wire format this file and anthropic_response.cpp speak.
+constexpr std::string_view kVersion = "2023-06-01";
+
 // The API's smallest thinking budget.
 constexpr std::int64_t kLeastThinking = 1024;
 // Thinking tokens for OpenAI's words, as other gateways have settled on.
@@ -36,7 +39,10 @@ std::unexpected<Error> wrong(std::string_view param, std::string_view must) {
   return fail_param(std::string(param), fmt::format("'{}' {}", param, must));
 }
 
-Result<std::string> rewrite_native(const std::string& native, std::string_view model, bool stream) {
+// `stream`: nullopt where the call has no such word.
+Result<std::string> rewrite_native(const std::string& native,
+                                   std::string_view model,
+                                   std::optional<bool> stream) {
   GENESIS_TRY(const auto members, scan_members(native));
   JsonWriter out;
   out.begin_object();
@@ -46,7 +52,9 @@ Result<std::string> rewrite_native(const std::string& native, std::string_view m
       out.field_raw(member.key, member.value);
     }
   }
-  out.field_bool("stream", stream);
+  if (stream) {
+    out.field_bool("stream", *stream);
+  }
   out.end_object();
   return out.take();
 }
@@ -360,6 +368,28 @@ Result<std::string> anthropic_request_body(const ChatRequest& request,
     return fail(ErrorCode::kInvalidArgument, "the body must be a JSON object");
   }
   return Translation(parsed.get_object(), options).run(model, stream);
+}
+
+Result<std::string> anthropic_count_body(const ChatRequest& request,
+                                         const UpstreamOptions& options) {
+  if (request.dialect != Dialect::kAnthropic || request.input->native.empty()) {
+    return cannot(options, "count the tokens of another dialect's request");
+  }
+  return rewrite_native(request.input->native, model_of(options, request), std::nullopt);
+}
+
+net::Headers anthropic_headers(const UpstreamOptions& options, const ChatRequest& request) {
+  net::Headers headers;
+  headers.set("anthropic-version", kVersion);
+  if (request.dialect == Dialect::kAnthropic) {
+    for (const auto& [name, value] : request.input->native_headers) {
+      headers.set(name, value);
+    }
+  }
+  if (!options.api_key.empty()) {
+    headers.set("x-api-key", options.api_key);
+  }
+  return headers;
 }
 
 }  // namespace genesis::provider

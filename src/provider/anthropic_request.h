@@ -24,4 +24,12 @@ Result<std::string> anthropic_request_body(const ChatRequest& request,
                                            const UpstreamOptions& options,
                                            bool stream);
 
+// Body of /v1/messages/count_tokens for a request that came as one: the client's own JSON with
+// another `model`. kUnsupported for any other.
+Result<std::string> anthropic_count_body(const ChatRequest& request,
+                                         const UpstreamOptions& options);
+
+// Version, the client's own headers of the dialect, and the key.
+net::Headers anthropic_headers(const UpstreamOptions& options, const ChatRequest& request);
+
 }  // namespace genesis::provider

@@ -16,6 +16,9 @@ class AgentChat final : public ChatModel {
 
   Task<Result<Usage>> chat(const ChatRequest& request, ChatSink& sink) override;
 
+  // With the agent and task that its name stands for.
+  ChatRequest resolved(const ChatRequest& request) const;
+
  private:
   ChatModel& inner_;
   std::vector<AgentRule> agents_;

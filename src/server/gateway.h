@@ -109,8 +109,8 @@ struct GatewayPorts {
   const Clock& clock;
   std::function<Readiness()> readiness;
   std::function<ServiceInfo()> info;
-  // The prompt tokens of a chat request; empty where no tokenizer is at hand.
-  std::function<Result<std::int64_t>(const ChatRequest&)> count_tokens = {};
+  // The prompt tokens of a chat request; nullopt, or no function, where nobody knows the tokenizer.
+  std::function<Task<Result<std::optional<std::int64_t>>>(const ChatRequest&)> count_tokens = {};
   std::vector<AdminRoute> admin_routes;
   // Asked after the key was checked: may another request begin, under the present load? Null: yes.
   std::function<Result<void>(bool low_priority)> admits = {};

@@ -399,20 +399,21 @@ Task<void> serve_count_tokens(InferenceContext& context, Exchange& x) {
     co_await send_error(x, call.error());
     co_return;
   }
-  const auto& exact = context.ports.count_tokens;
-  const auto counted =
-      exact ? exact(call->request) : Result<std::int64_t>(estimated_tokens(*call->request.input));
+  Result<std::optional<std::int64_t>> counted;
+  if (context.ports.count_tokens) {
+    counted = co_await context.ports.count_tokens(call->request);
+  }
   if (!counted) {
-    co_await send_error(x, counted.error());
+    co_await send_error(x, shown_error(counted.error()));
     co_return;
   }
   JsonWriter w;
   w.begin_object();
-  w.field("input_tokens", *counted);
+  w.field("input_tokens", counted->value_or(estimated_tokens(*call->request.input)));
   w.end_object();
   x.record.status = 200;
   net::Headers headers = response_headers(x, "application/json");
-  headers.add("x-genesis-token-count", exact ? "exact" : "estimate");
+  headers.add("x-genesis-token-count", *counted ? "exact" : "estimate");
   (void)co_await x.response.send(200, headers, w.str());
 }
 

@@ -111,6 +111,31 @@ def test_a_key_as_bearer_or_in_its_own_header(local_gateway):
     assert ask(bearer, max_tokens=2)
 
 
+def count(client, **more):
+    """(tokens, "exact" or "estimate")."""
+    raw = client.messages.with_raw_response.count_tokens(**({"model": "auto", "messages": QUESTION} | more))
+    return raw.parse().input_tokens, raw.headers["x-genesis-token-count"]
+
+
+def test_tokens_are_counted_by_the_engine_that_would_answer(plain):
+    for more in ({}, {"system": "Be kind"}, {"messages": QUESTION * 3}):
+        usage = ask(plain, max_tokens=2, **more).usage
+        assert count(plain, **more) == (usage.input_tokens + (usage.cache_read_input_tokens or 0), "exact")
+
+
+def test_tokens_are_counted_by_an_upstream_that_knows_how(make_mock, serve):
+    mock = make_mock("up", words=12)
+    anthropic_upstream = client_of(serve(make_config([paid(mock) | {"dialect": "anthropic"}])))
+    assert count(anthropic_upstream) == (ask(anthropic_upstream).usage.input_tokens, "exact")
+    assert len(mock.journal()) == 1, "a count is no call"
+    assert count(client_of(serve(make_config([paid(mock)]))))[1] == "estimate"
+    mock.script({"fault": "status", "status": 503, "times": 100})
+    assert count(anthropic_upstream)[1] == "exact"
+    mock.stop()
+    tokens, how = count(anthropic_upstream)
+    assert how == "estimate" and tokens > 5
+
+
 def test_count_tokens(plain):
     few = plain.messages.count_tokens(model="auto", messages=QUESTION).input_tokens
     many = plain.messages.count_tokens(
