@@ -3,6 +3,7 @@
 #pragma once
 
 #include "api/embed.h"
+#include "api/money.h"
 #include "base/cancel.h"
 #include "base/clock.h"
 #include "base/result.h"
@@ -143,6 +144,8 @@ struct ChatRequest {
   SteadyTime deadline = SteadyTime::max();  // of the whole request, all attempts together
   bool last_resort = false;  // nobody else is left to answer: a starting endpoint is waited for
   std::shared_ptr<const ChatInput> input = std::make_shared<ChatInput>();
+  // Where the ledger notes what the attempts were booked at; null = nobody asks.
+  std::shared_ptr<Bill> bill;
 };
 
 enum class FinishReason : std::uint8_t {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "api/chat.h"
+#include "api/money.h"
 
 #include <cstdint>
 #include <optional>
@@ -9,14 +10,6 @@
 #include <string_view>
 
 namespace genesis {
-
-// Money: whole nano-USD (1e-9 USD). 64 bits hold 9.2 billion USD. Never a floating-point number.
-using NanoUsd = std::int64_t;
-
-inline constexpr NanoUsd kNanoPerUsd = 1'000'000'000;
-
-// "1.234567890" -> the same with trailing zeros cut to at least two decimals: "1.23456789".
-std::string format_usd(NanoUsd amount);
 
 // Names one dispatch. Writing the same thing twice for one attempt is the same as once.
 struct AttemptId {
@@ -64,8 +57,8 @@ class Ledger {
   // kBudgetExhausted, naming the budget in `param`: a budget of the key, team or agent would be
   // overrun if the attempt used its upper bound.
   virtual Task<Result<void>> reserve(const Reservation& reservation) = 0;
-  // Returns what the attempt cost.
-  virtual Task<Result<NanoUsd>> post(const AttemptId& id, const AttemptOutcome& outcome) = 0;
+  // Returns what the attempt was booked at.
+  virtual Task<Result<Posted>> post(const AttemptId& id, const AttemptOutcome& outcome) = 0;
   // The attempt used nothing (refused, reset before any token).
   virtual Task<Result<void>> void_attempt(const AttemptId& id, const std::string& reason) = 0;
 };

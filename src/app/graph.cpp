@@ -116,6 +116,8 @@ class GraphImpl final : public Graph {
         first_config_(std::move(config)),
         home_(home),
         exporter_(io.get_executor(), metrics_, GENESIS_VERSION),
+        ledger_lag_(metrics_.gauge("genesis_ledger_lag_seconds",
+                                   "Age of the oldest ledger row that is not committed yet")),
         attempt_metrics_(metrics_) {}
 
   Result<void> open();
@@ -206,6 +208,7 @@ class GraphImpl final : public Graph {
   std::unique_ptr<MachineClock> machine_clock_;
   std::unique_ptr<TraceStore> traces_;
   OtlpExporter exporter_;
+  Metric& ledger_lag_;
   AttemptMetrics attempt_metrics_;
   router::RouterState routing_;
   std::vector<RequestObserver*> observers_;  // filled before build(); they outlive the generations
@@ -376,6 +379,7 @@ void GraphImpl::look_at_ledger() {
   } else if (stats.commits > commits_) {
     last_failed_commit_.reset();
   }
+  ledger_lag_.set(std::chrono::duration<double>(ledger_->lag()).count());
   failed_commits_ = stats.failed_commits;
   commits_ = stats.commits;
 }

@@ -378,6 +378,26 @@ TEST(IntentRing, AReservationThatWaitsForTheDiskShowsHowLong) {
   EXPECT_EQ(t.ledger->longest_wait().count(), 0);
 }
 
+TEST(IntentRing, TheDatabasesLagShowsWhileItIsAway) {
+  const TestFolder folder;
+  SyncedLedger t(folder / "l.db", ::fdatasync);
+  ASSERT_TRUE(run_task(t.ledger->flush()));
+  EXPECT_EQ(t.ledger->lag().count(), 0);
+  store::arm_fault({.operation = store::FaultOperation::kSync,
+                    .result = kSyncFailed,
+                    .countdown = 0,
+                    .repeat = 1'000'000});
+  auto own = reservation("own", 1);
+  own.tier = Tier::kSelfHosted;
+  EXPECT_TRUE(run_task(t.ledger->reserve(own)));
+  t.clock.advance(std::chrono::seconds(60));
+  EXPECT_EQ(t.ledger->lag(), std::chrono::seconds(60))
+      << "acknowledged, and still only in the ring";
+  store::disarm_fault();
+  ASSERT_TRUE(run_task(t.ledger->flush()));
+  EXPECT_EQ(t.ledger->lag().count(), 0);
+}
+
 // After a sync that failed nobody knows what is on the disk, whatever the next one says.
 TEST(IntentRing, ARingWhoseSyncFailedIsNeverTrustedAgain) {
   const TestFolder folder;

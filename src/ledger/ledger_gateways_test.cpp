@@ -147,10 +147,10 @@ Task<void> work_through(SqlLedger& ledger, std::int64_t request, Load& load) {
       continue;
     }
     note(load.books, {request, -1});
-    const auto cost =
+    const auto posted =
         co_await ledger.post({id, 1}, delivered({.input = request % 977, .output = request % 89}));
-    EXPECT_TRUE(cost) << cost.error().message;
-    note(load.books, {request, cost ? *cost : 0});
+    EXPECT_TRUE(posted) << posted.error().message;
+    note(load.books, {request, posted ? posted->cost : 0});
   }
 }
 

@@ -76,6 +76,11 @@ constexpr std::int64_t kInputSlack = 256;
 constexpr std::int64_t kExactSlackPerChoice = 2;
 constexpr std::int64_t kExactSlackDivisor = 50;
 
+std::string money_labels(const MeteredOptions& options) {
+  return prometheus_label("endpoint", options.endpoint) + "," +
+         prometheus_label("tier", tier_name(options.tier));
+}
+
 Range input_range(const ChatInput& input) {
   std::int64_t bytes = std::ssize(input.prompt);
   bool images = false;
@@ -295,6 +300,12 @@ MeteredChat::MeteredChat(Ledger& ledger,
       clock_(clock),
       inner_(inner),
       options_(std::move(options)),
+      cost_(metrics.counter("genesis_cost_usd_total",
+                            "What attempts were booked at, in USD; tokens only",
+                            money_labels(options_))),
+      baseline_(metrics.counter("genesis_baseline_usd_total",
+                                "What delivered answers would have cost at their pinned prices",
+                                money_labels(options_))),
       unbooked_(metrics.counter("genesis_ledger_unbooked_attempts_total",
                                 "Attempts that could not be booked in full")),
       estimated_(metrics.counter("genesis_ledger_estimated_attempts_total",
@@ -368,7 +379,7 @@ Task<Result<Usage>> MeteredChat::dispatch(const ChatRequest& request,
     estimated_.add(booked.remark == kEstimated ? 1 : 0);
   }
   note_dispute(id, outcome);
-  co_await end_attempt(id, outcome);
+  co_await end_attempt(request, id, outcome);
   if (answer) {
     co_return booked.usage;
   }
@@ -398,8 +409,19 @@ void MeteredChat::note_dispute(const AttemptId& id, const AttemptOutcome& outcom
        {"disputes", std::exchange(disputes_unsaid_, 0)}});
 }
 
-Task<void> MeteredChat::end_attempt(const AttemptId& id, const AttemptOutcome& outcome) {
+Task<void> MeteredChat::end_attempt(const ChatRequest& request,
+                                    const AttemptId& id,
+                                    const AttemptOutcome& outcome) {
   const auto posted = co_await ledger_.post(id, outcome);
+  if (posted) {
+    cost_.add(usd_for_gauges(posted->cost));
+    baseline_.add(usd_for_gauges(posted->baseline.value_or(0)));
+  }
+  if (request.bill && posted) {
+    request.bill->add(*posted);
+  } else if (request.bill) {
+    request.bill->spoil();
+  }
   // kNotFound with a model's name is a quarantined row: booked, and reported by the ledger.
   if (!posted && (posted.error().code != ErrorCode::kNotFound || posted.error().param.empty())) {
     note_unbooked(id, posted.error());

@@ -59,7 +59,9 @@ class MeteredChat final : public ChatModel {
 
  private:
   Task<Result<Usage>> dispatch(const ChatRequest& request, ChatSink& sink, const AttemptId& id);
-  Task<void> end_attempt(const AttemptId& id, const AttemptOutcome& outcome);
+  Task<void> end_attempt(const ChatRequest& request,
+                         const AttemptId& id,
+                         const AttemptOutcome& outcome);
   Task<void> void_attempt(const AttemptId& id, std::string reason);
   void note_dispute(const AttemptId& id, const AttemptOutcome& outcome);
   void note_unbooked(const AttemptId& id, const Error& error);
@@ -68,6 +70,8 @@ class MeteredChat final : public ChatModel {
   const Clock& clock_;
   ChatModel& inner_;
   MeteredOptions options_;
+  Metric& cost_;
+  Metric& baseline_;
   Metric& unbooked_;
   Metric& estimated_;
   Metric& disputed_;

@@ -46,9 +46,9 @@ class RecordingLedger final : public Ledger {
     co_return reserve_result;
   }
 
-  Task<Result<NanoUsd>> post(const AttemptId& /*id*/, const AttemptOutcome& outcome) override {
+  Task<Result<Posted>> post(const AttemptId& /*id*/, const AttemptOutcome& outcome) override {
     posts.push_back(outcome);
-    co_return NanoUsd{1};
+    co_return post_result;
   }
 
   Task<Result<void>> void_attempt(const AttemptId& /*id*/, const std::string& reason) override {
@@ -57,6 +57,7 @@ class RecordingLedger final : public Ledger {
   }
 
   Result<void> reserve_result;
+  Result<Posted> post_result = Posted{.cost = 1};
   std::vector<Reservation> reservations;
   std::vector<AttemptOutcome> posts;
   std::vector<std::string> voids;
@@ -411,6 +412,26 @@ TEST(Metered, NotesReachTheRow) {
     EXPECT_EQ(select.integer(2), 1) << "an undispatched request counts as its first attempt";
     return {};
   }));
+}
+
+TEST(Metered, TheBillHoldsAllAttemptsOfARequest) {
+  Bench b;
+  b.request.bill = std::make_shared<Bill>();
+  EXPECT_FALSE(b.request.bill->cost()) << "nothing was booked";
+  b.ledger.post_result = Posted{.cost = 70, .baseline = {}};
+  b.model.script = fails(ErrorCode::kUnavailable, true, 3);
+  EXPECT_FALSE(b.chat());
+  EXPECT_EQ(b.request.bill->cost(), 70);
+  EXPECT_FALSE(b.request.bill->saved()) << "no answer, no baseline";
+  b.request.attempt = 2;
+  b.ledger.post_result = Posted{.cost = 30, .baseline = 400};
+  b.model.script = answer({.input = 12, .output = 2}, 2);
+  EXPECT_TRUE(b.chat());
+  EXPECT_EQ(b.request.bill->cost(), 100);
+  EXPECT_EQ(b.request.bill->saved(), 300);
+  b.ledger.post_result = fail(ErrorCode::kNotFound, "no price");
+  EXPECT_TRUE(b.chat());
+  EXPECT_FALSE(b.request.bill->cost()) << "a part of it is not known";
 }
 
 }  // namespace

@@ -256,9 +256,9 @@ Task<void> work(SqlLedger& ledger, Disk& disk, int first, const std::atomic<bool
     EXPECT_TRUE(co_await ledger.reserve(paid ? reservation(id, 1) : own_reservation(id, 1)));
     disk.acknowledge(id, {.paid = paid, .cost = {}});
     const auto outcome = delivered({.input = request % 977, .output = request % 89});
-    const auto cost = co_await ledger.post({id, 1}, outcome);
-    EXPECT_TRUE(cost);
-    disk.acknowledge(id, {.paid = paid, .cost = *cost});
+    const auto posted = co_await ledger.post({id, 1}, outcome);
+    EXPECT_TRUE(posted);
+    disk.acknowledge(id, {.paid = paid, .cost = posted->cost});
     if (!paid) {
       // Rows of our own never wait by themselves and would fill the ring, so that no paid one could
       // rely on it.

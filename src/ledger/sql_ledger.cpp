@@ -351,6 +351,10 @@ std::chrono::nanoseconds SqlLedger::longest_wait() const {
   return line_.empty() ? std::chrono::nanoseconds(0) : clock_.steady() - line_.front();
 }
 
+std::chrono::nanoseconds SqlLedger::lag() const {
+  return queue_->lag();
+}
+
 Task<Result<void>> SqlLedger::reserve(const Reservation& reservation) {
   const auto place = line_.insert(line_.end(), clock_.steady());
   auto reserved = co_await reserve_in_line(reservation);
@@ -412,7 +416,7 @@ Task<Result<void>> SqlLedger::end(Intent intent) {
   co_return written;
 }
 
-Task<Result<NanoUsd>> SqlLedger::post(const AttemptId& id, const AttemptOutcome& outcome) {
+Task<Result<Posted>> SqlLedger::post(const AttemptId& id, const AttemptOutcome& outcome) {
   GENESIS_CO_TRY_VOID(validate_usage(outcome.usage));
   const auto known = open_.find(attempt_key(id));
   if (known == open_.end()) {
@@ -443,9 +447,9 @@ Task<Result<NanoUsd>> SqlLedger::post(const AttemptId& id, const AttemptOutcome&
   co_return co_await finish_post(std::move(booked));
 }
 
-Task<Result<NanoUsd>> SqlLedger::finish_post(Entry booked) {
+Task<Result<Posted>> SqlLedger::finish_post(Entry booked) {
   if (booked.amount_nano) {
-    co_return *booked.amount_nano;
+    co_return Posted{.cost = *booked.amount_nano, .baseline = booked.baseline_nano};
   }
   log(LogLevel::kWarn,
       "no price is known: the attempt is quarantined in the ledger",
@@ -456,7 +460,7 @@ Task<Result<NanoUsd>> SqlLedger::finish_post(Entry booked) {
       ErrorCode::kNotFound);
 }
 
-Task<Result<NanoUsd>> SqlLedger::post_unknown(const AttemptId& id, const AttemptOutcome& outcome) {
+Task<Result<Posted>> SqlLedger::post_unknown(const AttemptId& id, const AttemptOutcome& outcome) {
   auto standing = std::make_shared<Entry>();
   auto work =
       [id, wanted = post_entry({}, outcome, 0), standing](Booking& booking) -> Result<void> {

@@ -86,7 +86,7 @@ class SqlLedger final : public Ledger {
   Task<Result<void>> reserve(const Reservation& reservation) override;
   // `outcome.finish` may carry a remark after a semicolon ("stop;estimated"): it becomes the row's
   // note.
-  Task<Result<NanoUsd>> post(const AttemptId& id, const AttemptOutcome& outcome) override;
+  Task<Result<Posted>> post(const AttemptId& id, const AttemptOutcome& outcome) override;
   Task<Result<void>> void_attempt(const AttemptId& id, const std::string& reason) override;
 
   // Charging the same minute of the same endpoint twice is the same as once.
@@ -105,6 +105,9 @@ class SqlLedger final : public Ledger {
 
   // How long the first of the reservations has been waiting that have not returned; 0 = none waits.
   std::chrono::nanoseconds longest_wait() const;
+
+  // How far the database is behind: the age of the oldest row that is not committed.
+  std::chrono::nanoseconds lag() const;
 
   // Attempts that crash recovery found open, and rows that only the ring still held.
   std::int64_t recovered() const { return recovered_; }
@@ -132,8 +135,8 @@ class SqlLedger final : public Ledger {
   Intent end_intent(const Entry& reserve, Entry entry) const;
   Task<Result<void>> reserve_in_line(const Reservation& reservation);
   Task<Result<void>> end(Intent intent);
-  Task<Result<NanoUsd>> finish_post(Entry booked);
-  Task<Result<NanoUsd>> post_unknown(const AttemptId& id, const AttemptOutcome& outcome);
+  Task<Result<Posted>> finish_post(Entry booked);
+  Task<Result<Posted>> post_unknown(const AttemptId& id, const AttemptOutcome& outcome);
   Task<Result<void>> void_unknown(const AttemptId& id, const std::string& reason);
 
   store::Database& database_;

@@ -43,8 +43,8 @@ inline Task<void> work(SqlLedger& ledger, std::int64_t request, int out) {
     Told told{request, -1};
     [[maybe_unused]] ssize_t n = ::write(out, &told, sizeof told);
     const auto outcome = delivered({.input = request % 977, .output = request % 89});
-    const auto cost = co_await ledger.post({id, 1}, outcome);
-    told.amount = cost ? *cost : 0;
+    const auto posted = co_await ledger.post({id, 1}, outcome);
+    told.amount = posted ? posted->cost : 0;
     n = ::write(out, &told, sizeof told);
   }
 }

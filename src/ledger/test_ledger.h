@@ -109,7 +109,8 @@ struct TestLedger {
   Result<void> reserve(const Reservation& r) { return run_task(ledger->reserve(r)); }
 
   Result<NanoUsd> post(const AttemptId& id, const AttemptOutcome& o) {
-    return run_task(ledger->post(id, o));
+    GENESIS_TRY(const Posted posted, run_task(ledger->post(id, o)));
+    return posted.cost;
   }
 
   Result<void> flush() { return run_task(ledger->flush()); }

@@ -150,6 +150,7 @@ Result<void> WriteQueue::append(Job job,
     if (until_synced) {
       job.ticket = sync_->add(std::move(until_synced));
     }
+    job.since = clock_.steady();
     queue_.push_back(std::move(job));
     wake = queue_.size() == 1 || queue_.size() == kGroupRows;
   }
@@ -193,6 +194,7 @@ void WriteQueue::enqueue(Job job, store::Urgency urgency) {
   {
     const std::lock_guard lock(mutex_);
     if (queue_.size() < bound && !stop_) {
+      job.since = clock_.steady();
       queue_.push_back(std::move(job));
       submit = !std::exchange(drain_waiting_, true);
     }
@@ -209,6 +211,14 @@ void WriteQueue::enqueue(Job job, store::Urgency urgency) {
 bool WriteQueue::keeps_price(const std::string& price_id) const {
   const std::lock_guard lock(mutex_);
   return kept_prices_.contains(price_id);
+}
+
+std::chrono::nanoseconds WriteQueue::lag() const {
+  const std::lock_guard lock(mutex_);
+  if (in_flight_since_) {
+    return clock_.steady() - *in_flight_since_;
+  }
+  return queue_.empty() ? std::chrono::nanoseconds(0) : clock_.steady() - queue_.front().since;
 }
 
 void WriteQueue::submit_drain() {
@@ -228,6 +238,9 @@ void WriteQueue::take(Batch& batch) {
   queue_.clear();
   drain_waiting_ = false;
   batch.begun = clock_.steady();
+  if (!batch.jobs.empty()) {
+    in_flight_since_ = batch.jobs.front().since;
+  }
   for (const Job& job : batch.jobs) {
     batch.ring_position = std::max(batch.ring_position, job.ring_position);
   }
@@ -283,12 +296,13 @@ void WriteQueue::finish(Batch& batch, const Result<void>& outcome) {
     const std::lock_guard lock(mutex_);
     failing_ = false;
     committed_ = batch.begun;
+    in_flight_since_.reset();
     if (batch.ring_position > 0) {
       ring_->release(batch.ring_position);
     }
     for (const Job& job : batch.jobs) {
-      for (const TokenPrice& price : job.intent ? job.intent->prices : std::vector<TokenPrice>{}) {
-        kept_prices_.insert(price.id);
+      if (job.intent) {
+        remember_prices(*job.intent);
       }
     }
   }
@@ -307,6 +321,12 @@ void WriteQueue::finish(Batch& batch, const Result<void>& outcome) {
   const std::lock_guard lock(mutex_);
   --drains_;
   idle_.notify_all();
+}
+
+void WriteQueue::remember_prices(const Intent& intent) {
+  for (const TokenPrice& price : intent.prices) {
+    kept_prices_.insert(price.id);
+  }
 }
 
 // A commit tells those too whose row the ring's sync has not reached yet.
@@ -336,6 +356,7 @@ void WriteQueue::give_back(Batch& batch, const Error& error) {
         {{"rows", std::ssize(keep)}, {"error", error.message}});
   }
   failing_ = true;
+  in_flight_since_.reset();
   queue_.insert(
       queue_.begin(), std::make_move_iterator(keep.begin()), std::make_move_iterator(keep.end()));
   batch.jobs = std::move(fail);

@@ -24,6 +24,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -73,6 +74,9 @@ class WriteQueue {
   // Whether the database surely holds this price: rows need not carry it.
   bool keeps_price(const std::string& price_id) const;
 
+  // How long the oldest row has been waiting that is not committed yet.
+  std::chrono::nanoseconds lag() const;
+
   // Whether any budget was set as of the last commit.
   bool has_budgets() const { return has_budgets_.load(std::memory_order_relaxed); }
 
@@ -82,6 +86,7 @@ class WriteQueue {
   struct Job {
     std::shared_ptr<Intent> intent;
     Work work;
+    SteadyTime since;                 // when it came
     store::Database::Done done;       // null: acknowledged already, or by `ticket`
     std::uint64_t ring_position = 0;  // 0: not in the ring
     std::shared_ptr<RingSync::Ticket> ticket;
@@ -107,6 +112,7 @@ class WriteQueue {
   Result<void> run_job(Booking& booking, Job& job);
   Result<void> mark_applied(store::Transaction& tx, std::uint64_t position);
   void finish(Batch& batch, const Result<void>& outcome);
+  void remember_prices(const Intent& intent);
   void give_back(Batch& batch, const Error& error);
 
   store::Database& database_;
@@ -124,10 +130,11 @@ class WriteQueue {
   std::unique_ptr<RingSync> sync_;  // null without a ring
   std::deque<Job> queue_;
   std::unordered_set<std::string> kept_prices_;
-  int drains_ = 0;              // submitted and not finished
-  bool drain_waiting_ = false;  // one of them has not taken its jobs yet
-  bool failing_ = false;        // the last commit failed
-  SteadyTime committed_;        // when the last one that succeeded began
+  int drains_ = 0;                             // submitted and not finished
+  bool drain_waiting_ = false;                 // one of them has not taken its jobs yet
+  bool failing_ = false;                       // the last commit failed
+  std::optional<SteadyTime> in_flight_since_;  // of the batch that is being committed
+  SteadyTime committed_;                       // when the last one that succeeded began
   bool stop_ = false;
 
   std::thread pacer_;  // last: it uses everything above

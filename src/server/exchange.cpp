@@ -32,6 +32,15 @@ void add_served_headers(const ServedBy& served, net::Headers& headers) {
   headers.add("x-genesis-endpoint", header_safe(served.endpoint));
 }
 
+void add_bill_headers(const Bill& bill, net::Headers& headers) {
+  if (const auto cost = bill.cost()) {
+    headers.add("x-genesis-cost-usd", format_usd(*cost));
+  }
+  if (const auto saved = bill.saved()) {
+    headers.add("x-genesis-saved-usd", format_usd(*saved));
+  }
+}
+
 Task<void> send_json(Exchange& x, int status, std::string_view body) {
   x.record.status = status;
   const net::Headers headers = response_headers(x, "application/json");

@@ -26,6 +26,8 @@ std::string header_safe(std::string_view value);
 // The fields every response has: id, type, and "do not cache, do not sniff".
 net::Headers response_headers(const Exchange& x, std::string_view content_type);
 
+// What the answer cost and saved, where that is known.
+void add_bill_headers(const Bill& bill, net::Headers& headers);
 // The fields that tell who served.
 void add_served_headers(const ServedBy& served, net::Headers& headers);
 

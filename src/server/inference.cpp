@@ -98,6 +98,8 @@ Result<void> complete(const InferenceContext& context, Exchange& x, InferenceCal
   GENESIS_TRY_VOID(check_model_name(request.route));
   GENESIS_TRY_VOID(check_model_scope(x.principal, request.route));
   request.id = x.record.id;
+  request.bill = std::make_shared<Bill>();
+  x.record.bill = request.bill;
   request.traceparent = trace_of(context, x);
   x.record.traceparent = request.traceparent;
   request.tenant = x.principal.tenant;
@@ -295,6 +297,7 @@ Task<void> collect_answer(InferenceContext& context,
   x.record.status = 200;
   net::Headers headers = response_headers(x, "application/json");
   add_served_headers(*sink.served(), headers);
+  add_bill_headers(*x.record.bill, headers);
   if (x.wire == Wire::kTgi || x.wire == Wire::kTei) {
     add_compute_headers(context, meta.call, headers);
     add_timing_headers(x.record, context.ports.clock.steady(), headers);

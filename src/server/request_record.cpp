@@ -108,6 +108,9 @@ void log_request(const RequestRecord& record, SteadyTime now) {
   }
   const std::int64_t first_token_ms =
       record.times.first_token ? milliseconds(record.started, *record.times.first_token) : -1;
+  const auto usd = [](std::optional<NanoUsd> amount) {
+    return amount ? format_usd(*amount) : std::string();
+  };
   const ServedBy served = record.served.value_or(ServedBy{});
   log(level,
       "request",
@@ -126,6 +129,8 @@ void log_request(const RequestRecord& record, SteadyTime now) {
        {"endpoint", served.endpoint},
        {"tokens_in", record.usage.input},
        {"tokens_out", record.usage.output},
+       {"cost_usd", record.bill ? usd(record.bill->cost()) : ""},
+       {"saved_usd", record.bill ? usd(record.bill->saved()) : ""},
        {"ttft_ms", first_token_ms},
        {"total_ms", milliseconds(record.started, now)},
        {"finish", record.finish}});

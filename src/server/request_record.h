@@ -7,6 +7,7 @@
 #include "server/answer_sink.h"
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,6 +25,7 @@ struct RequestRecord {
   std::string traceparent;  // the client's, checked; empty = none
   std::optional<ServedBy> served;
   Usage usage;
+  std::shared_ptr<const Bill> bill;  // null where nobody keeps books
   int status = 0;
   std::string finish;  // "stop", "length", ..., or an error code's name
   SteadyTime started{};

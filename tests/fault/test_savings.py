@@ -1,11 +1,13 @@
 """What the ledger tells: spend, baseline and saving that can be recomputed, and a chain that notices."""
 
+import json
 import shutil
 import sqlite3
 
 import pytest
 from harness.books import cost, ledger_rows
 from harness.gateway import local, make_config, paid
+from harness.process import wait_until
 
 CHAT = "/v1/chat/completions"
 MESSAGES = [{"role": "user", "content": "one two three"}]
@@ -81,6 +83,48 @@ def test_a_failed_attempt_is_not_billed_as_an_answer(make_mock, serve):
         spent = row["amount_nano"] if row["kind"] != "void" else 0
         amounts[row["endpoint"]] = amounts.get(row["endpoint"], 0) + spent
     assert amounts == {"primary": 0, "fallback": cost(3, 20)}
+
+
+def test_answers_and_log_tell_what_a_request_cost_and_saved(make_mock, serve):
+    """All attempts count: one that broke off is paid for as well."""
+    primary, fallback = make_mock("primary", words=20), make_mock("fallback", words=20)
+    cheap = {"input": "0.25", "output": "1.00"}
+    own = {"name": "own", "tier": "self_hosted", "url": fallback.url + "/v1", "model": "own-model",
+           "price": {"input": "0", "output": "0"}}
+    config = make_config([paid(primary, tier="managed"), paid(fallback, price=cheap), own],
+                         ledger={"baseline_model": "gpt-4o"}, log={"format": "json"})
+    gateway = serve(config)
+
+    def ask(model, **more):
+        status, headers, _ = gateway.http("POST", CHAT, {"model": model, "messages": MESSAGES} | more)
+        assert status == 200
+        told = headers.get("x-genesis-cost-usd"), headers.get("x-genesis-saved-usd")
+        line = wait_until(lambda: logged(headers["x-request-id"]), 10, "the log line")
+        return told, (line["cost_usd"], line["saved_usd"])
+
+    def logged(request_id):
+        lines = [json.loads(line) for line in gateway.log.read_text().splitlines() if '"msg":"request"' in line]
+        return next((line for line in lines if line["id"] == request_id), None)
+
+    def usd(nano):
+        text = f"{nano / 1e9:.9f}".rstrip("0")
+        return text + "0" * (2 - len(text.split(".")[1]))
+
+    same = (usd(cost(3, 20)), "0.00")
+    assert ask("primary-model") == (same, same)
+    told, line = ask("primary-model", stream=True)
+    assert (told, line) == ((None, None), same), "a stream's head leaves before its end"
+    saving = (usd(cost(3, 20) // 10), usd(cost(3, 20) - cost(3, 20) // 10))
+    assert ask("fallback-model") == (saving, saving)
+    free = ("0.00", usd(cost(3, 20)))
+    assert ask("own-model") == (free, free)
+    primary.script({"fault": "cut", "tokens": 3, "times": 1})
+    gateway_rows = len(ledger_rows(gateway))
+    told, line = ask("primary-model")
+    assert told == line
+    gateway.cli("ledger", "verify", check=True)
+    ended = [row for row in ledger_rows(gateway)[gateway_rows:] if row["kind"] == "post"]
+    assert len(ended) == 2 and told[0] == usd(sum(row["amount_nano"] for row in ended))
 
 
 def test_an_unknown_price_is_never_zero(make_mock, serve):

@@ -1,4 +1,4 @@
-#include "api/ledger.h"
+#include "api/money.h"
 
 #include <fmt/format.h>
 
@@ -17,6 +17,27 @@ std::string format_usd(NanoUsd amount) {
     text.pop_back();
   }
   return text;
+}
+
+double usd_for_gauges(NanoUsd amount) {
+  return static_cast<double>(amount) / static_cast<double>(kNanoPerUsd);
+}
+
+void Bill::add(const Posted& posted) {
+  any_ = true;
+  cost_ += posted.cost;
+  if (posted.baseline) {
+    baseline_ = baseline_.value_or(0) + *posted.baseline;
+  }
+}
+
+std::optional<NanoUsd> Bill::cost() const {
+  return any_ && !spoiled_ ? std::optional(cost_) : std::nullopt;
+}
+
+std::optional<NanoUsd> Bill::saved() const {
+  const auto spent = cost();
+  return spent && baseline_ ? std::optional(*baseline_ - *spent) : std::nullopt;
 }
 
 }  // namespace genesis
