@@ -160,7 +160,7 @@ constexpr std::array kGeneral = {
                "Force a kernel tier; empty = the best of the machine.",
                0,
                0,
-               "scalar|avx2|avx512vnni|"},
+               "scalar|avx2|avx512vnni|amx|"},
     OptionSpec{"engine.idle_stop_s",
                kInteger,
                "0",

@@ -171,8 +171,8 @@ class CommandLine {
     app.add_option("--listen", engine_.listen, "Address and port, or unix:/path")->required();
     app.add_option("--precision", engine_.precision, "quantized or fp32")
         ->check(CLI::IsMember({"quantized", "fp32"}));
-    app.add_option("--isa", engine_.isa, "Force a kernel tier: scalar, avx2 or avx512vnni")
-        ->check(CLI::IsMember({"scalar", "avx2", "avx512vnni"}));
+    app.add_option("--isa", engine_.isa, "Force a kernel tier: scalar, avx2, avx512vnni or amx")
+        ->check(CLI::IsMember({"scalar", "avx2", "avx512vnni", "amx"}));
     app.add_option("--threads", engine_.threads, "Compute threads; 0 = physical cores")
         ->check(CLI::Range(0, 1024));
     app.add_option("--kv-mib", engine_.kv_mib, "Memory for keys and values")

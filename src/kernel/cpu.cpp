@@ -8,7 +8,9 @@
 #include <sched.h>
 #include <set>
 #include <string>
+#include <sys/syscall.h>
 #include <thread>
+#include <unistd.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
@@ -16,18 +18,28 @@
 namespace genesis::kernel {
 namespace {
 
-constexpr std::array kAll = {Tier::kScalar, Tier::kAvx2, Tier::kAvx512Vnni};
+constexpr std::array kAll = {Tier::kScalar, Tier::kAvx2, Tier::kAvx512Vnni, Tier::kAmx};
 
 #if defined(__x86_64__)
 // XCR0: bits 1 and 2 the xmm and ymm registers, 5 to 7 the mask and zmm registers.
 constexpr unsigned kSavesYmm = 0x06U;
 constexpr unsigned kSavesZmm = 0xE6U;
+// Bits 17 and 18: the tiles' configuration and data.
+constexpr unsigned kSavesTiles = 0x600E6U;
 
 bool operating_system_saves(unsigned registers) {
   unsigned low = 0;
   unsigned high = 0;
   __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
   return (low & registers) == registers;
+}
+
+// Linux gives tiles only to a process that has asked for them (asm/prctl.h; XTILEDATA is component
+// 18 of the extended state). All its threads have them from then on.
+bool may_use_tiles() {
+  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr unsigned long kTileData = 18;
+  return ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
 
 bool machine_has(Tier tier) {
@@ -50,7 +62,14 @@ bool machine_has(Tier tier) {
     return true;
   }
   constexpr unsigned kWide = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
-  return (b & kWide) == kWide && (c & bit_AVX512VNNI) != 0 && operating_system_saves(kSavesZmm);
+  if ((b & kWide) != kWide || (c & bit_AVX512VNNI) == 0 || !operating_system_saves(kSavesZmm)) {
+    return false;
+  }
+  if (tier == Tier::kAvx512Vnni) {
+    return true;
+  }
+  constexpr unsigned kTiles = bit_AMXTILE | bit_AMXINT8;
+  return (d & kTiles) == kTiles && operating_system_saves(kSavesTiles) && may_use_tiles();
 }
 #else
 bool machine_has(Tier tier) {
@@ -59,7 +78,17 @@ bool machine_has(Tier tier) {
 #endif
 
 std::string_view needs_of(Tier tier) {
-  return tier == Tier::kAvx2 ? "AVX2 with FMA and F16C" : "AVX-512 F, BW, DQ, VL and VNNI";
+  switch (tier) {
+    case Tier::kScalar:
+      break;
+    case Tier::kAvx2:
+      return "AVX2 with FMA and F16C";
+    case Tier::kAvx512Vnni:
+      return "AVX-512 F, BW, DQ, VL and VNNI";
+    case Tier::kAmx:
+      return "AMX tiles with int8, or its kernel does not give them to processes";
+  }
+  return "";
 }
 
 }  // namespace
@@ -72,6 +101,8 @@ std::string_view tier_name(Tier tier) {
       return "avx2";
     case Tier::kAvx512Vnni:
       return "avx512vnni";
+    case Tier::kAmx:
+      return "amx";
   }
   return "scalar";
 }

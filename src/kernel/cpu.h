@@ -10,9 +10,9 @@
 namespace genesis::kernel {
 
 // In rising order of speed. A tier is a table of kernels (kernels.h), all giving the same bits.
-enum class Tier : std::uint8_t { kScalar, kAvx2, kAvx512Vnni };
+enum class Tier : std::uint8_t { kScalar, kAvx2, kAvx512Vnni, kAmx };
 
-std::string_view tier_name(Tier tier);  // "scalar", "avx2", "avx512vnni"
+std::string_view tier_name(Tier tier);  // "scalar", "avx2", "avx512vnni", "amx"
 
 // All that this machine can run, in rising order; kScalar always.
 std::vector<Tier> usable_tiers();

@@ -38,6 +38,14 @@ const Kernels& kernels_of(Tier tier) {
   if (tier == Tier::kAvx512Vnni) {
     return kAvx512Vnni;
   }
+  static const Kernels kAmx = [] {
+    Kernels table = kAvx512Vnni;
+    fill_linear_amx(table);
+    return table;
+  }();
+  if (tier == Tier::kAmx) {
+    return kAmx;
+  }
 #endif
   GENESIS_CHECK(tier == Tier::kScalar);
   return kScalar;

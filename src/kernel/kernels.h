@@ -4,7 +4,6 @@
 // All tiers give the same bits: integers are exact, and every floating-point result is defined
 // below as a fixed sequence of IEEE operations ("fma chain": acc = fma(a, b, acc) in the order
 // told, from +0). No row of a result depends on how many rows a call has or which panels it covers.
-// The seam for AMX: another table, the same layout and the same sequences.
 //
 // Vector lengths are multiples of 8 unless told otherwise; scales given to softmax are positive.
 //

@@ -161,7 +161,9 @@ int next_block(int rows) {
   return (rows + blocks - 1) / blocks;
 }
 
-void linear(const LinearCall& call) {
+}  // namespace
+
+void linear_avx512(const LinearCall& call) {
   if (call.weights.format == Format::kF32) {
     linear_avx2(call);
     return;
@@ -193,10 +195,8 @@ void linear(const LinearCall& call) {
   }
 }
 
-}  // namespace
-
 void fill_linear_avx512(Kernels& table) {
-  table.linear = linear;
+  table.linear = linear_avx512;
 }
 
 }  // namespace genesis::kernel

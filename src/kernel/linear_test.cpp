@@ -1,6 +1,10 @@
 // Linear layers: error against double, and equal bits over tiers, row counts and panel ranges.
 #include "kernel/test_matrix.h"
 
+#ifdef GENESIS_KERNEL_AVX2
+#include "kernel/linear_amx_imitated.h"
+#endif
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -54,7 +58,26 @@ TestRows random_rows(int rows, int inputs, Random& random) {
   return make_rows(rows, inputs, std::move(values));
 }
 
-std::vector<float> run(Tier tier, const TestMatrix& w, const Activations& x, int rows) {
+// A tier, or what stands for one that this machine lacks.
+struct Way {
+  std::string name;
+  void (*linear)(const LinearCall& call);
+};
+
+std::vector<Way> ways() {
+  std::vector<Way> all;
+  for (const Tier tier : usable_tiers()) {
+    all.push_back({std::string(tier_name(tier)), kernels_of(tier).linear});
+#ifdef GENESIS_KERNEL_AVX2
+    if (tier == Tier::kAvx512Vnni) {
+      all.push_back({"amx imitated", linear_amx_imitated});
+    }
+#endif
+  }
+  return all;
+}
+
+std::vector<float> run(const Way& way, const TestMatrix& w, const Activations& x, int rows) {
   std::vector<float> out(static_cast<std::size_t>(rows * w.view.outputs), -1.0F);
   LinearCall call;
   call.weights = w.view;
@@ -63,12 +86,8 @@ std::vector<float> run(Tier tier, const TestMatrix& w, const Activations& x, int
   call.panel_end = w.view.panels();
   call.out = out.data();
   call.out_stride = static_cast<std::size_t>(w.view.outputs);
-  kernels_of(tier).linear(call);
+  way.linear(call);
   return out;
-}
-
-std::vector<Tier> tiers() {
-  return usable_tiers();
 }
 
 // The result as a double sum over the very codes and scales, and a bound of its rounding: each of
@@ -103,12 +122,12 @@ TEST_P(LinearTest, AgreesWithDoubleAndTiersAreBitEqual) {
   for (const int outputs : {1, 15, 16, 17, 40}) {
     for (const int inputs : {32, 96, 576}) {
       const TestMatrix w = make_matrix(GetParam(), outputs, inputs, random);
-      const TestRows x = random_rows(7, inputs, random);
-      const std::vector<float> reference = run(Tier::kScalar, w, x.at(0), x.rows);
+      const TestRows x = random_rows(inputs == 96 ? 37 : 7, inputs, random);
+      const std::vector<float> reference = run(ways().front(), w, x.at(0), x.rows);
       expect_close(w, x, reference);
-      for (const Tier tier : tiers()) {
-        EXPECT_EQ(reference, run(tier, w, x.at(0), x.rows))
-            << tier_name(tier) << " " << outputs << "x" << inputs << " seed " << kSeed;
+      for (const Way& way : ways()) {
+        EXPECT_EQ(reference, run(way, w, x.at(0), x.rows))
+            << way.name << " " << outputs << "x" << inputs << " seed " << kSeed;
       }
     }
   }
@@ -117,14 +136,14 @@ TEST_P(LinearTest, AgreesWithDoubleAndTiersAreBitEqual) {
 TEST_P(LinearTest, ARowDoesNotDependOnItsNeighbours) {
   Random random(kSeed + 1);
   const TestMatrix w = make_matrix(GetParam(), 37, 192, random);
-  for (const Tier tier : tiers()) {
+  for (const Way& way : ways()) {
     for (int rows = 1; rows <= 33; ++rows) {
       const TestRows x = random_rows(rows, 192, random);
-      const std::vector<float> together = run(tier, w, x.at(0), rows);
+      const std::vector<float> together = run(way, w, x.at(0), rows);
       for (int r = 0; r < rows; ++r) {
-        const std::vector<float> alone = run(tier, w, x.at(r), 1);
+        const std::vector<float> alone = run(way, w, x.at(r), 1);
         ASSERT_TRUE(std::equal(alone.begin(), alone.end(), together.begin() + r * 37))
-            << tier_name(tier) << " rows " << rows << " row " << r;
+            << way.name << " rows " << rows << " row " << r;
       }
     }
   }
@@ -133,17 +152,18 @@ TEST_P(LinearTest, ARowDoesNotDependOnItsNeighbours) {
 TEST_P(LinearTest, PanelRangesAndAddition) {
   Random random(kSeed + 2);
   const TestMatrix w = make_matrix(GetParam(), 70, 64, random);
-  const TestRows x = random_rows(5, 64, random);
-  for (const Tier tier : tiers()) {
-    const std::vector<float> whole = run(tier, w, x.at(0), 5);
+  constexpr int kRows = 21;  // a tile of sixteen and some
+  const TestRows x = random_rows(kRows, 64, random);
+  for (const Way& way : ways()) {
+    const std::vector<float> whole = run(way, w, x.at(0), kRows);
     // The outputs of panels 3 and 4 (48..69), added to 1, two rows apart by 100.
-    std::vector<float> part(500, 1.0F);
-    LinearCall call{w.view, x.at(0), 5, 3, 5, part.data(), 100, true};
-    kernels_of(tier).linear(call);
-    for (std::size_t r = 0; r < 5; ++r) {
+    std::vector<float> part(100 * kRows, 1.0F);
+    LinearCall call{w.view, x.at(0), kRows, 3, 5, part.data(), 100, true};
+    way.linear(call);
+    for (std::size_t r = 0; r < kRows; ++r) {
       for (std::size_t i = 0; i < 100; ++i) {
         const float expected = i < 22 ? 1.0F + whole[r * 70 + 48 + i] : 1.0F;
-        ASSERT_EQ(part[r * 100 + i], expected) << tier_name(tier) << " row " << r << " at " << i;
+        ASSERT_EQ(part[r * 100 + i], expected) << way.name << " row " << r << " at " << i;
       }
     }
   }
@@ -152,6 +172,7 @@ TEST_P(LinearTest, PanelRangesAndAddition) {
 TEST_P(LinearTest, ExtremeInputsAreExact) {
   Random random(kSeed + 3);
   constexpr int kInputs = 64;
+  constexpr int kRows = 16;
   std::vector<std::vector<float>> cases;
   cases.emplace_back(kInputs, 0.0F);
   cases.emplace_back(kInputs, 3.0F);
@@ -167,11 +188,15 @@ TEST_P(LinearTest, ExtremeInputsAreExact) {
     }
     const TestMatrix w = make_matrix(GetParam(), 16, kInputs, random, code);
     for (const auto& values : cases) {
-      const TestRows x = make_rows(1, kInputs, values);
-      const std::vector<float> reference = run(Tier::kScalar, w, x.at(0), 1);
+      std::vector<float> same;
+      for (int r = 0; r < kRows; ++r) {
+        same.insert(same.end(), values.begin(), values.end());
+      }
+      const TestRows x = make_rows(kRows, kInputs, same);
+      const std::vector<float> reference = run(ways().front(), w, x.at(0), kRows);
       expect_close(w, x, reference);
-      for (const Tier tier : tiers()) {
-        EXPECT_EQ(reference, run(tier, w, x.at(0), 1)) << tier_name(tier) << " x " << values[0];
+      for (const Way& way : ways()) {
+        EXPECT_EQ(reference, run(way, w, x.at(0), kRows)) << way.name << " x " << values[0];
       }
     }
   }

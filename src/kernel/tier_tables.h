@@ -15,9 +15,12 @@ void quantize_avx2(const float* x, int count, const QuantizedRows& out);
 void fill_attention_avx2(AttentionKernels& table);
 void fill_adapter_avx2(AdapterKernels& table);
 // What has a faster form with AVX-512-VNNI; the rest of the table stays.
+void linear_avx512(const LinearCall& call);
 void fill_linear_avx512(Kernels& table);
 void fill_rows_avx512(Kernels& table);
 void fill_attention_avx512(AttentionKernels& table);
 void fill_adapter_avx512(AdapterKernels& table);
+// The same with AMX beside it.
+void fill_linear_amx(Kernels& table);
 
 }  // namespace genesis::kernel

@@ -273,9 +273,12 @@ Result<CheckpointResult> SqliteConnection::checkpoint(int mode) {
   return CheckpointResult{.complete = result == SQLITE_OK && frames == moved, .frames = frames};
 }
 
+// temp_store: each job is a savepoint, for which SQLite keeps the pages that the job changes; past
+// 64 KiB it would write them to a file, seven writes for each request of the gateway.
 Result<void> configure_writer(SqliteConnection& connection) {
   GENESIS_TRY_VOID(
       connection.execute("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
+                         "PRAGMA temp_store = MEMORY;"
                          "PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON;"));
   GENESIS_TRY(Statement mode, connection.prepare("PRAGMA journal_mode = WAL"));
   GENESIS_TRY(const bool row, mode.step());
