@@ -81,40 +81,41 @@ Result<void> Writer::checkpoint_locked() {
 
 Result<void> Writer::update_seal(int frames) {
   GENESIS_TRY(const LogScan scan, scan_log(log_path(options_.path)));
-  auto loaded = load_seal(options_.path);
+  const auto loaded = load_seal_header(options_.path);
   const bool known = loaded && loaded->has_value();
-  Seal seal = known ? std::move(**loaded) : Seal{};
+  SealHeader seal = known ? **loaded : SealHeader{};
   GENESIS_TRY(const std::int64_t page_size, connection_->query_integer("PRAGMA page_size"));
   GENESIS_TRY(const std::int64_t size, connection_->file_size());
   const LogPages pages = pages_of(scan, frames);
   if (!pages.damaged.empty()) {
     log(LogLevel::kError, "the database's log is damaged", {{"what", scan.damage}});
   }
-  const std::size_t before = known ? seal.pages.size() : 0;
-  const auto count = static_cast<std::size_t>(size / page_size);
+  const std::uint32_t before = seal.page_count;
+  const auto count = static_cast<std::uint32_t>(size / page_size);
   if (known && pages.changed.empty() && before == count) {
     return {};
   }
   seal.page_size = static_cast<std::uint32_t>(page_size);
-  seal.pages.resize(count);
+  seal.page_count = count;
   std::set<std::uint32_t> changed = pages.changed;
-  for (std::size_t i = before; i < count; ++i) {
-    changed.insert(static_cast<std::uint32_t>(i + 1));
+  for (std::uint32_t page = before + 1; page <= count; ++page) {
+    changed.insert(page);
   }
-  changed.erase(changed.upper_bound(static_cast<std::uint32_t>(count)), changed.end());
+  changed.erase(changed.upper_bound(count), changed.end());
   changed.erase(0);
+  std::vector<SealedPage> entries;
+  entries.reserve(changed.size());
   for (const std::uint32_t page : changed) {
     Digest digest{};
     if (!pages.damaged.contains(page)) {
       GENESIS_TRY(digest, hash_page(*connection_, page, seal.page_size));
     }
-    seal.pages[page - 1] = digest;
+    entries.push_back({.number = page, .digest = digest});
   }
   // With pages still in the log the file alone need not be readable; the older count then stays.
   seal.commits = sealed_commits(options_.path).value_or(seal.commits);
   seal.generation += 1;
-  const std::vector<std::uint32_t> list(changed.begin(), changed.end());
-  return save_seal(options_.path, seal, list);
+  return save_seal(options_.path, seal, entries);
 }
 
 void Writer::close() {

@@ -67,7 +67,7 @@ Result<void> require_database(const std::filesystem::path& path) {
   if (!code && size > 0) {
     return {};
   }
-  const auto seal = load_seal(path);
+  const auto seal = load_seal_header(path);
   if (!seal || *seal) {
     auto error = damaged(path,
                          fmt::format("it is {}, but {} is there",

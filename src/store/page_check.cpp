@@ -71,7 +71,7 @@ Result<Difference> compare(const Seal& seal,
     const auto number = static_cast<std::uint32_t>(i + 1);
     bool same = false;
     if (i < pages) {
-      GENESIS_TRY(const Digest digest, hash_page(raw, number, seal.page_size));
+      GENESIS_TRY(const Digest digest, hash_page(raw, number, seal.header.page_size));
       same = (i < std::ssize(seal.pages) && digest == seal.pages[static_cast<std::size_t>(i)]) ||
              log.holds(number, digest);
     }
@@ -104,15 +104,15 @@ Result<PageCheck> check_pages(const std::filesystem::path& path, const SqliteCon
   GENESIS_TRY(const std::optional<Seal> seal, std::move(loaded));
   GENESIS_TRY(const LogScan scan, scan_log(log_path(path)));
   check.log_frames = std::ssize(scan.frames);
-  check.generation = seal ? seal->generation : 0;
+  check.generation = seal ? seal->header.generation : 0;
   check.damage = scan.damage;
   if (!seal || !check.damage.empty()) {
     check.pages = scan.page_size == 0 ? 0 : size / scan.page_size;
     return check;
   }
   check.seal = SealState::kSealed;
-  check.pages = size / seal->page_size;
-  if (size % seal->page_size != 0) {
+  check.pages = size / seal->header.page_size;
+  if (size % seal->header.page_size != 0) {
     check.damage = fmt::format("the file's size, {} bytes, is not a whole number of pages", size);
     return check;
   }
@@ -122,7 +122,7 @@ Result<PageCheck> check_pages(const std::filesystem::path& path, const SqliteCon
     return check;
   }
   const auto commits = sealed_commits(path);
-  if (commits && *commits > seal->commits && difference.count >= kLeastPagesOfACommit) {
+  if (commits && *commits > seal->header.commits && difference.count >= kLeastPagesOfACommit) {
     check.seal = SealState::kStale;
     return check;
   }

@@ -14,6 +14,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <string>
+#include <sys/stat.h>
 #include <system_error>
 #include <unistd.h>
 
@@ -28,17 +29,14 @@ static_assert(std::endian::native == std::endian::little, "the seal's numbers ar
 constexpr std::size_t kHeaderBytes = 64;
 constexpr std::size_t kHashedBytes = 48;
 constexpr std::array<char, 8> kMagic = {'G', 'E', 'N', 'S', 'E', 'A', 'L', '1'};
-// 32 bytes a page of 4 KiB: a database of 8 TiB.
-constexpr std::size_t kMaxSealBytes = std::size_t{64} << 30;
 
 using Header = std::array<std::uint8_t, kHeaderBytes>;
 
-Header encode(const Seal& seal) {
+Header encode(const SealHeader& seal) {
   Header header{};
-  const auto pages = static_cast<std::uint32_t>(seal.pages.size());
   std::memcpy(header.data(), kMagic.data(), kMagic.size());
   std::memcpy(header.data() + 8, &seal.page_size, 4);
-  std::memcpy(header.data() + 12, &pages, 4);
+  std::memcpy(header.data() + 12, &seal.page_count, 4);
   std::memcpy(header.data() + 16, &seal.generation, 8);
   std::memcpy(header.data() + 24, &seal.commits, 8);
   Sha256 hash;
@@ -48,10 +46,19 @@ Header encode(const Seal& seal) {
   return header;
 }
 
+SealHeader decode(const Header& header) {
+  SealHeader seal;
+  std::memcpy(&seal.page_size, header.data() + 8, 4);
+  std::memcpy(&seal.page_count, header.data() + 12, 4);
+  std::memcpy(&seal.generation, header.data() + 16, 8);
+  std::memcpy(&seal.commits, header.data() + 24, 8);
+  return seal;
+}
+
 class SealFile {
  public:
-  explicit SealFile(const std::filesystem::path& path)
-      : fd_(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)) {}
+  explicit SealFile(const std::filesystem::path& path, int flags = O_RDWR | O_CREAT)
+      : fd_(::open(path.c_str(), flags | O_CLOEXEC, 0600)) {}
 
   SealFile(const SealFile&) = delete;
   SealFile& operator=(const SealFile&) = delete;
@@ -65,6 +72,17 @@ class SealFile {
   bool write(std::size_t offset, std::span<const std::uint8_t> bytes) const {
     return ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset)) ==
            static_cast<ssize_t>(bytes.size());
+  }
+
+  bool read(std::size_t offset, std::span<std::uint8_t> bytes) const {
+    return ::pread(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset)) ==
+           static_cast<ssize_t>(bytes.size());
+  }
+
+  // Negative: nobody knows.
+  std::int64_t size() const {
+    struct stat status{};
+    return ::fstat(fd_, &status) == 0 ? status.st_size : -1;
   }
 
   bool resize(std::size_t size) const { return ::ftruncate(fd_, static_cast<off_t>(size)) == 0; }
@@ -97,42 +115,68 @@ std::filesystem::path damage_path(const std::filesystem::path& database) {
 
 }  // namespace
 
+namespace {
+
+std::unexpected<Error> damaged_seal(const std::filesystem::path& path) {
+  return fail_param(
+      path.string(),
+      fmt::format("the seal {} is damaged, so the database cannot be checked against it",
+                  path.string()),
+      ErrorCode::kDataLoss);
+}
+
+// nullopt: an empty file, which is as good as none.
+Result<std::optional<SealHeader>> read_header(const SealFile& file,
+                                              const std::filesystem::path& path) {
+  const std::int64_t size = file.size();
+  if (size == 0) {
+    return std::nullopt;
+  }
+  Header header{};
+  if (!file.read(0, header)) {
+    return damaged_seal(path);
+  }
+  const SealHeader seal = decode(header);
+  if (seal.page_count == 0 || encode(seal) != header ||
+      size < static_cast<std::int64_t>(entry_offset(std::size_t{seal.page_count} + 1))) {
+    return damaged_seal(path);
+  }
+  return seal;
+}
+
+}  // namespace
+
+Result<std::optional<SealHeader>> load_seal_header(const std::filesystem::path& database) {
+  const std::filesystem::path path = seal_path(database);
+  const SealFile file(path, O_RDONLY);
+  if (!file.open() && errno == ENOENT) {
+    return std::nullopt;
+  }
+  return read_header(file, path);
+}
+
 Result<std::optional<Seal>> load_seal(const std::filesystem::path& database) {
   const std::filesystem::path path = seal_path(database);
-  auto bytes = genesis::read_file(path, kMaxSealBytes);
-  if (!bytes && bytes.error().code == ErrorCode::kNotFound) {
+  const SealFile file(path, O_RDONLY);
+  if (!file.open() && errno == ENOENT) {
     return std::nullopt;
   }
-  GENESIS_TRY(const std::string content, std::move(bytes));
-  if (content.empty()) {
+  GENESIS_TRY(const auto header, read_header(file, path));
+  if (!header) {
     return std::nullopt;
   }
-  Seal seal;
-  std::uint32_t pages = 0;
-  if (content.size() >= kHeaderBytes) {
-    std::memcpy(&seal.page_size, content.data() + 8, 4);
-    std::memcpy(&pages, content.data() + 12, 4);
-    std::memcpy(&seal.generation, content.data() + 16, 8);
-    std::memcpy(&seal.commits, content.data() + 24, 8);
-    if ((content.size() - kHeaderBytes) / sizeof(Digest) >= pages) {
-      seal.pages.resize(pages);
-    }
+  Seal seal{.header = *header, .pages = std::vector<Digest>(header->page_count)};
+  const std::span<std::uint8_t> bytes(seal.pages.front().data(),
+                                      seal.pages.size() * sizeof(Digest));
+  if (!file.read(kHeaderBytes, bytes)) {
+    return damaged_seal(path);
   }
-  if (seal.pages.size() != pages || pages == 0 ||
-      std::memcmp(encode(seal).data(), content.data(), kHeaderBytes) != 0) {
-    return fail_param(
-        path.string(),
-        fmt::format("the seal {} is damaged, so the database cannot be checked against it",
-                    path.string()),
-        ErrorCode::kDataLoss);
-  }
-  std::memcpy(seal.pages.data(), content.data() + kHeaderBytes, pages * sizeof(Digest));
   return seal;
 }
 
 Result<void> save_seal(const std::filesystem::path& database,
-                       const Seal& seal,
-                       std::span<const std::uint32_t> changed) {
+                       const SealHeader& header,
+                       std::span<const SealedPage> changed) {
   const std::filesystem::path path = seal_path(database);
   // A first seal gets its name only when it is whole: dying before that leaves none, not half a
   // one.
@@ -140,13 +184,12 @@ Result<void> save_seal(const std::filesystem::path& database,
   const bool fresh = !std::filesystem::exists(path, error);
   const std::filesystem::path written = fresh ? path.string() + ".new" : path.string();
   const SealFile file(written);
-  const std::size_t size = kHeaderBytes + seal.pages.size() * sizeof(Digest);
-  bool good = file.open() && file.resize(size);
-  for (const std::uint32_t page : changed) {
-    good = good && file.write(entry_offset(page), seal.pages[page - 1]);
+  bool good = file.open() && file.resize(entry_offset(std::size_t{header.page_count} + 1));
+  for (const SealedPage& page : changed) {
+    good = good && file.write(entry_offset(page.number), page.digest);
   }
   // Entries before the header: a reader takes a new header for a promise about all entries.
-  good = good && file.sync() && file.write(0, encode(seal)) && file.sync();
+  good = good && file.sync() && file.write(0, encode(header)) && file.sync();
   if (good && fresh) {
     std::filesystem::rename(written, path, error);
     good = !error;

@@ -19,11 +19,21 @@ namespace genesis::store {
 
 class SqliteConnection;
 
-struct Seal {
+struct SealHeader {
   std::uint32_t page_size = 0;
+  std::uint32_t page_count = 0;
   std::uint64_t generation = 0;  // grows with each write of the seal
   std::int64_t commits = 0;      // the database's commit counter as of the sealed file
-  std::vector<Digest> pages;
+};
+
+struct Seal {
+  SealHeader header;
+  std::vector<Digest> pages;  // header.page_count of them
+};
+
+struct SealedPage {
+  std::uint32_t number = 0;  // from 1
+  Digest digest{};
 };
 
 std::filesystem::path seal_path(const std::filesystem::path& database);
@@ -31,10 +41,13 @@ std::filesystem::path seal_path(const std::filesystem::path& database);
 // nullopt: there is none. kDataLoss: it is damaged itself.
 Result<std::optional<Seal>> load_seal(const std::filesystem::path& database);
 
-// Writes the entries of `changed` pages (from 1), then the header, each made durable in this order.
+// The same without the pages: little to read, however large the database is.
+Result<std::optional<SealHeader>> load_seal_header(const std::filesystem::path& database);
+
+// Writes the entries of `changed` pages, then the header, each made durable in this order.
 Result<void> save_seal(const std::filesystem::path& database,
-                       const Seal& seal,
-                       std::span<const std::uint32_t> changed);
+                       const SealHeader& header,
+                       std::span<const SealedPage> changed);
 
 // What an owner found wrong at its start, in words; empty: nothing, or nobody looked. It is kept in
 // <database>.damage and stays until somebody removes that file: the next checkpoint writes and
