@@ -113,6 +113,7 @@ Result<EndpointConfig> read_endpoint(const OptionMap& map,
       tier_from_name(text_of(map, prefix + "tier"))
           .value_or(out.kind == EndpointKind::kLocal ? Tier::kSelfHosted : Tier::kCommercial);
   out.model = text_of(map, prefix + "model");
+  out.draft = text_of(map, prefix + "draft");
   const std::string url = text_of(map, prefix + "url");
   GENESIS_TRY_VOID(read_upstream(map, prefix, out));
   if (out.kind == EndpointKind::kUrl) {
@@ -130,6 +131,13 @@ Result<EndpointConfig> read_endpoint(const OptionMap& map,
     if (out.model.empty()) {
       return config_error(prefix + "model",
                           fmt::format("{}: endpoint '{}' needs a 'model'", where, out.name));
+    }
+    if (!out.draft.empty()) {
+      return config_error(prefix + "draft",
+                          fmt::format("{}: endpoint '{}' is a url: only a local endpoint takes a "
+                                      "'draft' model",
+                                      where,
+                                      out.name));
     }
   } else if (!url.empty()) {
     return config_error(

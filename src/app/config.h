@@ -50,6 +50,7 @@ struct EndpointConfig {
   std::string adapter_of;
   std::string adapter_folder;
   std::string model;
+  std::string draft;           // kLocal: the model that guesses for it; empty = none
   std::string api_key_source;  // "env:NAME", "file:path" or empty
   std::vector<HeaderConfig> headers;
   std::string price_model;

@@ -132,6 +132,9 @@ std::vector<Finding> diagnose(const Home& home, const Config& config) {
   for (const EndpointConfig& endpoint : config.endpoints) {
     if (endpoint.kind == EndpointKind::kLocal && endpoint.adapter_of.empty()) {
       findings.push_back(look_at_model(home, endpoint.model));
+      if (!endpoint.draft.empty()) {
+        findings.push_back(look_at_model(home, endpoint.draft));
+      }
     }
   }
   findings.push_back(look_at_ledger(home, config));

@@ -70,9 +70,11 @@ class SingleKey final : public server::Authenticator {
 // Everything an engine process owns, in order of construction.
 class EngineApp {
  public:
-  EngineApp(const EngineAppOptions& options, model::LoadedModel loaded)
+  EngineApp(const EngineAppOptions& options,
+            model::LoadedModel loaded,
+            std::unique_ptr<engine::Runner> draft_model)
       : options_(options),
-        engine_(std::move(loaded.runner), options.engine, metrics_),
+        engine_(std::move(loaded.runner), options.engine, metrics_, std::move(draft_model)),
         adapters_(engine_, options.model_name),
         chat_(
             io_.get_executor(),
@@ -189,6 +191,40 @@ class EngineApp {
   net::Server server_;
 };
 
+// The keys and values of guesses need less room than those of answers: who has none guesses
+// nothing.
+constexpr std::int64_t kDraftShareOfPages = 4;
+
+// Guesses only help if the same number is the same token to both; a few more at the end do no harm,
+// as models of one family are padded to different sizes.
+Result<void> check_same_tokens(const text::Tokenizer& model, const text::Tokenizer& draft) {
+  const std::int32_t common = std::min(model.vocab_size(), draft.vocab_size());
+  for (std::int32_t id = 0; id < common; ++id) {
+    if (model.token_bytes(id) != draft.token_bytes(id)) {
+      return fail_param(
+          "draft",
+          fmt::format("the draft model has another vocabulary: its token {} differs", id),
+          ErrorCode::kConfig);
+    }
+  }
+  return {};
+}
+
+Result<std::unique_ptr<engine::Runner>> load_draft_model(const EngineAppOptions& options,
+                                                         const text::Tokenizer& tokenizer) {
+  model::LoadOptions load = options.load;
+  load.kv_bytes /= kDraftShareOfPages;
+  auto loaded = model::load_model(options.draft_path, load);
+  if (!loaded) {
+    Error error = std::move(loaded).error();
+    error.message = fmt::format("the draft model: {}", error.message);
+    return std::unexpected(std::move(error));
+  }
+  GENESIS_TRY_VOID(check_same_tokens(tokenizer, *loaded->text.tokenizer));
+  log(LogLevel::kInfo, "draft model", {{"path", options.draft_path.string()}});
+  return std::move(loaded->runner);
+}
+
 }  // namespace
 
 Result<void> run_engine(const EngineAppOptions& options) {
@@ -199,7 +235,11 @@ Result<void> run_engine(const EngineAppOptions& options) {
                       ErrorCode::kConfig);
   }
   GENESIS_TRY(model::LoadedModel loaded, model::load_model(options.model_path, options.load));
-  EngineApp app(options, std::move(loaded));
+  std::unique_ptr<engine::Runner> draft_model;
+  if (!options.draft_path.empty()) {
+    GENESIS_TRY(draft_model, load_draft_model(options, *loaded.text.tokenizer));
+  }
+  EngineApp app(options, std::move(loaded), std::move(draft_model));
   return app.run();
 }
 

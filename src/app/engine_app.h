@@ -16,6 +16,7 @@ namespace genesis::app {
 struct EngineAppOptions {
   std::filesystem::path model_path;
   std::string model_name;
+  std::filesystem::path draft_path;  // empty: no draft model
   net::Address listen;
   model::LoadOptions load;
   engine::EngineOptions engine;

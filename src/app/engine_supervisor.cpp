@@ -179,6 +179,9 @@ Task<void> EngineSupervisor::run_once() {
                                      engine.prefix_cache ? "--prefix-cache" : "--no-prefix-cache",
                                      engine.speculation ? "--speculation" : "--no-speculation"},
                        .memory_bytes = engine.memory_bytes};
+  if (!launch_.draft_path.empty()) {
+    options.arguments.insert(options.arguments.end(), {"--draft", launch_.draft_path.string()});
+  }
   if (!engine.isa.empty()) {
     options.arguments.insert(options.arguments.end(), {"--isa", engine.isa});
   }

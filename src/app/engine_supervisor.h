@@ -25,6 +25,7 @@ struct EngineLaunch {
   std::string program;  // the genesis binary itself
   std::filesystem::path model_path;
   std::string model_name;
+  std::filesystem::path draft_path;  // empty: no draft model
   std::filesystem::path socket;
   EngineConfig engine;
 
@@ -32,7 +33,8 @@ struct EngineLaunch {
   // where it listens does not matter.
   bool same_engine(const EngineLaunch& other) const {
     return name == other.name && program == other.program && model_path == other.model_path &&
-           model_name == other.model_name && engine == other.engine;
+           model_name == other.model_name && draft_path == other.draft_path &&
+           engine == other.engine;
   }
 };
 

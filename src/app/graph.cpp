@@ -261,10 +261,17 @@ Result<EngineLaunch> GraphImpl::engine_launch(const Config& config,
                                               const EndpointConfig& endpoint,
                                               const OnProgress* progress) {
   hub::ModelStore store(home_.models);
-  GENESIS_TRY(const hub::InstalledModel model,
-              progress == nullptr ? find_model(store, endpoint.model)
-                                  : ensure_model(store, endpoint.model, *progress));
-  GENESIS_TRY(const std::filesystem::path weights, store.weights_path(model));
+  const auto weights_of = [&](const std::string& name) -> Result<std::filesystem::path> {
+    GENESIS_TRY(
+        const hub::InstalledModel model,
+        progress == nullptr ? find_model(store, name) : ensure_model(store, name, *progress));
+    return store.weights_path(model);
+  };
+  GENESIS_TRY(const std::filesystem::path weights, weights_of(endpoint.model));
+  std::filesystem::path draft;
+  if (!endpoint.draft.empty()) {
+    GENESIS_TRY(draft, weights_of(endpoint.draft));
+  }
   std::error_code error;
   const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
   if (error) {
@@ -275,6 +282,7 @@ Result<EngineLaunch> GraphImpl::engine_launch(const Config& config,
                       .program = program.string(),
                       .model_path = weights,
                       .model_name = endpoint.model,
+                      .draft_path = draft,
                       .socket = home_.run / fmt::format("e{}-{}.sock", ::getpid(), sockets_++),
                       .engine = config.engine};
 }

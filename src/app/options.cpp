@@ -310,6 +310,11 @@ constexpr std::array kEndpoint = {
                "Base URL as the dialect's client takes it, e.g. https://host/v1 for openai."},
     OptionSpec{
         "model", kString, "", "The endpoint's own name of the model; for local a pulled model."},
+    OptionSpec{
+        "draft",
+        kString,
+        "",
+        "Local: a pulled model with the same vocabulary that guesses what this one will say."},
     OptionSpec{"api_key",
                kSecret,
                "",

@@ -167,6 +167,9 @@ class CommandLine {
                          "  genesis engine --model ./model.gguf --listen unix:/run/model.sock");
     app.add_option("-m,--model", engine_.model, "A pulled model's name or a weights file")
         ->required();
+    app.add_option("--draft",
+                   engine_.draft,
+                   "A small model with the same vocabulary that guesses what the model will say");
     app.add_option("--name", engine_.name, "Name shown to clients (default: the model's)");
     app.add_option("--listen", engine_.listen, "Address and port, or unix:/path")->required();
     app.add_option("--precision", engine_.precision, "quantized or fp32")

@@ -45,12 +45,17 @@ Result<ModelFile> find_model(const CommonOptions& common, const std::string& mod
 Result<app::EngineAppOptions> engine_options(const CommonOptions& common,
                                              const EngineOptions& options) {
   GENESIS_TRY(const ModelFile file, find_model(common, options.model));
+  ModelFile draft;
+  if (!options.draft.empty()) {
+    GENESIS_TRY(draft, find_model(common, options.draft));
+  }
   GENESIS_TRY(const net::Address listen, net::parse_address(options.listen));
   const char* key =
       std::getenv("GENESIS_API_KEY");  // NOLINT(concurrency-mt-unsafe): before any thread
   return app::EngineAppOptions{
       .model_path = file.path,
       .model_name = options.name.empty() ? file.name : options.name,
+      .draft_path = draft.path,
       .listen = listen,
       .load = {.precision = options.precision == "fp32" ? model::Precision::kFp32
                                                         : model::Precision::kQuantized,

@@ -101,6 +101,7 @@ struct DrillVerbOptions {
 
 struct EngineOptions {
   std::string model;  // a file or a pulled model's name
+  std::string draft;  // the same of the draft model; empty = none
   std::string name;
   std::string listen;
   std::string precision = "quantized";

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "engine/admission.h"
+#include "engine/drafter.h"
 #include "engine/drain_meter.h"
 #include "engine/engine_metrics.h"
 #include "engine/scheduler.h"
@@ -47,13 +48,17 @@ SchedulerOptions scheduler_options(const RunnerInfo& info, const EngineOptions& 
 struct Engine::Impl {
   Impl(std::unique_ptr<Runner> model_runner,
        EngineOptions engine_options,
-       MetricsRegistry& registry)
+       MetricsRegistry& registry,
+       std::unique_ptr<Runner> draft_model)
       : runner(std::move(model_runner)),
         info(runner->info()),
         options(engine_options),
         metrics(registry),
         scheduler(scheduler_options(info, options)),
         budget(options.step_target, info.page_tokens, options.prefill_chunk) {
+    if (draft_model) {
+      drafter.emplace(std::move(draft_model));
+    }
     GENESIS_CHECK(info.vocab_size > 0 && info.max_context > 1 && options.max_queue >= 0);
     door.stats.total_pages = info.num_pages;
     door.stats.free_pages = info.num_pages;
@@ -88,6 +93,8 @@ struct Engine::Impl {
   std::int64_t note_cache_use(Sequence& sequence);
   bool emit_token(Sequence& sequence, TokenInfo token);
   void guess(Sequence& sequence);
+  void propose(Sequence& sequence, std::span<const std::int32_t> drafts, bool by_model);
+  void ask_draft_model(std::span<const StepPart> parts);
   void fail_step(std::span<const StepPart> parts, const Error& error);
   void fail_sequence(SequenceId id, Error error);
   void end_sequence(SequenceId id, GenerateEvent event);
@@ -129,7 +136,10 @@ struct Engine::Impl {
   SamplerScratch scratch;
   int failures_in_a_row = 0;
   double guess_cost = 1.0;  // of the last step, see StepBudget
-  EngineStats counts;       // the counters; copied into door.stats once a step
+  int decodes = 1;          // in the last step
+  std::optional<Drafter> drafter;
+  StepBudget::Seconds draft_time{0};  // of a guess of the draft model, a moving average
+  EngineStats counts;                 // the counters; copied into door.stats once a step
   std::thread thread;
 };
 
@@ -217,6 +227,7 @@ void Engine::Impl::step_loop() {
     if (!parts.empty()) {
       if (const Result<void> done = run(parts)) {
         sample_and_emit(parts);
+        ask_draft_model(parts);
       } else {
         fail_step(parts, done.error());
       }
@@ -311,7 +322,7 @@ Result<void> Engine::Impl::run_batch(std::size_t rows) {
 
 void Engine::Impl::note_cost(std::span<const StepPart> parts, StepBudget::Seconds time) {
   std::int32_t prompt_tokens = 0;
-  std::int32_t decodes = 0;
+  decodes = 0;
   for (const StepPart& part : parts) {
     // A guess costs what a prompt token costs.
     const bool decode = part.count == 1 + part.drafts;
@@ -367,7 +378,8 @@ void Engine::Impl::take_logits(Sequence& sequence,
     counts.accepted_tokens += right ? 1 : 0;
     metrics.accepted.add(right ? 1 : 0);
     if (i == part.drafts || !right) {
-      sequence.speculation.note(part.drafts, i);
+      (sequence.drafted_by_model ? sequence.model_speculation : sequence.speculation)
+          .note(part.drafts, i);
     }
     if (!emit_token(sequence, *std::move(token))) {
       return;
@@ -387,13 +399,58 @@ void Engine::Impl::guess(Sequence& sequence) {
     return;
   }
   const std::int32_t most = std::min(sequence.speculation.drafts(guess_cost), sequence.room() - 1);
-  const auto drafts = look_up_drafts(sequence.tokens, most);
+  propose(sequence, look_up_drafts(sequence.tokens, most), /*by_model=*/false);
+}
+
+void Engine::Impl::propose(Sequence& sequence,
+                           std::span<const std::int32_t> drafts,
+                           bool by_model) {
   if (drafts.empty()) {
     return;
   }
+  sequence.drafted_by_model = by_model;
   sequence.drafted.push_back(sequence.tokens.back());
   sequence.drafted.insert(sequence.drafted.end(), drafts.begin(), drafts.end());
   scheduler.propose(sequence.id, static_cast<std::int32_t>(drafts.size()));
+}
+
+// What was said before costs nothing to look up; the draft model is asked where nothing was found.
+void Engine::Impl::ask_draft_model(std::span<const StepPart> parts) {
+  if (!drafter || drafter->broken() || !options.speculation) {
+    return;
+  }
+  const double cost = options.guess_cost.value_or(
+      std::min(1.0, guess_cost + budget.share_of_decode(draft_time, decodes)));
+  std::vector<Drafter::Ask> asks;
+  for (const StepPart& part : parts) {
+    const auto found = sequences.find(part.id);
+    if (!part.completes || found == sequences.end() || !found->second.drafted.empty()) {
+      continue;
+    }
+    Sequence& sequence = found->second;
+    const std::int32_t most =
+        std::min(sequence.model_speculation.drafts(cost), sequence.room() - 1);
+    if (most > 0) {
+      asks.push_back({.id = part.id, .tokens = sequence.tokens, .most = most});
+    }
+  }
+  if (asks.empty()) {
+    return;
+  }
+  const SteadyTime begin = clock.steady();
+  const auto guesses = drafter->draft(asks);
+  const auto foreign = [this](std::int32_t token) { return token >= info.vocab_size; };
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < asks.size(); ++i) {
+    count += guesses[i].size();
+    const auto known = std::ranges::find_if(guesses[i], foreign) - guesses[i].begin();
+    const auto usable = std::span(guesses[i]).first(static_cast<std::size_t>(known));
+    propose(sequences.at(asks[i].id), usable, /*by_model=*/true);
+  }
+  if (count > 0) {
+    const StepBudget::Seconds each = StepBudget::Seconds(clock.steady() - begin) / count;
+    draft_time = draft_time.count() == 0 ? each : 0.8 * draft_time + 0.2 * each;
+  }
 }
 
 // False when that was the last one: the sequence is gone.
@@ -461,6 +518,9 @@ void Engine::Impl::fail_sequence(SequenceId id, Error error) {
 
 void Engine::Impl::end_sequence(SequenceId id, GenerateEvent event) {
   const auto node = sequences.extract(id);
+  if (drafter) {
+    drafter->forget(id);
+  }
   const std::int32_t adapter = node.mapped().adapter.id;
   bool unload = false;
   if (event.error) {
@@ -512,8 +572,11 @@ void Engine::Impl::account() {
   metrics.queue_size.set(waiting);
 }
 
-Engine::Engine(std::unique_ptr<Runner> runner, EngineOptions options, MetricsRegistry& metrics)
-    : impl_(std::make_unique<Impl>(std::move(runner), options, metrics)) {}
+Engine::Engine(std::unique_ptr<Runner> runner,
+               EngineOptions options,
+               MetricsRegistry& metrics,
+               std::unique_ptr<Runner> draft_model)
+    : impl_(std::make_unique<Impl>(std::move(runner), options, metrics, std::move(draft_model))) {}
 
 Engine::~Engine() = default;
 

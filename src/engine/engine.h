@@ -68,7 +68,7 @@ struct EngineOptions {
   // rest.
   std::chrono::milliseconds step_target{50};
   bool prefix_cache = true;
-  bool speculation = true;  // guess by prompt lookup, where it pays
+  bool speculation = true;  // guess by prompt lookup and by a draft model, where it pays
   // What a guess costs of what it saves; nullopt: as the steps' times say.
   std::optional<double> guess_cost = std::nullopt;
 };
@@ -95,7 +95,12 @@ struct EngineStats {
 // A failed Runner step ends the sequences that were in it with kInternal; the engine goes on.
 class Engine {
  public:
-  Engine(std::unique_ptr<Runner> runner, EngineOptions options, MetricsRegistry& metrics);
+  // `draft_model`, which may be null, guesses what `runner` would say (drafter.h). It must have the
+  // same vocabulary, but for tokens at the end that only one of them has.
+  Engine(std::unique_ptr<Runner> runner,
+         EngineOptions options,
+         MetricsRegistry& metrics,
+         std::unique_ptr<Runner> draft_model = nullptr);
   ~Engine();  // aborts everything and joins the step thread
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;

@@ -76,9 +76,19 @@ Counts run_schedule(std::uint64_t seed) {
                               .max_queue = 1'000,
                               .prefill_chunk = static_cast<int>(1 + random.below(40)),
                               .guess_cost = random.below(3) == 0 ? 1.0 : 0.0};
+  // A draft model that is the model itself, or one that says something else, with little room.
+  std::unique_ptr<Runner> draft_model;
+  if (random.below(2) == 0) {
+    FakeShape draft_shape = shape;
+    draft_shape.circles = random.below(3) == 0 ? !shape.circles : shape.circles;
+    draft_shape.num_pages = static_cast<std::int32_t>(4 + random.below(60));
+    draft_model = std::make_unique<FakeRunner>(draft_shape, std::make_shared<FakeControl>());
+  }
   MetricsRegistry metrics;
-  Engine engine(
-      std::make_unique<FakeRunner>(shape, std::make_shared<FakeControl>()), options, metrics);
+  Engine engine(std::make_unique<FakeRunner>(shape, std::make_shared<FakeControl>()),
+                options,
+                metrics,
+                std::move(draft_model));
   std::vector<std::int32_t> family(static_cast<std::size_t>(longest) / 2);
   for (std::int32_t& token : family) {
     token = static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(shape.vocab_size)));

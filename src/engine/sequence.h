@@ -31,9 +31,11 @@ struct Sequence {
   Priority priority;
   BlockNamer namer;  // until the scheduler takes it, as the next
   std::vector<BlockHash>
-      block_names;        // of the prompt's whole pages, until the scheduler takes them
-  bool answered = false;  // a token was generated
-  Speculation speculation;
+      block_names;                // of the prompt's whole pages, until the scheduler takes them
+  bool answered = false;          // a token was generated
+  Speculation speculation;        // of looking up
+  Speculation model_speculation;  // of the draft model
+  bool drafted_by_model = false;
   std::vector<std::int32_t> drafted;  // the last token and the guesses behind it; empty: no guesses
   Sampler sampler;
   GenerateListener listener;

@@ -32,6 +32,10 @@ double StepBudget::guess_cost(std::int32_t decodes) const {
   return std::min(1.0, token_ / decode_ * decodes);
 }
 
+double StepBudget::share_of_decode(Seconds time, std::int32_t decodes) const {
+  return decode_.count() == 0 ? 0.0 : time / decode_ * decodes;
+}
+
 std::int32_t StepBudget::tokens() const {
   if (token_.count() == 0) {
     return least_;

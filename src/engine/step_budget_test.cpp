@@ -36,6 +36,10 @@ TEST(StepBudget, KeepsItsBounds) {
   StepBudget fast(Seconds(0.05), 32, 512);
   fast.observe(512, 0, Seconds(0.001));
   EXPECT_EQ(fast.tokens(), 512);
+  StepBudget narrow(Seconds(0.05), 32, 8);  // steps smaller than a page
+  EXPECT_EQ(narrow.tokens(), 8);
+  narrow.observe(16, 0, Seconds(0.001));
+  EXPECT_EQ(narrow.tokens(), 8);
 }
 
 TEST(StepBudget, AFewTokensSayNothing) {

@@ -1,7 +1,10 @@
 """Guessing changes the speed of an answer and nothing of it: tokens and logprobs bit for bit, with it and without."""
 
+import concurrent.futures
 import json
 import os
+import pathlib
+import subprocess
 import urllib.request
 
 import pytest
@@ -33,6 +36,15 @@ def engines(model_store, tmp_path_factory):
     named = ["--adapter", f"agent={adapter}"]
     with start(model_store, folder, *named) as guessing, start(model_store, folder, *named, "--no-speculation") as plain:
         yield guessing, plain
+
+
+@pytest.fixture(scope="module")
+def drafted(model_store, tmp_path_factory):
+    """An engine whose draft model is the model itself: each of its guesses is right, and dear."""
+    folder = tmp_path_factory.mktemp("drafted")
+    adapter = random_adapter(folder / "agent", 5, size=0.01)
+    with start(model_store, folder, "--adapter", f"agent={adapter}", "--draft", MODEL) as engine:
+        yield engine
 
 
 def get(engine, path, body=None):
@@ -68,6 +80,39 @@ def ask(engine, model, prompt, **more):
 def test_the_same_with_and_without(engines, prompt, model, sampling):
     guessing, plain = engines
     assert ask(guessing, model, PROMPTS[prompt], **sampling) == ask(plain, model, PROMPTS[prompt], **sampling)
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+@pytest.mark.parametrize("model", [MODEL, "agent"])
+@pytest.mark.parametrize("sampling", [{"temperature": 0}, {"temperature": 0.7, "top_p": 0.9, "seed": 3}], ids=str)
+def test_the_same_with_a_draft_model(engines, drafted, prompt, model, sampling):
+    assert ask(drafted, model, PROMPTS[prompt], **sampling) == ask(engines[1], model, PROMPTS[prompt], **sampling)
+
+
+def test_a_draft_model_guesses_where_nothing_was_said_before(engines, drafted):
+    before = counted(drafted, "genesis_engine_accepted_tokens_total")
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(ask, drafted, MODEL, f"Tell me about the number {i}.", temperature=0) for i in range(4)]
+        got = [each.result() for each in asked]
+    assert counted(drafted, "genesis_engine_accepted_tokens_total") > before
+    for i, answer in enumerate(got):
+        assert answer == ask(engines[1], MODEL, f"Tell me about the number {i}.", temperature=0)
+
+
+def test_a_draft_model_that_cannot_be_used_is_named(model_store, tmp_path):
+    environment = os.environ | {"GENESIS_HOME": str(model_store.parent)}
+    command = [BIN, "engine", "--model", MODEL, "--listen", "127.0.0.1:0", "--draft"]
+    found = subprocess.run([*command, "nobody"], env=environment, capture_output=True, text=True, timeout=60)
+    assert found.returncode == 3 and "nobody" in found.stderr
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(b"GGUF" + bytes(40))
+    found = subprocess.run([*command, broken], env=environment, capture_output=True, text=True, timeout=60)
+    assert found.returncode != 0 and "draft model" in found.stderr
+    other = tmp_path / "other.gguf"
+    weights = pathlib.Path(os.environ["GENESIS_TEST_GGUF"]).read_bytes()
+    other.write_bytes(weights.replace(b"<jupyter_start>", b"<jupyter_stxrt>", 1))
+    found = subprocess.run([*command, other], env=environment, capture_output=True, text=True, timeout=60)
+    assert found.returncode == 78 and "another vocabulary" in found.stderr
 
 
 def test_stop_strings_and_limits_hold(engines):
