@@ -48,7 +48,7 @@ bench:
 bench-engine:
 	@scripts/setup --bench
 	cmake --preset release
-	cmake --build --preset release --target genesis
+	cmake --build --preset release --target genesis logits_probe
 	@scripts/bench engine
 
 fuzz:

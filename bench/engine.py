@@ -11,12 +11,14 @@ prefill        tokens/s of a new prompt of 512 until its first token
 streams15_N    generated tokens/s of 15 streams at once, each with a new prompt of N tokens, until the last ends
 replay_ttft    15 agents share a prompt of 1,500 tokens, each has its own 20 more; all ask at once, turn after
                turn, each turn with the last answer in it: median seconds to the first token of all turns
-adapters15     the replay with a rank-16 LoRA adapter of its own for each agent, prompts of 512
+adapters15     the replay with a rank-16 LoRA adapter of its own for each agent (a quick run: prompts of 512)
 alora15        the replay with adapters that are activated after the shared prompt
 speculation    tokens/s of an answer that repeats half of its prompt, with prompt lookup against without (x)
+draft          tokens/s of a model four times as deep, with a draft model that is never wrong against without (x)
 overload       tokens/s of whole answers that 150 clients get against what 15 get (x); each asks again at once
 neighbour      decode with 2 threads against 1, beside a process that keeps a core busy (x)
 streams100     100 streams at once: 99th percentile of the seconds between tokens; all must finish
+kl             mean KL divergence from fp32 of what the engine says next, over a text: the quality of all the above
 peak_memory    MiB resident at most, over all that came before
 
 Prompts are random tokens from a printed seed, never asked twice, so a prefix cache helps only in the replay.
@@ -25,6 +27,7 @@ An engine that has no such server (OpenVINO GenAI, CTranslate2, transformers) ta
 
 import argparse
 import json
+import os
 import pathlib
 import random
 import re
@@ -36,6 +39,7 @@ import threading
 import time
 
 import adapters
+import make_models
 import engine_systems as systems
 
 VOCABULARY = 49152
@@ -44,6 +48,7 @@ COPY = ("<|im_start|>user\nRepeat this text word for word: The river runs from t
         " and a bridge. In spring the water is high and brown, in summer it is low and clear. Children swim in it, and"
         " old men sit on the bank with their rods until the sun goes down behind the church of the small town."
         "<|im_end|>\n<|im_start|>assistant\n")
+FREE = "<|im_start|>user\nWrite a story about a boat and a storm.<|im_end|>\n<|im_start|>assistant\n"
 INVOCATION = (1, 520, 9531, 198)  # <|im_start|>assistant and a line break
 
 
@@ -103,7 +108,8 @@ def with_adapters(length, invocation=()):
             server = open_one(options.model, options.threads, folders if ours else files)
             try:
                 server.ask(prompts.new(16), 8, server.adapter(0))
-                return replay(server, prompts, options.turns, length, invocation, own_adapters=True)
+                shared = 512 if options.quick and not invocation else length
+                return replay(server, prompts, options.turns, shared, invocation, own_adapters=True)
             finally:
                 server.close()
     return measure
@@ -146,6 +152,26 @@ def speculation(engine, prompts, options):
     return speeds[True] / speeds[False]
 
 
+def draft(engine, prompts, options):
+    """A model four times as deep that says the same, with the given one as its draft model and without: what a draft
+    model can give at most, since it is never wrong."""
+    if engine.name != "genesis":
+        return None
+    speeds = {}
+    with tempfile.TemporaryDirectory() as folder:
+        deep = pathlib.Path(folder) / "deep.gguf"
+        make_models.write_deep(deep, options.model)
+        for small in (None, options.model):
+            server = systems.genesis(deep, options.threads, speculation=small is not None, draft=small)
+            try:
+                server.ask(FREE, 64)
+                runs = [server.ask(FREE, 128) for _ in range(3)]
+                speeds[small] = statistics.median(run.count / run.whole for run in runs)
+            finally:
+                server.close()
+    return speeds[options.model] / speeds[None]
+
+
 def overload(engine, prompts, options):
     if not hasattr(engine, "ask_all"):
         return None
@@ -173,6 +199,18 @@ def neighbour(engine, prompts, options):
     return speeds[2] / speeds[1]
 
 
+def closeness(engine, _, options):
+    """Mean Kullback-Leibler divergence of what it says next from fp32's, over a text."""
+    system = {"genesis": "genesis", "llama-server": "llama.cpp"}.get(engine.name)
+    if system is None:
+        return None
+    command = [systems.BENCH_PYTHON, pathlib.Path(__file__).with_name("kl.py"), "--model", options.model,
+               "--system", system, "--threads", str(options.threads), "--chunks", "2" if options.quick else "8"]
+    found = subprocess.run(command, env={**os.environ, "GENESIS_BIN_DIR": str(systems.GENESIS.parent)},
+                           check=True, capture_output=True, text=True).stdout
+    return json.loads(found.splitlines()[-1])["mean_kl"]
+
+
 def streams100(engine, prompts, _):
     if not hasattr(engine, "ask_all"):
         return None
@@ -193,12 +231,14 @@ MEASURES = [
     ("streams15_512", "tokens/s", False, streams15(512), 3),
     ("streams15_2048", "tokens/s", False, streams15(2048), 1),
     ("replay_ttft", "s", True, replay_ttft, 1),
-    ("adapters15", "s", True, with_adapters(512), 1),
+    ("adapters15", "s", True, with_adapters(SHARED), 1),
     ("alora15", "s", True, with_adapters(SHARED, INVOCATION), 1),
     ("speculation", "x", False, speculation, 1),
+    ("draft", "x", False, draft, 1),
     ("overload", "x", False, overload, 1),
     ("neighbour", "x", False, neighbour, 1),
     ("streams100", "s", True, streams100, 3),
+    ("kl", "nats", True, closeness, 1),
     ("peak_memory", "MiB", True, peak_memory, 1),
 ]
 # What a quick run leaves out or shortens: minutes each on the slower peers.
@@ -233,7 +273,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", default="")
-    parser.add_argument("--peers", default="llama-server,openvino-genai,ctranslate2,transformers")
+    parser.add_argument("--peers", default="llama-server,openvino-genai,ctranslate2,transformers,ik-llama-cpp")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     options.turns = 2 if options.quick else 10

@@ -149,12 +149,13 @@ def read_stream(name, connection, start, count):
     return Run(times[0], times[-1], count, [b - a for a, b in zip(times, times[1:])])
 
 
-def genesis(model, threads, adapters=(), speculation=False):
+def genesis(model, threads, adapters=(), speculation=False, draft=None):
     """Without guesses unless told: after random prompts answers run in circles, which no real answer does."""
     port = free_port()
     server = Server("genesis", [
         GENESIS, "engine", "--model", model, "--name", "m", "--listen", f"127.0.0.1:{port}", "--threads", threads,
         "--max-batch", SLOTS, "--max-context", CONTEXT, "--speculation" if speculation else "--no-speculation",
+        *(["--draft", draft] if draft else []),
         *(word for folder in adapters for word in ("--adapter", f"{folder.name}={folder}"))], port, "/health")
     server.isa = json.loads(server.get("/info")[1]).get("isa", "")
     return server
@@ -289,7 +290,26 @@ def child_ctranslate2(model, threads):
     return run
 
 
-CHILDREN = {"transformers": child_transformers, "openvino-genai": child_openvino, "ctranslate2": child_ctranslate2}
+def child_ik_llama(model, threads):
+    """Its Python package has no batches: one prompt after the other."""
+    from ik_llama_cpp import IkLlama, _ctypes_api
+
+    _ctypes_api.llama_token_is_eog = lambda *_: False  # everybody writes as many tokens as asked for
+    net = IkLlama(model, n_ctx=CONTEXT, n_threads=threads, verbose=False)
+
+    def run(prompts, count):
+        start = time.perf_counter()
+        net.generate(prompts[0], max_tokens=0)
+        first = time.perf_counter() - start
+        start = time.perf_counter()
+        for ids in prompts:
+            net.generate(ids, max_tokens=count - 1)
+        return first, time.perf_counter() - start
+    return run
+
+
+CHILDREN = {"transformers": child_transformers, "openvino-genai": child_openvino, "ctranslate2": child_ctranslate2,
+            "ik-llama-cpp": child_ik_llama}
 
 
 def serve_child(name, model, threads):

@@ -81,6 +81,30 @@ def random_model(vocabulary, kind):
             yield f"blk.{layer}.{name}.weight", matrix(*shape), kind
 
 
+def deepened(reader, times):
+    """Layers over and over, of which all but the first add nothing: the same answers for `times` the work."""
+    blocks = {}
+    for tensor in reader.tensors:
+        if tensor.name.startswith("blk."):
+            _, layer, rest = tensor.name.split(".", 2)
+            blocks.setdefault(int(layer), []).append((rest, tensor))
+        else:
+            yield tensor.name, tensor.data, tensor.tensor_type
+    for copy in range(times):
+        for layer in sorted(blocks):
+            for rest, tensor in blocks[layer]:
+                silent = copy > 0 and rest in ("attn_output.weight", "ffn_down.weight")
+                data = numpy.zeros_like(tensor.data) if silent else tensor.data
+                yield f"blk.{copy * len(blocks) + layer}.{rest}", data, tensor.tensor_type
+
+
+def write_deep(path, source, times=4):
+    """A model that the source can draft for without ever being wrong."""
+    reader = gguf.GGUFReader(source)
+    layers = int(reader.fields["llama.block_count"].contents())
+    write(path, reader, deepened(reader, times), {"block_count": times * layers})
+
+
 def main():
     source, folder = sys.argv[1], pathlib.Path(sys.argv[2])
     folder.mkdir(parents=True, exist_ok=True)

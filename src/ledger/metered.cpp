@@ -328,7 +328,7 @@ Task<Result<Usage>> MeteredChat::chat(const ChatRequest& request, ChatSink& sink
                                 .upper_bound = upper_bound(request, options_.output_cap)};
   const auto reserved = co_await ledger_.reserve(reservation);
   if (reserved) {
-    co_return co_await dispatch(request, sink, id);
+    co_return co_await dispatch(request, sink, id, reservation.upper_bound);
   }
   if (reserved.error().code == ErrorCode::kBudgetExhausted) {
     co_return std::unexpected(reserved.error());
@@ -346,7 +346,8 @@ Task<Result<Usage>> MeteredChat::chat(const ChatRequest& request, ChatSink& sink
 
 Task<Result<Usage>> MeteredChat::dispatch(const ChatRequest& request,
                                           ChatSink& sink,
-                                          const AttemptId& id) {
+                                          const AttemptId& id,
+                                          const Usage& bound) {
   if (sink.cancel_token().cancelled()) {
     co_await void_attempt(id, "cancelled before dispatch");
     co_return fail(ErrorCode::kCancelled, "the caller is gone");
@@ -359,7 +360,6 @@ Task<Result<Usage>> MeteredChat::dispatch(const ChatRequest& request,
     co_await void_attempt(id, std::string(error_code_name(answer.error().code)));
     co_return answer;
   }
-  const Usage bound = upper_bound(request, options_.output_cap);
   const Booked booked =
       answer
           ? booked_usage(*answer, bound, request, counting)

@@ -58,7 +58,10 @@ class MeteredChat final : public ChatModel {
   Task<Result<Usage>> chat(const ChatRequest& request, ChatSink& sink) override;
 
  private:
-  Task<Result<Usage>> dispatch(const ChatRequest& request, ChatSink& sink, const AttemptId& id);
+  Task<Result<Usage>> dispatch(const ChatRequest& request,
+                               ChatSink& sink,
+                               const AttemptId& id,
+                               const Usage& bound);
   Task<void> end_attempt(const ChatRequest& request,
                          const AttemptId& id,
                          const AttemptOutcome& outcome);

@@ -14,7 +14,7 @@ from logits import QUESTIONS, Reference, chat, kl, our_logits, probe, prompts
 GGUF = os.environ.get("GENESIS_TEST_GGUF", "")
 
 # Mean KL of llama.cpp on the same file and tokens, measured by
-#   bench/kl_llama_cpp.py --model smollm2.gguf --llama-python <python with llama-cpp-python 0.3.36>
+#   .venv-bench/bin/python bench/kl.py --model smollm2.gguf   (llama-cpp-python 0.3.36)
 # on an AVX2 machine (EPYC, Zen 3).
 LLAMA_CPP_KL = {"prompts": 0.004426, "text": 0.002973}
 

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Mean KL(fp32 || llama.cpp) on the parity prompts and text: the bar of tests/parity/test_logits.py.
+"""Mean KL(fp32 || an engine) on the parity prompts and text: what tests/parity/test_logits.py bounds.
 
-    bench/kl_llama_cpp.py --model model.gguf --llama-python PYTHON [--threads 2]
+    bench/kl.py --model model.gguf [--system genesis|llama.cpp] [--chunks 8] [--threads 2]
 
-PYTHON is an interpreter that has llama-cpp-python; this one needs transformers, torch and gguf. Prints
-one JSON line for each.
+fp32 is transformers. Runs in .venv-bench; needs GENESIS_BIN_DIR with logits_probe for genesis. Prints one JSON line
+for the prompts and one for the text.
 """
 
 import argparse
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -35,17 +36,24 @@ def llama_logits(arguments):
             out.write(numpy.ascontiguousarray(model.scores[: len(ids)], dtype=numpy.float32).tobytes())
 
 
+def write_logits(path, batch, arguments):
+    """Every position of every line of ids, as the engine sees it."""
+    command = [sys.executable, __file__]
+    if arguments.system == "genesis":
+        command = [pathlib.Path(os.environ["GENESIS_BIN_DIR"]) / "logits_probe"]
+    subprocess.run(
+        [*command, "--model", arguments.model, "--out", path, "--threads", str(arguments.threads)],
+        input="".join(json.dumps(ids) + "\n" for ids in batch), text=True, check=True,
+    )
+
+
 def measure(reference, batch, arguments):
     """(mean KL, share of equal best tokens) over all positions of all lines of ids."""
     from logits import kl
 
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "logits.f32"
-        subprocess.run(
-            [arguments.llama_python, __file__, "--model", arguments.model, "--out", path,
-             "--threads", str(arguments.threads)],
-            input="".join(json.dumps(ids) + "\n" for ids in batch), text=True, check=True,
-        )
+        write_logits(path, batch, arguments)
         everything = numpy.memmap(path, dtype=numpy.float32, mode="r").reshape(sum(map(len, batch)), -1)
         rows, same, begin = [], [], 0
         for ids in batch:
@@ -62,10 +70,11 @@ def main(arguments):
     from logits import Reference, prompts
 
     reference = Reference(arguments.model)
-    for what, batch in (("prompts", prompts(reference)), ("text", reference.text_chunks())):
+    text = reference.text_chunks()[: arguments.chunks]
+    for what, batch in (("prompts", prompts(reference)), ("text", text)):
         mean, agreement = measure(reference, batch, arguments)
         print(json.dumps({
-            "measure": "kl_llama_cpp", "tokens": what, "mean_kl": mean, "top1_agreement": agreement,
+            "measure": "kl", "system": arguments.system, "tokens": what, "mean_kl": mean, "top1_agreement": agreement,
         }), flush=True)
 
 
@@ -73,7 +82,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--llama-python")
+    parser.add_argument("--system", choices=["genesis", "llama.cpp"], default="llama.cpp")
+    parser.add_argument("--chunks", type=int, default=8, help="pieces of 512 tokens of text")
     parser.add_argument("--out", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.out:
