@@ -138,6 +138,17 @@ TEST_F(ConfigTest, ANameLeadsToOnePlace) {
   expect_error(endpoint + route("r", "\"r\""), "4", "another name");
 }
 
+TEST_F(ConfigTest, OnlyALocalEndpointHasADraftModel) {
+  const auto config = load("[[endpoint]]\nname = \"big\"\nkind = \"local\"\ndraft = \"small\"\n");
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->endpoints[0].draft, "small");
+  const auto refused = load(
+      "[[endpoint]]\nname = \"far\"\nurl = \"http://127.0.0.1:1/v1\"\nmodel = \"m\"\n"
+      "draft = \"small\"\n");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().param, "endpoint[0].draft");
+}
+
 TEST_F(ConfigTest, FlagBeatsEnvironmentBeatsFile) {
   ::setenv("GENESIS_HOST", "127.0.0.1:7000", 1);
   auto config = load(kThreeTiers);
