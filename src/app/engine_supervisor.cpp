@@ -375,7 +375,7 @@ Task<Result<std::string>> EngineSupervisor::load_adapter(std::string name,
   }
   adapters_[name] = folder;
   loaded_[std::move(name)] = std::move(folder);
-  co_return std::move(reply->body);
+  co_return reply->body;
 }
 
 Task<void> EngineSupervisor::drop_adapter(std::string name) {

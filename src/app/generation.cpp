@@ -88,7 +88,7 @@ class RoutePrices {
   std::shared_ptr<const ledger::PriceTable> table_;
   std::string endpoint_;
   std::string model_;
-  SteadyTime until_{};
+  SteadyTime until_;
   RoutePrice price_;
 };
 

@@ -500,7 +500,7 @@ server::Readiness GraphImpl::readiness() const {
     why += fmt::format("{}{}: {}", why.empty() ? "" : "; ", snapshot.name, snapshot.why_not);
   }
   if (last_failed_commit_ && clock_.steady() - *last_failed_commit_ < kLedgerDoubt) {
-    readiness.reasons.push_back("the ledger could not be written a moment ago");
+    readiness.reasons.emplace_back("the ledger could not be written a moment ago");
   }
   if (!any_usable) {
     readiness.reasons.push_back("no endpoint is usable (" + why + ")");

@@ -385,7 +385,7 @@ class GatewayProcess {
     }
     server::Readiness ready = graph_.readiness();
     if (pressure_.stage() >= PressureStage::kHigh) {
-      ready.reasons.push_back("near its limits: new requests are refused");
+      ready.reasons.emplace_back("near its limits: new requests are refused");
     }
     return ready;
   }

@@ -53,7 +53,7 @@ TEST(IntentRing, GivesBackWhatIsNotReleased) {
     EXPECT_TRUE(ring->blank());
     EXPECT_TRUE(ring->read_after(0).empty());
     for (int i = 0; i < 20; ++i) {
-      written.push_back(std::string(static_cast<std::size_t>(i) * 97, static_cast<char>('a' + i)));
+      written.emplace_back(static_cast<std::size_t>(i) * 97, static_cast<char>('a' + i));
       middle = i == 9 ? ring->append(written.back()).value() : middle;
       if (i != 9) {
         ASSERT_TRUE(ring->append(written.back()));

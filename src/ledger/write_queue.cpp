@@ -190,16 +190,18 @@ void WriteQueue::enqueue(Job job, store::Urgency urgency) {
   const std::size_t ring_rows = ring_ ? IntentRing::kDefaultSlots : 0;
   const std::size_t bound =
       ring_rows + (urgency == store::Urgency::kCompletion ? 2 * kMaxWaiting : kMaxWaiting);
+  bool room = false;
   bool submit = false;
   {
     const std::lock_guard lock(mutex_);
-    if (queue_.size() < bound && !stop_) {
+    room = queue_.size() < bound && !stop_;
+    if (room) {
       job.since = clock_.steady();
       queue_.push_back(std::move(job));
       submit = !std::exchange(drain_waiting_, true);
     }
   }
-  if (job.done) {
+  if (!room) {
     job.done(fail(ErrorCode::kOverloaded,
                   "too many rows wait for the ledger's database",
                   "try again in a moment"));
@@ -308,7 +310,7 @@ void WriteQueue::finish(Batch& batch, const Result<void>& outcome) {
   }
   for (Job& job : batch.jobs) {
     if (waits(job)) {
-      job.done(outcome ? std::move(job.result) : outcome);
+      job.done(outcome ? job.result : outcome);
     } else if (outcome && !job.result) {
       refused_.add();
       log(LogLevel::kError,
