@@ -90,7 +90,7 @@ Result<std::vector<float>> read_vector(const boost::json::value& value) {
   std::vector<float> vector;
   if (value.is_string()) {
     GENESIS_TRY(const std::string bytes, decode_base64(value.get_string()));
-    if (bytes.size() % sizeof(float) != 0) {
+    if (bytes.empty() || bytes.size() % sizeof(float) != 0) {
       return malformed("an 'embedding' is not a whole number of floats");
     }
     vector.resize(bytes.size() / sizeof(float));
