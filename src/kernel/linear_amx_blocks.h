@@ -7,6 +7,7 @@
 // another processor and must share no inline code with the others. Needs AVX-512.
 #pragma once
 
+#include "kernel/linear_avx512.h"
 #include "kernel/tier_tables.h"
 
 #include <cstddef>
@@ -44,12 +45,6 @@ inline TileShapes tile_shapes() {
   return shapes;
 }
 
-inline __m512 widen_halves(const std::uint16_t* p) {
-  __m256i raw;
-  std::memcpy(&raw, p, sizeof(raw));
-  return _mm512_cvtph_ps(raw);
-}
-
 // A group of kQ4 as bytes, quad by quad.
 inline void unpack_group(const std::uint8_t* codes, std::uint8_t* quads) {
   const __m512i low_mask = _mm512_set1_epi8(15);
@@ -84,9 +79,9 @@ void tile_block(const LinearCall& call, int panel, int row) {
     }
     Tiles::template multiply<kFourBits>(
         call.x.codes + x_first * kGroup + g * kGroup, stride, codes, sums);
-    const __m512 scale = widen_halves(w.scales + (first + g) * kPanelOutputs);
+    const __m512 scale = load_halves(w.scales + (first + g) * kPanelOutputs);
     const __m512 min =
-        kFourBits ? widen_halves(w.mins + (first + g) * kPanelOutputs) : _mm512_setzero_ps();
+        kFourBits ? load_halves(w.mins + (first + g) * kPanelOutputs) : _mm512_setzero_ps();
 #pragma clang loop unroll(full)
     for (std::size_t r = 0; r < kTileRows; ++r) {
       const std::size_t at = x_first + r * groups + g;
@@ -98,18 +93,10 @@ void tile_block(const LinearCall& call, int panel, int row) {
       }
     }
   }
-  const int n = panel * kPanelOutputs;
-  const int valid = w.outputs - n < kPanelOutputs ? w.outputs - n : kPanelOutputs;
-  const auto lanes = static_cast<__mmask16>((1U << static_cast<unsigned>(valid)) - 1U);
-  for (std::size_t r = 0; r < kTileRows; ++r) {
-    float* out = call.out + (static_cast<std::size_t>(row) + r) * call.out_stride +
-                 static_cast<std::size_t>(n - call.panel_begin * kPanelOutputs);
-    const __m512 before = call.add ? _mm512_maskz_loadu_ps(lanes, out) : _mm512_setzero_ps();
-    _mm512_mask_storeu_ps(out, lanes, call.add ? _mm512_add_ps(before, acc[r]) : acc[r]);
-  }
+  store_rows(call, panel, row, acc);
 }
 
-// Rows that fill no tile, and single precision.
+// The rows from `row` on, which fill no tile.
 LinearCall rest_of(const LinearCall& call, int row) {
   const Panels& w = call.weights;
   const auto rows = static_cast<std::size_t>(row);

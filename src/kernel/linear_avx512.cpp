@@ -1,6 +1,8 @@
 // Linear layers, AVX-512-VNNI tier: 4- and 8-bit weights. One panel of sixteen outputs is one
 // vector, and one dpbusd takes a quad of inputs, so a group of 32 inputs is eight of them a row.
 // Same restriction on includes as linear_avx2.cpp.
+#include "kernel/linear_avx512.h"
+
 #include "kernel/tier_tables.h"
 
 #include <cstddef>
@@ -30,12 +32,6 @@ struct Block {
   const std::int32_t* x_totals;  // kQ8
   std::size_t groups;
 };
-
-inline __m512 load_halves(const std::uint16_t* p) {
-  __m256i raw;
-  std::memcpy(&raw, p, sizeof(raw));
-  return _mm512_cvtph_ps(raw);
-}
 
 inline __m512i load_bytes(const std::uint8_t* p) {
   __m512i raw;
@@ -144,15 +140,7 @@ void run_block(const LinearCall& call, int panel, int row) {
     b.x_totals = call.x.totals + x_first;
     block_q8<R, kFar>(b, acc);
   }
-  const int n = panel * kPanelOutputs;
-  const int valid = w.outputs - n < kPanelOutputs ? w.outputs - n : kPanelOutputs;
-  const auto lanes = static_cast<__mmask16>((1U << static_cast<unsigned>(valid)) - 1U);
-  for (std::size_t r = 0; r < R; ++r) {
-    float* out = call.out + (static_cast<std::size_t>(row) + r) * call.out_stride +
-                 static_cast<std::size_t>(n - call.panel_begin * kPanelOutputs);
-    const __m512 before = call.add ? _mm512_maskz_loadu_ps(lanes, out) : _mm512_setzero_ps();
-    _mm512_mask_storeu_ps(out, lanes, call.add ? _mm512_add_ps(before, acc[r]) : acc[r]);
-  }
+  store_rows(call, panel, row, acc);
 }
 
 // The rest of a call's rows in blocks of nearly equal size.

@@ -1,7 +1,7 @@
 #include "ledger/ring_sync.h"
 
 #include "base/log.h"
-#include "ledger/quiet_thread.h"
+#include "base/quiet_thread.h"
 
 #include <utility>
 

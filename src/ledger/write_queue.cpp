@@ -1,7 +1,7 @@
 #include "ledger/write_queue.h"
 
 #include "base/log.h"
-#include "ledger/quiet_thread.h"
+#include "base/quiet_thread.h"
 
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/executor_work_guard.hpp>

@@ -2,6 +2,7 @@
 #include "store/postgres_writer.h"
 
 #include "base/log.h"
+#include "base/quiet_thread.h"
 
 #include <fmt/format.h>
 

@@ -6,13 +6,10 @@
 
 #include <chrono>
 #include <condition_variable>
-#include <csignal>
 #include <cstddef>
 #include <deque>
 #include <mutex>
 #include <optional>
-#include <pthread.h>
-#include <thread>
 #include <vector>
 
 namespace genesis::store {
@@ -53,16 +50,5 @@ class WorkQueue {
   bool poked_ = false;
   bool stop_ = false;
 };
-
-// Signals belong to the main thread, so a thread of ours starts with all of them blocked.
-std::thread start_quietly(auto body) {
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread thread(std::move(body));
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return thread;
-}
 
 }  // namespace genesis::store

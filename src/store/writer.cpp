@@ -2,6 +2,7 @@
 #include "store/writer.h"
 
 #include "base/log.h"
+#include "base/quiet_thread.h"
 
 #include <new>
 #include <optional>

@@ -1,11 +1,11 @@
-// A thread that takes no signals: they belong to the main thread. Private to the room.
+// A thread that takes no signals: they belong to the main thread.
 #pragma once
 
 #include <csignal>
 #include <thread>
 #include <utility>
 
-namespace genesis::ledger {
+namespace genesis {
 
 template <typename F>
 std::thread start_quietly(F body) {
@@ -18,4 +18,4 @@ std::thread start_quietly(F body) {
   return thread;
 }
 
-}  // namespace genesis::ledger
+}  // namespace genesis
