@@ -1,6 +1,7 @@
 // Detokenizing, stop strings and finish reasons of one choice.
 #include "engine/choice_text.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace genesis::engine {
@@ -25,7 +26,7 @@ ChatDelta ChoiceText::accept(GenerateEvent event) {
   }
   if (event.token.id >= 0) {
     // An end token is told as a token but is no part of the text, special or not.
-    if (event.finish != FinishReason::kStop) {
+    if (event.finish != FinishReason::kStop || !ends(event.token.id)) {
       add_text(delta, detokenizer_.push(event.token.id));
     }
     name_token(event.token);
@@ -46,6 +47,10 @@ void ChoiceText::add_text(ChatDelta& delta, std::string_view piece) {
   text::StopMatcher::Output output = stops_.push(piece);
   delta.text += output.text;
   stopped_ = output.stopped;
+}
+
+bool ChoiceText::ends(std::int32_t token) const {
+  return std::ranges::find(tokenizer_->end_ids(), token) != tokenizer_->end_ids().end();
 }
 
 void ChoiceText::name_token(TokenInfo& token) const {

@@ -28,6 +28,7 @@ class ChoiceText {
 
  private:
   void add_text(ChatDelta& delta, std::string_view piece);
+  bool ends(std::int32_t token) const;
   void name_token(TokenInfo& token) const;
 
   std::shared_ptr<const text::Tokenizer> tokenizer_;
