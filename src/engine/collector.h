@@ -129,14 +129,9 @@ inline Heard generate_alone(const FakeShape& shape, const GenerateRequest& reque
         forced = guide->forced();
         std::ranges::reverse(forced);
       }
-      if (guide->must_end()) {
-        heard.finish = FinishReason::kStop;
-      }
     }
-    for (const std::int32_t end : request.end_ids) {
-      if (id == end && !request.sampling.ignore_eos) {
-        heard.finish = FinishReason::kStop;
-      }
+    if (end || (guide && guide->must_end())) {
+      heard.finish = FinishReason::kStop;
     }
   }
   heard.finish = heard.finish.value_or(FinishReason::kLength);

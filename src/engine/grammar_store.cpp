@@ -11,14 +11,15 @@ class GrammarStore::Compiler {
   explicit Compiler(std::shared_ptr<const text::Tokenizer> tokenizer)
       : tokenizer_(std::move(tokenizer)) {}
 
-  Result<text::GrammarMatcher> compile(const Build& build) {
+  Result<Start> compile(const Build& build) {
     if (!trie_) {
       trie_ = text::TokenTrie::build(*tokenizer_);
     }
     text::GrammarBuilder builder;
     GENESIS_TRY(const auto root, build(builder));
     GENESIS_TRY(auto grammar, builder.build(root));
-    return text::GrammarMatcher::create(std::move(grammar), trie_);
+    GENESIS_TRY(auto matcher, text::GrammarMatcher::create(std::move(grammar), trie_));
+    return std::make_shared<const text::GrammarMatcher>(std::move(matcher));
   }
 
  private:
@@ -33,13 +34,12 @@ GrammarStore::~GrammarStore() {
   worker_.join();
 }
 
-Task<Result<text::GrammarMatcher>> GrammarStore::start(std::string key, Build build) {
+Task<Result<GrammarStore::Start>> GrammarStore::start(std::string key, Build build) {
   if (const auto found = index_.find(key); found != index_.end()) {
     kept_.splice(kept_.begin(), kept_, found->second);
     co_return kept_.front().second;
   }
-  const auto work = [compiler = compiler_,
-                     build = std::move(build)]() -> Task<Result<text::GrammarMatcher>> {
+  const auto work = [compiler = compiler_, build = std::move(build)]() -> Task<Result<Start>> {
     co_return compiler->compile(build);
   };
   auto made = co_await boost::asio::co_spawn(worker_, work, boost::asio::use_awaitable);

@@ -30,12 +30,15 @@ class GrammarStore {
 
   using Build = std::function<Result<text::GrammarBuilder::Expr>(text::GrammarBuilder&)>;
 
+  // Every answer takes its own copy.
+  using Start = std::shared_ptr<const text::GrammarMatcher>;
+
   // The beginning of an answer in the language that `build` describes; `key` names the language.
   // Errors: those of the builder; kUnsupported when the vocabulary lacks one of its tokens.
-  Task<Result<text::GrammarMatcher>> start(std::string key, Build build);
+  Task<Result<Start>> start(std::string key, Build build);
 
  private:
-  using Entry = std::pair<std::string, text::GrammarMatcher>;
+  using Entry = std::pair<std::string, Start>;
 
   class Compiler;
 
