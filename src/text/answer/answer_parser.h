@@ -81,6 +81,9 @@ class AnswerParser {
 
   int calls() const { return calls_; }
 
+  // Whether what comes next continues a thought, unless it closes it.
+  bool in_reasoning() const { return mode_ == Mode::kReasoning; }
+
  private:
   enum class Mode : std::uint8_t {
     kText,
