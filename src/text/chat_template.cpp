@@ -10,6 +10,7 @@
 namespace genesis::text {
 
 struct ChatTemplate::Program {
+  std::string source;
   std::unique_ptr<const jinja::Template> body;
   TemplateLimits limits;
 };
@@ -20,8 +21,12 @@ Result<ChatTemplate> ChatTemplate::parse(std::string_view source, TemplateLimits
   }
   GENESIS_TRY(auto body, jinja::parse_template(source, {.depth = limits.depth}));
   ChatTemplate out;
-  out.program_ = std::make_shared<const Program>(Program{std::move(body), limits});
+  out.program_ = std::make_shared<const Program>(Program{std::string(source), std::move(body), limits});
   return out;
+}
+
+std::string_view ChatTemplate::source() const {
+  return program_->source;
 }
 
 Result<RenderedPrompt> ChatTemplate::render(std::string_view messages_json,

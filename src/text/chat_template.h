@@ -42,6 +42,8 @@ class ChatTemplate {
                                 std::string_view extra_json,
                                 bool add_generation_prompt) const;
 
+  std::string_view source() const;
+
  private:
   struct Program;
   std::shared_ptr<const Program> program_;
