@@ -6,16 +6,19 @@
 //   logits_probe --model M --greedy N < ids.jsonl  one JSON array of new ids per prompt
 //   logits_probe --model M --bench                 one JSON line: prefill (512) and decode (128)
 //   tokens/s
-// Options: --precision fp32|quantized, --kv int8|fp16, --isa NAME, --threads N, --chunk N (tokens a
-// step); with --bench: --streams N (sequences decoded at once), --depth N (tokens before each of
+// M is a GGUF file, or a safetensors file beside its config.json.
+// Options: --precision fp32|quantized, --kv int8|fp16, --isa NAME, --threads N, --context N (tokens
+// offered), --chunk N (tokens a step); with --bench: --streams N (sequences decoded at once), --depth N (tokens before each of
 // them); --adapter FOLDER (a PEFT adapter; for --out and --greedy one, from where it activates in
 // the prompt; with --bench several: stream i uses the i-th, modulo their number), --copies N (loads
 // each of them N times)
+#include "base/file.h"
 #include "base/json.h"
 #include "base/random.h"
 #include "engine/adapter_book.h"
 #include "model/executor.h"
 #include "model/gguf_spec.h"
+#include "model/hf_spec.h"
 #include "weights/tensor_file.h"
 
 #include <boost/json.hpp>
@@ -25,6 +28,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <numeric>
@@ -34,6 +38,8 @@
 
 namespace genesis::model {
 namespace {
+
+constexpr std::size_t kMaxConfig = 16U << 20;
 
 struct Options {
   std::string model;
@@ -73,9 +79,17 @@ std::vector<std::int32_t> page_list(std::int32_t first, std::int32_t count) {
   return pages;
 }
 
+Result<ModelSpec> read_spec(const weights::TensorFile& file, const std::filesystem::path& path) {
+  if (file.format() == "gguf") {
+    return spec_from_gguf(file);
+  }
+  GENESIS_TRY(const std::string config, read_file(path.parent_path() / "config.json", kMaxConfig));
+  return spec_from_config(config, file);
+}
+
 Result<std::unique_ptr<CpuExecutor>> open_model(Options& options) {
   GENESIS_TRY(const auto file, weights::TensorFile::open(options.model));
-  GENESIS_TRY(const ModelSpec spec, spec_from_gguf(*file));
+  GENESIS_TRY(const ModelSpec spec, read_spec(*file, options.model));
   options.load.precision = options.precision == "fp32" ? Precision::kFp32 : Precision::kQuantized;
   return CpuExecutor::create(*file, spec, options.load);
 }
@@ -290,6 +304,9 @@ bool set_option(genesis::model::Options& options, std::string_view name, const s
   }
   if (name == "--out") {
     return text(options.out);
+  }
+  if (name == "--context") {
+    return number(options.load.max_context);
   }
   if (name == "--threads") {
     return number(options.load.threads);

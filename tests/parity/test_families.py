@@ -1,0 +1,53 @@
+"""Every family that the executor claims: fp32 logits of a small random model against transformers, from its own
+safetensors file and from the GGUF form of the same weights.
+
+Needs GENESIS_BIN_DIR (holding logits_probe).
+"""
+
+import numpy
+import pytest
+
+from families import FAMILIES, VOCABULARY, logits, make, write_gguf
+from logits import our_logits
+
+TOLERANCE = 1e-4
+LENGTHS = (1, 7, 33, 63, 64, 65, 97, 257, 301, 1024)
+
+
+def prompts(lengths=LENGTHS):
+    random = numpy.random.default_rng(3)
+    return [random.integers(0, VOCABULARY, length).tolist() for length in lengths]
+
+
+def difference(model, file, folder, batch, *arguments):
+    largest, spread = 0.0, []
+    ours = our_logits(file, folder, batch, "--precision", "fp32", "--threads", 1, *arguments)
+    for ids, mine in zip(batch, ours, strict=True):
+        theirs = logits(model, ids)
+        largest = max(largest, float(numpy.abs(mine - theirs).max()))
+        spread.append(float(theirs.std()))
+    assert 0.8 < numpy.mean(spread) < 4, "logits of this size do not test a tolerance"
+    return largest
+
+
+@pytest.mark.limit(300)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_logits_equal_transformers(name, tmp_path):
+    model = make(name)
+    model.save_pretrained(tmp_path)
+    files = {"safetensors": tmp_path / "model.safetensors"}
+    if FAMILIES[name][1] is not None:
+        files["gguf"] = tmp_path / "model.gguf"
+        write_gguf(model, name, files["gguf"])
+    # Where long contexts have factors of their own, transformers uses them for long prompts only.
+    runs = {"": (prompts(), ())}
+    if "longrope" in name:
+        old = model.config.original_max_position_embeddings
+        runs = {" long": (prompts([n for n in LENGTHS if n > old]), ()),
+                " short": (prompts([n for n in LENGTHS if n <= old]), ("--context", old))}
+    for form, file in files.items():
+        for what, (batch, arguments) in runs.items():
+            for chunk in (256, 61):
+                largest = difference(model, file, tmp_path, batch, "--chunk", chunk, *arguments)
+                print(f"{name}{what}, {form}, {chunk} tokens a step: max {largest:.1e}")
+                assert largest <= TOLERANCE
