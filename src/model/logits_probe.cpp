@@ -8,10 +8,10 @@
 //   tokens/s
 // M is a GGUF file, or a safetensors file beside its config.json.
 // Options: --precision fp32|quantized, --kv int8|fp16, --isa NAME, --threads N, --context N (tokens
-// offered), --chunk N (tokens a step); with --bench: --streams N (sequences decoded at once), --depth N (tokens before each of
-// them); --adapter FOLDER (a PEFT adapter; for --out and --greedy one, from where it activates in
-// the prompt; with --bench several: stream i uses the i-th, modulo their number), --copies N (loads
-// each of them N times)
+// offered), --chunk N (tokens a step); with --bench: --streams N (sequences decoded at once),
+// --depth N (tokens before each of them); --adapter FOLDER (a PEFT adapter; for --out and --greedy
+// one, from where it activates in the prompt; with --bench several: stream i uses the i-th, modulo
+// their number), --copies N (loads each of them N times)
 #include "base/file.h"
 #include "base/json.h"
 #include "base/random.h"
