@@ -27,6 +27,7 @@ struct FormPlan {
   bool parallel = true;
   std::vector<text::ToolSpec> tools;  // that may be called
   text::ToolFormat tool_format = text::ToolFormat::kNone;
+  std::shared_ptr<const text::Tokenizer> tokenizer;
   text::ReasoningFormat reasoning = text::ReasoningFormat::kNone;
   bool starts_in_reasoning = false;
 };
@@ -52,12 +53,14 @@ Result<Expr> said_expr(Builder& builder, const FormPlan& plan) {
   if (plan.tools.empty()) {
     return format_expr(builder, plan.format);
   }
-  const text::CallCount count = plan.parallel ? text::CallCount::kSeveral : text::CallCount::kOne;
+  const text::ToolLanguage language{
+      .format = plan.tool_format, .tools = plan.tools, .tokenizer = plan.tokenizer.get()};
+  const text::CallCount count{
+      .least = 1, .most = plan.parallel ? std::optional<std::size_t>() : std::size_t{1}};
   if (plan.mode == Mode::kAuto && plan.format.kind == AnswerFormat::Kind::kText) {
-    return text::text_or_calls_expr(builder, plan.tool_format, plan.tools, count);
+    return text::tool_answer_expr(builder, language, text::ToolChoice{}, count);
   }
-  GENESIS_TRY(const Expr calls,
-              text::tool_calls_expr(builder, plan.tool_format, plan.tools, count));
+  GENESIS_TRY(const Expr calls, text::tool_calls_expr(builder, language, count));
   if (plan.mode != Mode::kAuto) {
     return calls;
   }
@@ -70,8 +73,8 @@ Result<Expr> build_form(Builder& builder, const FormPlan& plan) {
   if (plan.reasoning == text::ReasoningFormat::kNone) {
     return said;
   }
-  const Expr thought =
-      text::reasoning_prefix_expr(builder, plan.reasoning, plan.starts_in_reasoning);
+  const Expr thought = text::reasoning_prefix_expr(
+      builder, {.format = plan.reasoning, .inside = plan.starts_in_reasoning}, *plan.tokenizer);
   return builder.sequence(std::array{thought, said});
 }
 
@@ -167,6 +170,7 @@ Result<AnswerPlan> plan_answer(const ChatRequest& request,
   form.mode = form.tools.empty() ? Mode::kNone : input.tool_choice.mode;
   form.parallel = input.tool_choice.parallel;
   form.tool_format = voice.tools;
+  form.tokenizer = assets.tokenizer;
   form.reasoning = is_chat(request.dialect) ? voice.reasoning : text::ReasoningFormat::kNone;
   form.starts_in_reasoning = plan.prompt.starts_in_reasoning;
   plan.form_name = name_of(form);

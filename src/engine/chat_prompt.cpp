@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "text/answer/tool_history.h"
+#include "text/answer/tool_text.h"
 
 #include <utility>
 

@@ -118,7 +118,7 @@ Result<std::unique_ptr<CpuExecutor>> CpuExecutor::create(const weights::TensorFi
   std::unique_ptr<CpuExecutor> executor(
       new CpuExecutor(chosen, kernel::kernels_of(tier), threads, std::move(kv)));
   executor->fp32_ = fp32;
-  GENESIS_TRY(executor->weights_, load_weights(file, spec, fp32, executor->pool_));
+  GENESIS_TRY(executor->weights_, load_weights(file, spec, PanelPlace{.fp32 = fp32}, executor->pool_));
   executor->info_ = {.model_name = spec.name,
                      .weights_sha256 = {},
                      .isa = std::string(kernel::tier_name(tier)),
