@@ -319,9 +319,12 @@ bool AnswerParser::take_header(char c) {
     return is_tool_name(options_.tool_names, name) &&
            begin_reader(CallReader::Form::kArguments, name, c);
   }
+  if (header_.size() >= kMostHeaderBytes) {
+    return false;
+  }
   held_.push_back(c);
   header_.push_back(c);
-  return header_.size() <= kMostHeaderBytes;
+  return true;
 }
 
 bool AnswerParser::take_item(char c) {

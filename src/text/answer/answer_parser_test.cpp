@@ -293,6 +293,8 @@ TEST(AnswerParser, Mistral) {
   EXPECT_EQ(parse(ToolFormat::kMistral, R"([TOOL_CALLS]sub[ARGS]{"a": 1})"),
             R"([TOOL_CALLS]sub[ARGS]{"a": 1})");
   EXPECT_EQ(parse(ToolFormat::kMistral, "[TOOL_CALLS][]"), "[TOOL_CALLS][]");
+  const std::string long_header = "[TOOL_CALLS]" + std::string(600, 'x') + "{}";
+  EXPECT_EQ(parse(ToolFormat::kMistral, long_header), long_header);
 }
 
 TEST(AnswerParser, DeepSeek) {
