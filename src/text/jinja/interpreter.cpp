@@ -11,15 +11,18 @@
 
 namespace genesis::text::jinja {
 
-const Value* Scope::find(NameId name) const {
+Scope::Found Scope::find(NameId name) const {
+  Found out;
   for (const Scope* scope = this; scope != nullptr; scope = scope->outer.get()) {
     for (const auto& [known, value] : scope->variables) {
       if (known == name) {
-        return &value;
+        out.value = &value;
+        return out;
       }
+      ++out.passed;
     }
   }
-  return nullptr;
+  return out;
 }
 
 void Scope::set(NameId name, Value value) {
@@ -65,8 +68,15 @@ void Interpreter::define(std::string_view name, Value value) {
 std::unexpected<Error> Interpreter::located(Error error, std::uint32_t line) {
   if (!located_) {
     located_ = true;
+    // What the template does not take is a fault of the messages it was given.
+    const bool about_messages = error.code == ErrorCode::kInvalidArgument && error.param.empty();
+    const bool known = about_messages && last_message() != kNoMessage;
+    if (about_messages) {
+      error.param = known ? fmt::format("messages[{}]", last_message()) : "messages";
+    }
     if (!was_raised()) {
-      error.message = fmt::format("chat template line {}: {}", line, error.message);
+      const std::string where = known ? fmt::format(" (while reading {})", error.param) : "";
+      error.message = fmt::format("chat template line {}: {}{}", line, error.message, where);
     }
   }
   return std::unexpected(std::move(error));
@@ -140,10 +150,9 @@ Result<Interpreter::Flow> Interpreter::dispatch(const Statement& statement, Text
     }
     case Kind::kWith:
       return with(statement, out);
-    case Kind::kScope: {
-      const InScope inner(*this, scope_);
-      return execute(statement.body, out);
-    }
+    case Kind::kGeneration:
+      GENESIS_TRY_VOID(generation(statement, out));
+      return Flow::kNext;
     case Kind::kBreak:
       return Flow::kBreak;
     case Kind::kContinue:
@@ -152,7 +161,14 @@ Result<Interpreter::Flow> Interpreter::dispatch(const Statement& statement, Text
   return Flow::kNext;
 }
 
-Result<void> Interpreter::add_output(TextBuilder& out, const Text& text) const {
+// The parser sees to it that break and continue do not leave the block.
+Result<void> Interpreter::generation(const Statement& statement, TextBuilder& out) {
+  GENESIS_TRY(const Text text, captured(statement.body));
+  return add_output(out, as_generated(text));
+}
+
+Result<void> Interpreter::add_output(TextBuilder& out, const Text& text) {
+  GENESIS_TRY_VOID(spend_for_text(text));
   if (out.size() + text.bytes.size() > limits().output_bytes) {
     return fail(
         ErrorCode::kResourceExhausted,
@@ -164,7 +180,6 @@ Result<void> Interpreter::add_output(TextBuilder& out, const Text& text) const {
 
 Result<void> Interpreter::output(const Value& value, TextBuilder& out) {
   if (const Text* text = value.as_text()) {
-    GENESIS_TRY_VOID(spend_for(value));
     return add_output(out, *text);
   }
   GENESIS_TRY(const Text text, to_str(*this, value));
@@ -292,7 +307,7 @@ Result<void> Interpreter::assign(const Expression& target, const Value& value) {
   if (target.kind == Expression::Kind::kTuple) {
     return assign_parts(target, value);
   }
-  const Value* holder = scope_->find(target.name);
+  const Value* const holder = scope_->find(target.name).value;
   const auto* space = holder != nullptr ? holder->get<std::shared_ptr<Namespace>>() : nullptr;
   if (space == nullptr) {
     return template_error("cannot assign attribute on non-namespace object");

@@ -20,11 +20,12 @@ const Text& self_text(const Value& self) {
 }
 
 Result<Value> text_list(Context& context, const Text& text, const std::vector<PlainSpan>& parts) {
+  constexpr std::uint64_t kStepsPerPart = 4;
+  GENESIS_TRY_VOID(context.spend(parts.size() * kStepsPerPart + text.bytes.size() / 16));
   std::vector<Value> out;
   for (const PlainSpan& part : parts) {
     out.push_back(Value::text(part_of(text, part.begin, part.end)));
   }
-  GENESIS_TRY_VOID(context.spend(extent_of(Value::text(text)).weight));
   return context.list(std::move(out));
 }
 
@@ -87,7 +88,7 @@ std::vector<PlainSpan> parts_between(std::string_view text,
   PlainSpan rest{0, text.size()};
   while (most != 0) {
     const std::string_view view = text.substr(rest.begin, rest.end - rest.begin);
-    const std::size_t found = from_right ? view.rfind(separator) : view.find(separator);
+    const std::size_t found = from_right ? rfind_in(view, separator) : find_in(view, separator);
     if (found == std::string_view::npos) {
       break;
     }
@@ -112,7 +113,10 @@ template <bool from_right>
 Result<Value> split(Context& context, const Value& self, Arguments& arguments) {
   GENESIS_TRY(const auto args, bind("split", arguments, {"sep", "maxsplit"}));
   const Text& text = self_text(self);
-  GENESIS_TRY(const Int most, need_int(args[1].value_or(Value::integer(-1)), "maxsplit"));
+  GENESIS_TRY(Int most, need_int(args[1].value_or(Value::integer(-1)), "maxsplit"));
+  // More parts than that could not be paid for.
+  const auto affordable = static_cast<Int>(context.steps_left());
+  most = most < 0 ? affordable : std::min(most, affordable);
   GENESIS_TRY_VOID(context.spend(1 + text.bytes.size() / 16));
   if (!args[0] || args[0]->is<None>()) {
     return text_list(context, text, words_of(text.bytes, most, from_right));
@@ -126,7 +130,8 @@ Result<Value> split(Context& context, const Value& self, Arguments& arguments) {
 
 Result<Value> splitlines(Context& context, const Value& self, Arguments& arguments) {
   GENESIS_TRY_VOID(bind("splitlines", arguments, {}));
-  return text_list(context, self_text(self), lines_of(self_text(self).bytes));
+  const Text& text = self_text(self);
+  return text_list(context, text, lines_of(text.bytes, context.steps_left()));
 }
 
 template <bool from_right>
@@ -139,7 +144,7 @@ Result<Value> partition(Context& context, const Value& self, Arguments& argument
   const Text& text = self_text(self);
   GENESIS_TRY_VOID(context.spend_for(self));
   const std::size_t at =
-      from_right ? text.bytes.rfind(separator->bytes) : text.bytes.find(separator->bytes);
+      from_right ? rfind_in(text.bytes, separator->bytes) : find_in(text.bytes, separator->bytes);
   const std::size_t size = text.bytes.size();
   if (at == std::string::npos) {
     const Value empty = Value::text(std::string_view());
@@ -215,7 +220,7 @@ Result<Value> find(Context& context, const Value& self, Arguments& arguments) {
   std::size_t found = std::string_view::npos;
   if (range.begin <= range.end) {
     const auto view = std::string_view(text.bytes).substr(range.begin, range.end - range.begin);
-    found = from_right ? view.rfind(part->bytes) : view.find(part->bytes);
+    found = from_right ? rfind_in(view, part->bytes) : find_in(view, part->bytes);
   }
   if (found == std::string_view::npos) {
     return must_exist ? Result<Value>(template_error("substring not found")) : Value::integer(-1);
@@ -233,8 +238,8 @@ Result<Value> count(Context& context, const Value& self, Arguments& arguments) {
     return Value::integer(static_cast<Int>(length_in_characters(text) + 1));
   }
   Int n = 0;
-  for (std::size_t at = text.find(part->bytes); at != std::string_view::npos;
-       at = text.find(part->bytes, at + part->bytes.size())) {
+  for (std::size_t at = find_in(text, part->bytes); at != std::string_view::npos;
+       at = find_in(text, part->bytes, at + part->bytes.size())) {
     ++n;
   }
   return Value::integer(n);
@@ -245,7 +250,12 @@ Result<Value> replace(Context& context, const Value& self, Arguments& arguments)
   GENESIS_TRY(const TextRef old_part, need_text(args[0].value_or(Value()), "old"));
   GENESIS_TRY(const TextRef new_part, need_text(args[1].value_or(Value()), "new"));
   GENESIS_TRY(const Int most, need_int(args[2].value_or(Value::integer(-1)), "count"));
-  return replace_text(context, self_text(self), *old_part, *new_part, most);
+  const Text& text = self_text(self);
+  if (!text.markup || new_part->markup) {
+    return replace_text(context, text, *old_part, *new_part, most);
+  }
+  GENESIS_TRY(const Text escaped, escaped_text(context, *new_part));
+  return replace_text(context, text, *old_part, escaped, most);
 }
 
 Result<Value> join(Context& context, const Value& self, Arguments& arguments) {
@@ -254,7 +264,12 @@ Result<Value> join(Context& context, const Value& self, Arguments& arguments) {
   std::vector<Text> parts;
   for (const Value& item : items) {
     GENESIS_TRY(const TextRef part, need_text(item, "a member of join()"));
-    parts.push_back(*part);
+    if (self_text(self).markup && !part->markup) {
+      GENESIS_TRY(Text escaped, escaped_text(context, *part));
+      parts.push_back(std::move(escaped));
+    } else {
+      parts.push_back(*part);
+    }
   }
   return join_texts(context, self_text(self), parts);
 }
@@ -380,10 +395,11 @@ Result<Value> replace_text(
   const bool between =
       old_part.bytes.empty();  // then it matches before each character and at the end
   for (; most != 0 && at <= bytes.size(); most -= most > 0 ? 1 : 0) {
-    const std::size_t found = between ? at : bytes.find(old_part.bytes, at);
+    const std::size_t found = between ? at : find_in(bytes, old_part.bytes, at);
     if (found == std::string_view::npos) {
       break;
     }
+    GENESIS_TRY_VOID(context.spend(1 + new_part.marks.size()));
     out.add_part(text, copied, found);
     out.add(new_part);
     copied = found + old_part.bytes.size();
@@ -392,11 +408,26 @@ Result<Value> replace_text(
       at += at < bytes.size() ? decode_valid(bytes, at).bytes : 1;
     }
     if (out.size() > context.limits().output_bytes) {
-      return fail(ErrorCode::kResourceExhausted, "the chat template made a text too long");
+      return context.too_long();
     }
   }
   out.add_part(text, std::min(copied, bytes.size()), bytes.size());
-  return context.text(out.take());
+  Text made = out.take();
+  made.markup = text.markup;
+  return context.text(std::move(made));
+}
+
+Result<Text> escaped_text(Context& context, const Text& text) {
+  constexpr auto kEntities = std::to_array<std::pair<std::string_view, std::string_view>>(
+      {{"&", "&amp;"}, {">", "&gt;"}, {"<", "&lt;"}, {"'", "&#39;"}, {"\"", "&#34;"}});
+  Text out = text;
+  for (const auto& [plain, entity] : kEntities) {
+    GENESIS_TRY(const Value next,
+                replace_text(context, out, own_text(plain), own_text(entity), -1));
+    out = *next.as_text();
+  }
+  out.markup = true;
+  return out;
 }
 
 Result<Value> join_texts(Context& context, const Text& separator, const std::vector<Text>& parts) {
@@ -406,11 +437,14 @@ Result<Value> join_texts(Context& context, const Text& separator, const std::vec
       out.add(separator);
     }
     out.add(parts[i]);
+    GENESIS_TRY_VOID(context.spend(1 + separator.marks.size()));
     if (out.size() > context.limits().output_bytes) {
-      return fail(ErrorCode::kResourceExhausted, "the chat template made a text too long");
+      return context.too_long();
     }
   }
-  return context.text(out.take());
+  Text made = out.take();
+  made.markup = separator.markup;
+  return context.text(std::move(made));
 }
 
 Result<Value> strip_text(Context& context,
@@ -423,6 +457,7 @@ Result<Value> strip_text(Context& context,
   if (given) {
     GENESIS_TRY(kept, need_text(*chars, "the characters to strip"));
     set = kept->bytes;
+    GENESIS_TRY_VOID(context.spend(set.size()));
   }
   const PlainSpan left = stripped(text.bytes, side, given ? &set : nullptr);
   return context.text(part_of(text, left.begin, left.end));
