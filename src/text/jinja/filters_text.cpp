@@ -3,7 +3,7 @@
 #include "text/jinja/filters.h"
 #include "text/jinja/format.h"
 #include "text/jinja/print.h"
-#include "text/jinja/text_methods.h"
+#include "text/jinja/text_edit.h"
 #include "text/unicode.h"
 
 #include <algorithm>
@@ -130,13 +130,17 @@ Result<Value> join(Context& context, const Value& input, Arguments& arguments) {
   GENESIS_TRY(const std::vector<Value> items, iterate(context, input));
   GENESIS_TRY(Text separator, to_str(context, args[0].value_or(Value::text(std::string_view()))));
   separator.markup = false;
-  std::vector<Text> parts;
+  std::vector<TextRef> parts;
   for (Value part : items) {
     if (args[1] && !args[1]->is<None>()) {
       GENESIS_TRY(part, attribute_path(context, part, *args[1]));
     }
+    if (const TextRef* text = part.get<TextRef>()) {
+      parts.push_back(*text);
+      continue;
+    }
     GENESIS_TRY(Text text, to_str(context, part));
-    parts.push_back(std::move(text));
+    parts.push_back(std::make_shared<const Text>(std::move(text)));
   }
   return join_texts(context, separator, parts);
 }

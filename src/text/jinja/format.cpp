@@ -3,7 +3,7 @@
 #include "text/jinja/access.h"
 #include "text/jinja/literal.h"
 #include "text/jinja/print.h"
-#include "text/jinja/text_methods.h"
+#include "text/jinja/text_edit.h"
 
 #include <fmt/format.h>
 

@@ -3,7 +3,7 @@
 #include "text/jinja/access.h"
 #include "text/jinja/format.h"
 #include "text/jinja/order.h"
-#include "text/jinja/text_methods.h"
+#include "text/jinja/text_edit.h"
 
 #include <fmt/format.h>
 
