@@ -71,6 +71,8 @@ def difference(want, reply):
         return f"at {at}: ours {ours[max(0, at - 30) : at + 40]!r}, theirs {text[max(0, at - 30) : at + 40]!r}"
     if "error" not in reply:
         return f"they fail: {text!r}"
+    if text.startswith("RecursionError"):
+        return None if reply["code"] == "resource_exhausted" else f"code {reply['code']}: {reply['error']}"
     if reply["code"] not in ("invalid_argument", "unsupported"):
         return f"code {reply['code']}: {reply['error']}"
     if kind == "raised" and reply["error"] != text:
