@@ -96,7 +96,8 @@ CpuExecutor::CpuExecutor(const ModelSpec& spec,
 
 Result<std::unique_ptr<CpuExecutor>> CpuExecutor::create(const weights::TensorFile& file,
                                                          const ModelSpec& spec,
-                                                         const LoadOptions& options) {
+                                                         const LoadOptions& options,
+                                                         PanelPlace place) {
   GENESIS_TRY(const kernel::Tier tier, kernel::choose_tier(options.isa));
   // More threads than this only wait for each other.
   const int threads =
@@ -107,7 +108,8 @@ Result<std::unique_ptr<CpuExecutor>> CpuExecutor::create(const weights::TensorFi
   std::unique_ptr<CpuExecutor> executor(
       new CpuExecutor(spec, kernel::kernels_of(tier), threads, std::move(kv)));
   executor->fp32_ = fp32;
-  GENESIS_TRY(executor->weights_, load_weights(file, spec, fp32, executor->pool_));
+  place.fp32 = fp32;
+  GENESIS_TRY(executor->weights_, load_weights(file, spec, place, executor->pool_));
   const std::int64_t pool_tokens = std::int64_t{executor->kv_.pages()} * kPageTokens;
   std::int64_t context = std::min<std::int64_t>(spec.max_context, pool_tokens);
   if (options.max_context > 0) {
