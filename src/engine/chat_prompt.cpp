@@ -69,11 +69,12 @@ Result<ChatPrompt> from_messages(const ChatInput& input,
       const std::string messages,
       text::template_messages(
           asked, {.format = voice.tools, .traits = voice.traits, .instruction = instruction}));
-  auto result =
-      assets.chat_template->render(messages,
-                                   listed ? std::string_view(input.tools_json) : std::string_view(),
-                                   template_variables(assets, input.template_variables),
-                                   /*add_generation_prompt=*/true);
+  const std::string variables = template_variables(assets);
+  auto result = assets.chat_template->render(
+      {.messages = messages,
+       .tools = listed ? std::string_view(input.tools_json) : std::string_view(),
+       .model_values = variables,
+       .client_values = input.template_variables});
   if (!result && result.error().code == ErrorCode::kResourceExhausted) {
     // The template's fuel and room are far beyond any context: the messages are too long.
     return fail_param("messages", result.error().message, ErrorCode::kContextLength);

@@ -131,28 +131,36 @@ void ChoiceText::read(ChatDelta& delta, std::int32_t token) {
   }
   // A special token is no text, but may mark a part of the answer.
   add_text(delta, detokenizer_.flush());
-  if (!stopped_) {
-    add_parts(delta, parts_->push(stops_.flush()));
-    add_parts(delta, parts_->push_special(tokenizer_->token_bytes(token)));
-  }
+  add_parts(delta, parts_->push_special(tokenizer_->token_bytes(token)));
 }
 
 void ChoiceText::add_text(ChatDelta& delta, std::string_view piece) {
-  text::StopMatcher::Output output = stops_.push(piece);
-  stopped_ = output.stopped;
   if (parts_) {
-    add_parts(delta, parts_->push(output.text));
+    add_parts(delta, parts_->push(piece));
   } else {
-    delta.text += output.text;
+    add_content(delta, piece);
   }
+}
+
+// Stop strings are looked for in what the user sees: arguments and thoughts may hold them.
+void ChoiceText::add_content(ChatDelta& delta, std::string_view piece) {
+  text::StopMatcher::Output output = stops_.push(piece);
+  delta.text += output.text;
+  stopped_ = output.stopped;
 }
 
 void ChoiceText::add_parts(ChatDelta& delta, const std::vector<text::AnswerEvent>& events) {
   CallDeltas calls(tools_);
   for (const text::AnswerEvent& event : events) {
+    if (stopped_) {
+      break;
+    }
+    if (event.kind != Kind::kText) {
+      delta.text += stops_.flush();
+    }
     switch (event.kind) {
       case Kind::kText:
-        delta.text += event.text;
+        add_content(delta, event.text);
         break;
       case Kind::kReasoning:
         delta.reasoning += event.text;
@@ -183,24 +191,17 @@ void ChoiceText::add_parts(ChatDelta& delta, const std::vector<text::AnswerEvent
 }
 
 void ChoiceText::finish(ChatDelta& delta, FinishReason reason) {
-  if (!stopped_) {
-    add_text(delta, detokenizer_.flush());
-  }
-  if (!stopped_) {
-    const std::string rest = stops_.flush();
-    if (parts_) {
-      add_parts(delta, parts_->push(rest));
-    } else {
-      delta.text += rest;
-    }
-  } else {
-    reason = FinishReason::kStopSequence;
-  }
+  add_text(delta, detokenizer_.flush());
   if (parts_) {
     add_parts(delta, parts_->finish());
-    if (parts_->calls() > 0 && reason == FinishReason::kStop) {
-      reason = FinishReason::kToolCalls;
-    }
+  }
+  if (stopped_) {
+    reason = FinishReason::kStopSequence;
+  } else {
+    delta.text += stops_.flush();
+  }
+  if (parts_ && parts_->calls() > 0 && reason == FinishReason::kStop) {
+    reason = FinishReason::kToolCalls;
   }
   delta.finish = reason;
   finished_ = true;

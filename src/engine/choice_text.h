@@ -42,6 +42,7 @@ class ChoiceText {
  private:
   void read(ChatDelta& delta, std::int32_t token);
   void add_text(ChatDelta& delta, std::string_view piece);
+  void add_content(ChatDelta& delta, std::string_view piece);
   void add_parts(ChatDelta& delta, const std::vector<text::AnswerEvent>& events);
   void finish(ChatDelta& delta, FinishReason reason);
   bool ends(std::int32_t token) const;

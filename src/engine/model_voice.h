@@ -20,6 +20,6 @@ struct ModelVoice {
 ModelVoice voice_of(const TextAssets& assets);
 
 // What every template may use beside the messages, as a JSON object.
-std::string template_variables(const TextAssets& assets, std::string_view of_request);
+std::string template_variables(const TextAssets& assets);
 
 }  // namespace genesis::engine
