@@ -127,7 +127,10 @@ TEST(AnswerParser, HermesAsOthersWriteIt) {
             R"([add {"a": 1}])");
   EXPECT_EQ(parse(ToolFormat::kHermes,
                   "<tool_call>{\"name\": \"add\", \"arguments\": {\"a\": 1}}}\n</tool_call>"),
-            R"([add {"a": 1}]})");
+            R"([add {"a": 1}])");
+  EXPECT_EQ(parse(ToolFormat::kHermes,
+                  "<tool_call>{\"name\": \"add\", \"arguments\": {\"a\": 1}}} so}"),
+            R"([add {"a": 1}]} so})");
   EXPECT_EQ(parse(ToolFormat::kHermes, R"({"name": "add", "arguments": {"a": 1}})"),
             R"([add {"a": 1}])");
   EXPECT_EQ(parse(ToolFormat::kHermes,
