@@ -177,6 +177,13 @@ TEST(ToolGrammar, RequiredHoldsCallsOnly) {
   }
 }
 
+TEST(ToolGrammar, MistralMayWriteABlankBehindTheMarker) {
+  const Language required(ToolFormat::kMistral, {.kind = kRequired}, {}, {"[TOOL_CALLS]"});
+  constexpr std::string_view kAnswer = R"([TOOL_CALLS] [{"name": "no_args", "arguments": {}}])";
+  EXPECT_TRUE(required.holds(kAnswer));
+  EXPECT_EQ(required.calls(kAnswer), 1);
+}
+
 TEST(ToolGrammar, AutoHoldsTextAndCalls) {
   for (const Sample& sample : samples()) {
     SCOPED_TRACE(sample.one);
