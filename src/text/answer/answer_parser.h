@@ -79,9 +79,10 @@ class AnswerParser {
   // The answer is over: what was held back.
   std::vector<AnswerEvent> finish();
 
+  // Calls told so far.
   int calls() const { return calls_; }
 
-  // Whether what comes next continues a thought, unless it closes it.
+  // The next text is reasoning as far as is known: what usage counts as reasoning tokens.
   bool in_reasoning() const { return mode_ == Mode::kReasoning; }
 
  private:

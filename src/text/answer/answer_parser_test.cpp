@@ -127,7 +127,10 @@ TEST(AnswerParser, HermesAsOthersWriteIt) {
             R"([add {"a": 1}])");
   EXPECT_EQ(parse(ToolFormat::kHermes,
                   "<tool_call>{\"name\": \"add\", \"arguments\": {\"a\": 1}}}\n</tool_call>"),
-            R"([add {"a": 1}]})");
+            R"([add {"a": 1}])");
+  EXPECT_EQ(
+      parse(ToolFormat::kHermes, "<tool_call>{\"name\": \"add\", \"arguments\": {\"a\": 1}}} so}"),
+      R"([add {"a": 1}]} so})");
   EXPECT_EQ(parse(ToolFormat::kHermes, R"({"name": "add", "arguments": {"a": 1}})"),
             R"([add {"a": 1}])");
   EXPECT_EQ(parse(ToolFormat::kHermes,
@@ -246,6 +249,15 @@ TEST(AnswerParser, Reasoning) {
   EXPECT_EQ(think("The tag <think> opens."), "The tag <think> opens.");
   EXPECT_EQ(think("<thinking> no"), "<thinking> no");
   EXPECT_EQ(think("  plain"), "  plain");
+}
+
+TEST(AnswerParser, TellsWhetherItIsInReasoning) {
+  AnswerParser parser({.reasoning = ReasoningFormat::kThink, .starts_in_reasoning = true});
+  EXPECT_TRUE(parser.in_reasoning());
+  parser.push("Hm</think");
+  EXPECT_TRUE(parser.in_reasoning());
+  parser.push(">");
+  EXPECT_FALSE(parser.in_reasoning());
 }
 
 TEST(AnswerParser, CallsInsideReasoningStayReasoning) {

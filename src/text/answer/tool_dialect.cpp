@@ -46,9 +46,11 @@ constexpr std::array<CallOpener, 2> kPhiOpeners{
 constexpr std::array<std::string_view, 1> kPhiClosers{"<|/tool_call|>"};
 
 constexpr ToolDialect kNoDialect{};
+// Qwen2.5 closes a brace too many at times: dropped like white space where the tag follows.
 constexpr ToolDialect kHermes{.openers = kHermesOpeners,
                               .closers = kHermesClosers,
                               .bare = true,
+                              .separators = "}",
                               .arguments_name = "arguments"};
 constexpr ToolDialect kLlama{
     .openers = kLlamaOpeners, .bare = true, .separators = ";", .arguments_name = "parameters"};

@@ -28,7 +28,7 @@ struct ToolDialect {
   std::span<const CallOpener> openers;
   std::span<const std::string_view> closers;  // dropped anywhere behind a call
   bool bare = false;                // JSON without marker may be a call at the answer's beginning
-  std::string_view separators;      // between calls, beside white space
+  std::string_view separators;      // dropped between calls and markers, as white space is
   std::string_view arguments_name;  // the member the model is taught; both are understood
 };
 

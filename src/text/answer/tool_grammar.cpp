@@ -114,8 +114,11 @@ class Writer {
     const Shape shape = shape_of(language_.format);
     GENESIS_TRY(const Expr call, any_call(shape));
     const std::array<Expr, 2> next{builder_.literal(shape.between), call};
-    const std::array<Expr, 6> all{
+    // Sentencepiece vocabularies have the bracket behind a special token with a blank before it.
+    const bool blank = language_.format == ToolFormat::kMistral;
+    const std::array<Expr, 7> all{
         marker_or_nothing(shape.marker),
+        builder_.repeat(builder_.literal(" "), 0, blank ? 1 : 0),
         builder_.literal(shape.open),
         call,
         builder_.repeat(builder_.sequence(next), count.least - 1, less_one(count.most)),

@@ -42,8 +42,9 @@ std::string one_by_one(ToolFormat format,
 }
 
 std::string deepseek_calls(std::span<const ToolCall> calls) {
-  std::string out = "<｜tool▁calls▁begin｜>";
+  std::string out;
   for (const ToolCall& call : calls) {
+    out += out.empty() ? "<｜tool▁calls▁begin｜>" : "\n";
     out += fmt::format(
         "<｜tool▁call▁begin｜>function<｜tool▁sep｜>{}\n```json\n{}\n```<｜tool▁call▁end｜>",
         call.name,
