@@ -215,10 +215,10 @@ BpeModel ladder(const std::vector<std::string>& names) {
 TEST(Bpe, LongWordsAreMergedLikeShortOnes) {
   const std::vector<std::string> names = {"a", "b", "aa", "aaaa", "ab", "aaab"};
   const BpeModel model = ladder(names);
-  BpeModel::Scratch scratch;
+  ModelScratch scratch;
   const auto encode = [&](const std::string& word) {
     Ids out;
-    model.encode_word(word, scratch, out);
+    model.encode(word, scratch, out);
     return out;
   };
   EXPECT_EQ(encode("aaab"), Ids{5});
@@ -240,9 +240,9 @@ TEST(Bpe, LongWordsAreMergedLikeShortOnes) {
 TEST(Bpe, OneMegabyteWord) {
   const std::vector<std::string> names = {"a", "b", "aa", "aaaa", "ab", "aaab"};
   const BpeModel model = ladder(names);
-  BpeModel::Scratch scratch;
+  ModelScratch scratch;
   Ids out;
-  model.encode_word(std::string(1 << 20, 'a'), scratch, out);
+  model.encode(std::string(1 << 20, 'a'), scratch, out);
   EXPECT_EQ(out, Ids(1 << 18, 3));
 }
 
