@@ -48,7 +48,11 @@ bool BpeModel::may_join(char32_t left, char32_t right) const {
     return true;
   }
   // Unknown neighbours may become one unknown token.
-  return !(byte_fallback_ && settles_late_) && (character_id(left) < 0 || character_id(right) < 0);
+  const auto unknown = [&](char32_t c) {
+    const std::int32_t id = character_id(c);
+    return id < 0 || id >= size();
+  };
+  return !(byte_fallback_ && settles_late_) && (unknown(left) || unknown(right));
 }
 
 void BpeModel::encode(std::string_view word,

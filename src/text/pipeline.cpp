@@ -38,21 +38,25 @@ std::vector<AddedToken> tokens_to_match(const TokenizerParts& parts, bool normal
 // Byte offsets of a text to code point offsets.
 class CharacterOffsets {
  public:
-  explicit CharacterOffsets(std::string_view text) : of_byte_(text.size() + 1) {
+  explicit CharacterOffsets(std::string_view text) : of_byte_(text.size()) {
     std::uint32_t characters = 0;
     for (std::size_t i = 0; i < text.size(); ++i) {
       characters += (static_cast<unsigned char>(text[i]) & 0xC0) != 0x80 ? 1 : 0;
       of_byte_[i] = characters - 1;
     }
-    of_byte_[text.size()] = characters;
   }
 
-  // What begins behind the last character keeps its bytes, as the package does.
+  // Ranges that go beyond the text get what the package makes of them.
   TokenOffsets of(const Origin& bytes) const {
-    if (bytes.begin + 1 >= of_byte_.size()) {
+    const std::size_t size = of_byte_.size();
+    if (bytes.begin >= size) {
       return {bytes.begin, bytes.end};
     }
-    return {of_byte_[bytes.begin], of_byte_[std::min<std::size_t>(bytes.end, of_byte_.size() - 1)]};
+    const std::size_t begin = of_byte_[bytes.begin];
+    if (bytes.end < size) {
+      return {begin, of_byte_[bytes.end]};
+    }
+    return {begin, (bytes.end - 1 < size ? of_byte_[bytes.end - 1] : begin + 1) + 1};
   }
 
  private:
@@ -286,15 +290,24 @@ class Pipeline final : public Tokenizer {
     parts_.model->encode_spans(word.text, sink.scratch, sink.spans);
     for (const TokenSpan& span : sink.spans) {
       sink.ids.push_back(span.id);
-      const auto at = static_cast<std::uint32_t>(word.base + span.begin);
-      sink.origins.push_back(span.begin < span.end ? Origin{word.origin[span.begin].begin,
-                                                            word.origin[span.end - 1].end}
-                                                   : Origin{at, at});
+      sink.origins.push_back(origin_of(word, span));
       sink.margins.push_back(
           span.literal ? margins_of(word.text.substr(span.begin, span.end - span.begin))
                        : (parts_.post_processor.trims() ? margins_of(parts_.model->token(span.id))
                                                         : TokenMargins{}));
     }
+  }
+
+  // A byte token of an affix, or a symbol that vanished, can move a span off the word.
+  static Origin origin_of(const Piece& word, const TokenSpan& span) {
+    if (span.begin == span.end) {
+      const auto at = static_cast<std::uint32_t>(word.base + span.begin);
+      return {at, at};
+    }
+    if (span.end > word.text.size()) {
+      return {static_cast<std::uint32_t>(span.begin), static_cast<std::uint32_t>(span.end)};
+    }
+    return {word.origin[span.begin].begin, word.origin[span.end - 1].end};
   }
 
   TokenMargins margins_of(std::string_view text) const {

@@ -30,10 +30,8 @@ std::optional<std::int32_t> unknown_id(const SentencePieces& pieces) {
 Result<std::unique_ptr<const TokenModel>> make_unigram(const SentencePieces& pieces) {
   UnigramSource source;
   for (const Row& row : pieces.rows) {
-    using Kind = UnigramSource::Kind;
-    const bool hidden = row.type != PieceType::kNormal && row.type != PieceType::kUserDefined;
-    const Kind visible = row.type == PieceType::kUserDefined ? Kind::kUserDefined : Kind::kNormal;
-    source.pieces.push_back({row.text, row.score, hidden ? Kind::kHidden : visible});
+    // User-defined pieces are found before the model sees the text.
+    source.pieces.push_back({row.text, row.score, row.type != PieceType::kNormal});
   }
   source.unknown_id = unknown_id(pieces);
   source.byte_fallback = pieces.byte_fallback;
@@ -144,10 +142,8 @@ Result<std::shared_ptr<const Tokenizer>> make_sentencepiece(const SentencePieces
   GENESIS_TRY(auto added, added_tokens(pieces));
   GENESIS_TRY(auto normalizer, make_normalizer(pieces, added, table));
   GENESIS_TRY(auto post, post_processor(pieces, options));
-  // A unigram model finds user-defined pieces by their score.
-  if (pieces.algorithm == SentencePieces::Algorithm::kUnigram) {
-    std::erase_if(added, &AddedToken::verbatim);
-  }
+  const bool strips =
+      pieces.escape_whitespaces && (pieces.add_dummy_prefix || pieces.remove_extra_whitespaces);
   std::vector<std::int32_t> end_ids;
   if (pieces.eos_id) {
     end_ids.push_back(*pieces.eos_id);
@@ -157,7 +153,7 @@ Result<std::shared_ptr<const Tokenizer>> make_sentencepiece(const SentencePieces
                          .normalizer = std::move(normalizer),
                          .pre_tokenizer = nullptr,
                          .post_processor = std::move(post),
-                         .decoder = Decoder::pieces(pieces.add_dummy_prefix),
+                         .decoder = Decoder::pieces(strips),
                          .table = table,
                          .bos_id = pieces.bos_id,
                          .end_ids = std::move(end_ids)});

@@ -37,7 +37,6 @@ Result<UnigramModel> UnigramModel::build(const UnigramSource& source) {
 }
 
 Result<void> UnigramModel::add(const UnigramSource& source) {
-  using Kind = UnigramSource::Kind;
   if (source.pieces.size() > static_cast<std::size_t>(kMaxTokenId)) {
     return bad_model(fmt::format("{} pieces; at most {}", source.pieces.size(), kMaxTokenId));
   }
@@ -46,7 +45,6 @@ Result<void> UnigramModel::add(const UnigramSource& source) {
     return bad_model(fmt::format("unk_id {} is no piece", *source.unknown_id));
   }
   double lowest = std::numeric_limits<double>::infinity();
-  double highest = -lowest;
   for (const auto& row : source.pieces) {
     if (row.text.size() > kMaxPieceBytes || !is_valid_utf8(row.text) || !std::isfinite(row.score)) {
       return bad_model(
@@ -55,16 +53,10 @@ Result<void> UnigramModel::add(const UnigramSource& source) {
     pieces_.emplace_back(row.text);
     scores_.push_back(row.score);
     ids_[pieces_.back()] = size() - 1;
-    if (row.kind == Kind::kNormal) {
-      lowest = std::min(lowest, row.score);
-      highest = std::max(highest, row.score);
-    }
+    lowest = row.hidden ? lowest : std::min(lowest, row.score);
   }
   for (std::size_t id = 0; id < source.pieces.size(); ++id) {
-    if (source.pieces[id].kind == Kind::kUserDefined) {
-      scores_[id] = static_cast<double>(pieces_[id].size()) * highest - 0.1;
-    }
-    if (source.pieces[id].kind != Kind::kHidden && !pieces_[id].empty()) {
+    if (!source.pieces[id].hidden && !pieces_[id].empty()) {
       add_to_trie(static_cast<std::int32_t>(id));
     }
   }

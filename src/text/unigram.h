@@ -17,16 +17,10 @@
 namespace genesis::text {
 
 struct UnigramSource {
-  enum class Kind : std::uint8_t {
-    kNormal,
-    kUserDefined,  // always chosen
-    kHidden,       // never found in text
-  };
-
   struct PieceRow {
     std::string_view text;
     double score;
-    Kind kind = Kind::kNormal;
+    bool hidden = false;  // never found in text
   };
 
   std::vector<PieceRow> pieces;  // by id
