@@ -7,8 +7,9 @@
 //   logits_probe --model M --nll < ids.jsonl       one JSON line per prompt: the sum of -ln(p) over
 //   its
 //                                                  tokens but the first, and their number
-//   logits_probe --model M --bench                 one JSON line: prefill (512) and decode (128)
-//   tokens/s
+//   logits_probe --config FILE                     one JSON line: what a model of that config.json
+//   needs logits_probe --model M --bench                 one JSON line: prefill (512) and decode
+//   (128) tokens/s
 // M is a GGUF file, or a safetensors file beside its config.json.
 // Options: --precision fp32|quantized, --kv int8|fp16, --isa NAME, --threads N, --context N (tokens
 // offered), --chunk N (tokens a step); with --bench: --streams N (sequences decoded at once),
@@ -22,6 +23,7 @@
 #include "model/executor.h"
 #include "model/gguf_spec.h"
 #include "model/hf_spec.h"
+#include "model/memory_need.h"
 #include "weights/tensor_file.h"
 
 #include <boost/json.hpp>
@@ -47,6 +49,7 @@ constexpr std::size_t kMaxConfig = 16U << 20;
 
 struct Options {
   std::string model;
+  std::string config;
   std::string precision = "quantized";
   std::string out;
   std::vector<std::string> adapters;
@@ -304,7 +307,27 @@ Result<void> bench(CpuExecutor& model, const Options& options) {
   return {};
 }
 
+Result<void> write_need(const std::string& path) {
+  GENESIS_TRY(const std::string config, read_file(path, kMaxConfig));
+  GENESIS_TRY(const ModelSpec spec, spec_from_config(config));
+  JsonWriter json;
+  json.begin_object();
+  json.field("parameters", parameter_count(spec));
+  json.field("bytes_4bit", weight_bytes(spec, kernel::Format::kQ4));
+  json.field("bytes_8bit", weight_bytes(spec, kernel::Format::kQ8));
+  json.field("kv_token_int8", kv_token_bytes(spec, KvFormat::kInt8));
+  json.field("kv_token_fp16", kv_token_bytes(spec, KvFormat::kHalf));
+  json.field("max_context", std::int64_t{spec.max_context});
+  json.field("window", std::int64_t{spec.window});
+  json.end_object();
+  std::cout << json.str() << "\n";
+  return {};
+}
+
 Result<void> run(Options& options) {
+  if (!options.config.empty()) {
+    return write_need(options.config);
+  }
   GENESIS_TRY(const std::unique_ptr<CpuExecutor> model, open_model(options));
   if (options.bench) {
     return bench(*model, options);
@@ -332,6 +355,9 @@ bool set_option(genesis::model::Options& options, std::string_view name, const s
   };
   if (name == "--model") {
     return text(options.model);
+  }
+  if (name == "--config") {
+    return text(options.config);
   }
   if (name == "--precision") {
     return (value == "fp32" || value == "quantized") && text(options.precision);
