@@ -30,11 +30,11 @@ struct TestAdapter {
   int outer_too_many = 0;  // added to the outer size of every A
 
   std::string config(bool fused = false) const {
-    return fmt::format(
-        R"({{"peft_type":"LORA","r":{},"lora_alpha":8,"target_modules":[{},"o_proj","down_proj"]{}}})",
-        rank,
-        fused ? R"("qkv_proj","gate_up_proj")" : R"("q_proj","v_proj","gate_proj")",
-        extra);
+    return fmt::format(R"({{"peft_type":"LORA","r":{},"lora_alpha":8,)"
+                       R"("target_modules":[{},"o_proj","down_proj"]{}}})",
+                       rank,
+                       fused ? R"("qkv_proj","gate_up_proj")" : R"("q_proj","v_proj","gate_proj")",
+                       extra);
   }
 
   std::string safetensors(const ModelSpec& spec) const {
