@@ -2,7 +2,7 @@
 // model; what is accepted must be loadable or name what is wrong.
 #include "model/gguf_spec.h"
 #include "model/hf_spec.h"
-#include "model/memory_need.h"
+#include "model/model_size.h"
 #include "model/model_weights.h"
 #include "model/rotary.h"
 #include "model/thread_pool.h"

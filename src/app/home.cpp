@@ -51,6 +51,7 @@ Home layout() {
     home.data = base / "data";
     home.models = base / "models";
     home.run = base / "run";
+    home.cache = base / "cache";
     return home;
   }
   const fs::path user = environment("HOME").empty() ? fs::path("/") : fs::path(environment("HOME"));
@@ -58,6 +59,7 @@ Home layout() {
   home.data = xdg("XDG_DATA_HOME", user / ".local/share");
   home.models = home.data / "models";
   home.run = xdg("XDG_STATE_HOME", user / ".local/state") / "run";
+  home.cache = xdg("XDG_CACHE_HOME", user / ".cache");
   return home;
 }
 

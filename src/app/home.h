@@ -15,6 +15,7 @@ struct Home {
   std::filesystem::path data;         // ledger database, key pepper
   std::filesystem::path models;       // blobs and manifests
   std::filesystem::path run;          // sockets and the state of a running gateway
+  std::filesystem::path cache;        // what can be made again (packed weights); made when used
 
   std::filesystem::path database() const { return data / "genesis.db"; }
 

@@ -107,7 +107,6 @@ Result<std::string> read_file(const std::filesystem::path& path, std::size_t lim
 Result<void> write_file_atomic(const std::filesystem::path& path,
                                std::string_view content,
                                unsigned mode) {
-  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
   const std::filesystem::path temp = fmt::format("{}.tmp{}", path.string(), ::getpid());
   {
     const Descriptor fd(::open(temp.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode));
@@ -119,10 +118,14 @@ Result<void> write_file_atomic(const std::filesystem::path& path,
       return io_error("sync", temp);
     }
   }
-  if (::rename(temp.c_str(), path.c_str()) != 0) {
-    return io_error("rename to", path);
+  return rename_file(temp, path);
+}
+
+Result<void> rename_file(const std::filesystem::path& from, const std::filesystem::path& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0) {
+    return io_error("rename to", to);
   }
-  return sync_folder(folder);
+  return sync_folder(to.has_parent_path() ? to.parent_path() : ".");
 }
 
 Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {

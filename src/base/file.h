@@ -21,6 +21,9 @@ Result<void> write_file_atomic(const std::filesystem::path& path,
                                std::string_view content,
                                unsigned mode = 0644);
 
+// Renames and syncs the folder, so that the new name outlives a power cut.
+Result<void> rename_file(const std::filesystem::path& from, const std::filesystem::path& to);
+
 // A read-only mapping of a whole file. Owns the mapping; moved, not copied. Bytes of a file that is
 // cut while mapped cannot be read safely: model stores therefore keep their files immutable.
 class MappedFile {

@@ -2,6 +2,7 @@
 #include "cli/exit_codes.h"
 #include "cli/terminal.h"
 #include "cli/verbs.h"
+#include "model/convert.h"
 
 #include <CLI/CLI.hpp>
 
@@ -202,6 +203,10 @@ class CommandLine {
     app.add_option(
            "--adapter", engine_.adapters, "NAME=FOLDER of a PEFT LoRA adapter; may be repeated")
         ->type_name("NAME=FOLDER");
+    app.add_flag("--weights-cache,!--no-weights-cache",
+                 engine_.weights_cache,
+                 "Keep the packed weights of large models in the cache folder (default)");
+    app.add_flag("--force", engine_.force, "Load although memory seems too small");
     app.add_flag("--supervised", engine_.supervised, "Started by genesis serve: no ready line")
         ->group("");
     on(app, [this] { return engine(common_, engine_); });
@@ -228,7 +233,8 @@ class CommandLine {
     ls.alias("list");
     add_json(ls, common_);
     ls.add_flag("-q,--quiet", common_.quiet, "Names only");
-    on(ls, [this] { return list_models(common_); });
+    ls.add_flag("--cache", cache_, "The packed weights in the cache folder instead");
+    on(ls, [this] { return cache_ ? list_cache(common_) : list_models(common_); });
 
     CLI::App& ps = verb(root_, "ps", "List running engines", "  genesis ps\n  genesis ps --json");
     add_json(ps, common_);
@@ -236,19 +242,43 @@ class CommandLine {
 
     CLI::App& show = verb(root_,
                           "show",
-                          "Show a pulled model",
-                          "  genesis show smollm2-135m-instruct\n  genesis show smollm2 --json");
-    show.add_option("model", name_, "A pulled model")->required();
+                          "Show a pulled model, or what a weights file's header says",
+                          "  genesis show smollm2-135m-instruct\n  genesis show ./model.gguf");
+    show.add_option("model", name_, "A pulled model, or a file that need not be whole")->required();
     add_json(show, common_);
     on(show, [this] { return show_model(common_, name_); });
 
     CLI::App& rm = verb(root_,
                         "rm",
                         "Remove a pulled model",
-                        "  genesis rm smollm2-135m-instruct\n  genesis rm mine");
-    rm.add_option("model", name_, "A pulled model")->required();
+                        "  genesis rm smollm2-135m-instruct\n  genesis rm --cache");
+    CLI::Option* model = rm.add_option("model", name_, "A pulled model");
+    CLI::Option* cache = rm.add_flag("--cache", cache_, "All packed weights in the cache folder");
+    cache->excludes(model);
     add_json(rm, common_);
-    on(rm, [this] { return remove_model(common_, name_); });
+    on(rm, [this] { return cache_ ? clear_cache(common_) : remove_model(common_, name_); });
+    add_convert();
+  }
+
+  void add_convert() {
+    CLI::App& app = verb(root_,
+                         "convert",
+                         "Quantize a safetensors model to GGUF or to packed weights",
+                         "  genesis convert ./Llama-3.2-1B --to Q4_K -o llama-1b.gguf\n"
+                         "  genesis convert ./model.safetensors --to packed-4 -o model.gguf\n"
+                         "  genesis convert ./model --to Q8_0 -o model.gguf --dry-run");
+    app.add_option("source", convert_.source, "A model folder or its safetensors file")->required();
+    const auto formats = model::conversion_formats();
+    app.add_option("--to", convert_.format, "Format of the matrices")
+        ->required()
+        ->check(CLI::IsMember(std::vector<std::string>(formats.begin(), formats.end())));
+    app.add_option("-o,--output", convert_.output, "File to write")->required();
+    app.add_option("--threads", convert_.threads, "Compute threads; 0 = physical cores")
+        ->check(CLI::Range(0, 256));
+    app.add_flag("--force", convert_.force, "Overwrite the output");
+    app.add_flag("-n,--dry-run", convert_.dry_run, "Say what would be written");
+    add_json(app, common_);
+    on(app, [this] { return convert(common_, convert_); });
   }
 
   void add_money() {
@@ -548,6 +578,7 @@ class CommandLine {
   AskOptions ask_;
   EngineOptions engine_;
   PullOptions pull_;
+  ConvertOptions convert_;
   KeyCreateOptions key_;
   DrillVerbOptions drill_;
   SavingsOptions savings_;
@@ -559,6 +590,7 @@ class CommandLine {
   BudgetSetOptions budget_;
   bool origin_ = false;
   bool last_ = false;
+  bool cache_ = false;
 };
 
 }  // namespace

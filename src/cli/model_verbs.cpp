@@ -147,6 +147,9 @@ int list_models(const CommonOptions& common) {
 }
 
 int show_model(const CommonOptions& common, const std::string& name) {
+  if (std::error_code ignored; std::filesystem::is_regular_file(name, ignored)) {
+    return show_file(common, name);
+  }
   const auto home = open_home(common);
   if (!home) {
     return report(home.error());

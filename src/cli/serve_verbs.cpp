@@ -50,6 +50,7 @@ Result<app::EngineAppOptions> engine_options(const CommonOptions& common,
     GENESIS_TRY(draft, find_model(common, options.draft));
   }
   GENESIS_TRY(const net::Address listen, net::parse_address(options.listen));
+  const auto home = open_home(common);  // an engine alone needs none; without it nothing is kept
   const char* key =
       std::getenv("GENESIS_API_KEY");  // NOLINT(concurrency-mt-unsafe): before any thread
   return app::EngineAppOptions{
@@ -63,7 +64,10 @@ Result<app::EngineAppOptions> engine_options(const CommonOptions& common,
                .kv_bytes = std::int64_t{options.kv_mib} * 1024 * 1024,
                .kv_format = options.kv == "fp16" ? model::KvFormat::kHalf : model::KvFormat::kInt8,
                .max_context = options.max_context,
-               .isa = options.isa},
+               .isa = options.isa,
+               .cache_folder = options.weights_cache && home ? home->cache / "weights"
+                                                             : std::filesystem::path(),
+               .force = options.force},
       .engine = {.max_batch = options.max_batch,
                  .max_queue = options.max_queue,
                  .step_target = std::chrono::milliseconds(options.step_target_ms),

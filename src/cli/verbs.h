@@ -38,6 +38,15 @@ struct PullOptions {
   bool dry_run = false;
 };
 
+struct ConvertOptions {
+  std::string source;  // a model folder, a safetensors file or a pulled model's name
+  std::string format;
+  std::string output;
+  int threads = 0;
+  bool force = false;
+  bool dry_run = false;
+};
+
 struct KeyCreateOptions {
   std::string name;
   std::string tenant = "default";
@@ -117,6 +126,8 @@ struct EngineOptions {
   int step_target_ms = 50;
   std::vector<std::string> adapters;  // NAME=FOLDER
   bool supervised = false;
+  bool weights_cache = true;
+  bool force = false;
 };
 
 int serve(const CommonOptions& common, const ServeOptions& options);
@@ -129,6 +140,11 @@ int pull(const CommonOptions& common, const PullOptions& options);
 int list_models(const CommonOptions& common);
 int show_model(const CommonOptions& common, const std::string& name);
 int remove_model(const CommonOptions& common, const std::string& name);
+int convert(const CommonOptions& common, const ConvertOptions& options);
+// What a weights file's header says, whether or not the file is whole.
+int show_file(const CommonOptions& common, const std::string& path);
+int list_cache(const CommonOptions& common);
+int clear_cache(const CommonOptions& common);
 int list_running(const CommonOptions& common);
 
 int key_create(const CommonOptions& common, const KeyCreateOptions& options);

@@ -97,7 +97,8 @@ CpuExecutor::CpuExecutor(const ModelSpec& spec,
 
 Result<std::unique_ptr<CpuExecutor>> CpuExecutor::create(const weights::TensorFile& file,
                                                          const ModelSpec& spec,
-                                                         const LoadOptions& options) {
+                                                         const LoadOptions& options,
+                                                         PanelPlace place) {
   GENESIS_TRY(const kernel::Tier tier, kernel::choose_tier(options.isa));
   // More threads than this only wait for each other.
   const int threads =
@@ -118,7 +119,8 @@ Result<std::unique_ptr<CpuExecutor>> CpuExecutor::create(const weights::TensorFi
   std::unique_ptr<CpuExecutor> executor(
       new CpuExecutor(chosen, kernel::kernels_of(tier), threads, std::move(kv)));
   executor->fp32_ = fp32;
-  GENESIS_TRY(executor->weights_, load_weights(file, spec, fp32, executor->pool_));
+  place.fp32 = fp32;
+  GENESIS_TRY(executor->weights_, load_weights(file, spec, place, executor->pool_));
   executor->info_ = {.model_name = spec.name,
                      .weights_sha256 = {},
                      .isa = std::string(kernel::tier_name(tier)),

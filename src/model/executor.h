@@ -29,10 +29,12 @@ namespace genesis::model {
 // What a later stage reads is stored quantized by the stage that makes it.
 class CpuExecutor final : public engine::Runner {
  public:
-  // Packs the weights of `file`; nothing refers to it afterwards.
+  // Packs the weights of `file` into `place` (whose fp32 is not looked at), or uses what is packed
+  // there; nothing refers to `file` afterwards.
   static Result<std::unique_ptr<CpuExecutor>> create(const weights::TensorFile& file,
                                                      const ModelSpec& spec,
-                                                     const LoadOptions& options);
+                                                     const LoadOptions& options,
+                                                     PanelPlace place = {});
 
   const engine::RunnerInfo& info() const override { return info_; }
 

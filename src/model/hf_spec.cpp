@@ -250,8 +250,13 @@ Result<void> check_variant(const object& config, const Family& family) {
   if (both_ways) {
     return unsupported("use_bidirectional_attention", "only causal attention is supported");
   }
-  if (config.contains("quantization_config")) {
-    return unsupported("quantization_config", "quantized safetensors are not supported; use GGUF");
+  if (const auto* found = config.if_contains("quantization_config"); found != nullptr) {
+    // The reader of safetensors joins NF4 tensors; what it does not know is no weight to us.
+    const object* quantization = found->if_object();
+    if (quantization == nullptr || !quantization->contains("bnb_4bit_quant_type")) {
+      return unsupported("quantization_config",
+                         "of quantized safetensors only bitsandbytes NF4 is supported");
+    }
   }
   return {};
 }

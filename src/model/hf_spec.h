@@ -8,6 +8,7 @@
 #include "weights/tensor_file.h"
 
 #include <filesystem>
+#include <string>
 #include <string_view>
 
 namespace genesis::model {
@@ -23,5 +24,8 @@ Result<ModelSpec> spec_from_config(std::string_view config_json);
 // Tokenizer, chat template (chat_template.jinja, else tokenizer_config.json) and special tokens.
 // Ids that end a generation come from generation_config.json, else config.json.
 Result<engine::TextAssets> text_assets_from_folder(const std::filesystem::path& folder);
+
+// The source of that template; empty when the folder has none.
+Result<std::string> chat_template_source(const std::filesystem::path& folder);
 
 }  // namespace genesis::model

@@ -117,6 +117,11 @@ Result<std::string> template_source(const std::filesystem::path& folder, const o
 
 }  // namespace
 
+Result<std::string> chat_template_source(const std::filesystem::path& folder) {
+  GENESIS_TRY(const value config, read_object(folder / "tokenizer_config.json"));
+  return template_source(folder, config.get_object());
+}
+
 Result<engine::TextAssets> text_assets_from_folder(const std::filesystem::path& folder) {
   GENESIS_TRY(const std::string tokenizer_json,
               read_file(folder / "tokenizer.json", kMaxTokenizer));
@@ -137,7 +142,7 @@ Result<engine::TextAssets> text_assets_from_folder(const std::filesystem::path& 
     ends.push_back(*eos);
   }
   assets.tokenizer = std::make_shared<EndingTokenizer>(std::move(tokenizer), std::move(ends));
-  GENESIS_TRY(const std::string source, template_source(folder, tokenizer_config.get_object()));
+  GENESIS_TRY(const std::string source, chat_template_source(folder));
   if (!source.empty()) {
     GENESIS_TRY(text::ChatTemplate chat_template, text::ChatTemplate::parse(source));
     assets.chat_template = std::make_shared<const text::ChatTemplate>(std::move(chat_template));

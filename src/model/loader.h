@@ -26,6 +26,12 @@ struct LoadOptions {
   KvFormat kv_format = KvFormat::kInt8;         // kFp32 weights always have fp32 pages
   int max_context = 0;  // 0 = what the model declares, cut to what the pool holds
   std::string isa;      // "" = best available; otherwise the name of a kernel tier
+  // Keeps packed weights and hashes of files (packed_cache.h); empty = nothing is kept.
+  std::filesystem::path cache_folder;
+  std::int64_t cache_bytes = 64LL << 30;  // of all entries together
+  // Smaller models are packed in less time than a file is worth (SmolLM2-135M: 0.1 s).
+  std::int64_t cache_from_bytes = 256LL << 20;
+  bool force = false;  // load although memory seems too small
 };
 
 struct LoadedModel {

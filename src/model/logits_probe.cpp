@@ -23,7 +23,7 @@
 #include "model/executor.h"
 #include "model/gguf_spec.h"
 #include "model/hf_spec.h"
-#include "model/memory_need.h"
+#include "model/model_size.h"
 #include "weights/tensor_file.h"
 
 #include <boost/json.hpp>

@@ -1,21 +1,37 @@
-// What a model will take in memory, by its description alone: before any weight is read.
+// What a model will need before it is loaded, and what the machine has.
 #pragma once
 
-#include "kernel/layout.h"
-#include "model/kv_pool.h"
+#include "base/result.h"
+#include "model/loader.h"
 #include "model/model_spec.h"
+#include "weights/tensor_file.h"
 
 #include <cstdint>
+#include <string>
 
 namespace genesis::model {
 
-// Weights of the model, as their makers count them: a tied head counts once.
-std::int64_t parameter_count(const ModelSpec& spec);
+struct MemoryNeed {
+  std::int64_t weights = 0;  // packed
+  std::int64_t keys_values = 0;
+  std::int64_t scratch = 0;  // activations, tokenizer
 
-// Bytes of all matrices packed to one format. Files of mixed types give their own mix.
-std::int64_t weight_bytes(const ModelSpec& spec, kernel::Format format);
+  std::int64_t total() const { return weights + keys_values + scratch; }
+};
 
-// Bytes of one token's keys and values in all layers.
-std::int64_t kv_token_bytes(const ModelSpec& spec, KvFormat format);
+// From the header alone: no tensor is read.
+MemoryNeed memory_need(const weights::TensorFile& file,
+                       const ModelSpec& spec,
+                       const LoadOptions& options);
+
+// What can be had without swapping: MemAvailable of /proc/meminfo, cut to what is left of the
+// control group and of RLIMIT_AS. 0 = unknown.
+std::int64_t memory_free();
+
+// "weights 3.9 GiB, keys and values 0.5 GiB, scratch 0.1 GiB: needs 4.5 GiB of 20.1 GiB free"
+std::string memory_sentence(const MemoryNeed& need, std::int64_t free_bytes);
+
+// kResourceExhausted, with that sentence, when it cannot fit.
+Result<void> check_memory(const MemoryNeed& need, std::int64_t free_bytes);
 
 }  // namespace genesis::model

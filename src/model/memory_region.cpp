@@ -24,6 +24,23 @@ Result<MemoryRegion> MemoryRegion::allocate(std::size_t bytes, const char* purpo
   return region;
 }
 
+Result<MemoryRegion> MemoryRegion::map_shared(int fd,
+                                              std::uint64_t offset,
+                                              std::size_t bytes,
+                                              const char* purpose) {
+  void* data =
+      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, static_cast<off_t>(offset));
+  if (data == MAP_FAILED) {
+    return fail(
+        ErrorCode::kResourceExhausted,
+        fmt::format("a file of {} MiB for {} cannot be mapped", (bytes >> 20) + 1, purpose));
+  }
+  MemoryRegion region;
+  region.data_ = static_cast<std::uint8_t*>(data);
+  region.size_ = bytes;
+  return region;
+}
+
 MemoryRegion::MemoryRegion(MemoryRegion&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
 

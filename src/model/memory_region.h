@@ -14,6 +14,12 @@ class MemoryRegion {
   MemoryRegion() = default;
   // kResourceExhausted, naming `purpose` and the size.
   static Result<MemoryRegion> allocate(std::size_t bytes, const char* purpose);
+  // Memory that is `bytes` of the open file from `offset` (whole pages) on: what is written goes to
+  // the file, and other processes that map it share it. Its blocks must be reserved already.
+  static Result<MemoryRegion> map_shared(int fd,
+                                         std::uint64_t offset,
+                                         std::size_t bytes,
+                                         const char* purpose);
 
   MemoryRegion(MemoryRegion&& other) noexcept;
   MemoryRegion& operator=(MemoryRegion&& other) noexcept;

@@ -88,8 +88,8 @@ std::vector<std::int32_t> halves_from_adjacent(const ModelSpec& spec, std::int32
 
 class Loader {
  public:
-  Loader(const TensorFile& file, const ModelSpec& spec, bool fp32)
-      : file_(file), spec_(spec), names_(names_for(spec)), fp32_(fp32) {}
+  Loader(const TensorFile& file, const ModelSpec& spec, const PanelPlace& place)
+      : file_(file), spec_(spec), names_(names_for(spec)), place_(place) {}
 
   Result<ModelWeights> load(ThreadPool& pool) {
     ModelWeights out;
@@ -109,8 +109,13 @@ class Loader {
       GENESIS_TRY_VOID(layer(i, out.layers[static_cast<std::size_t>(i)]));
     }
     GENESIS_TRY_VOID(refuse_unread());
-    GENESIS_TRY(out.memory, MemoryRegion::allocate(bytes_, "the weights"));
-    GENESIS_TRY_VOID(pack(out.memory, pool));
+    if (place_.ready != nullptr) {
+      GENESIS_TRY_VOID(use_ready());
+      out.owner = place_.ready->file;
+    } else {
+      GENESIS_TRY(out.memory, allocate());
+      GENESIS_TRY_VOID(pack(out.memory, pool));
+    }
     if (spec_.tied_head) {
       out.head = out.embedding;
     }
@@ -266,7 +271,9 @@ class Loader {
   }
 
   void plan(const TensorView* tensor, std::vector<std::int32_t> order, Panels& target) {
-    Planned planned{{tensor, std::move(order), packed_format(*tensor, fp32_)}, bytes_, &target};
+    const auto ready = ready_format();
+    const kernel::Format format = ready ? *ready : packed_format(*tensor, place_.fp32);
+    Planned planned{{tensor, std::move(order), format}, bytes_, &target};
     bytes_ += packed_bytes(planned.job.shape());
     panels_ += planned.job.shape().panels();
     planned_.push_back(std::move(planned));
@@ -295,6 +302,48 @@ class Loader {
       out[i] = stored[static_cast<std::size_t>(order[i])];
     }
     return {};
+  }
+
+  // The format of the next matrix in the panels that are there; looking at the tensor would read
+  // it.
+  std::optional<kernel::Format> ready_format() const {
+    const std::size_t next = planned_.size();
+    return place_.ready != nullptr && next < place_.ready->formats.size()
+               ? std::optional(place_.ready->formats[next])
+               : std::nullopt;
+  }
+
+  Result<void> use_ready() {
+    if (planned_.size() != place_.ready->formats.size() || bytes_ != place_.ready->bytes.size()) {
+      return fail(ErrorCode::kDataLoss,
+                  fmt::format("{} matrices in {} bytes are packed; the model has {} in {}",
+                              place_.ready->formats.size(),
+                              place_.ready->bytes.size(),
+                              planned_.size(),
+                              bytes_));
+    }
+    for (const Planned& planned : planned_) {
+      *planned.target =
+          kernel_panels(planned.job.shape(), place_.ready->bytes.data() + planned.offset);
+    }
+    return {};
+  }
+
+  // Kernels only read; place() takes the mutable address that packing needs.
+  static Panels kernel_panels(const Panels& shape, const std::uint8_t* memory) {
+    return place(shape, const_cast<std::uint8_t*>(memory));
+  }
+
+  Result<MemoryRegion> allocate() const {
+    if (!place_.allocate) {
+      return MemoryRegion::allocate(bytes_, "the weights");
+    }
+    std::vector<kernel::Format> formats;
+    formats.reserve(planned_.size());
+    for (const Planned& planned : planned_) {
+      formats.push_back(planned.job.format);
+    }
+    return place_.allocate(formats, bytes_);
   }
 
   Result<void> pack(const MemoryRegion& memory, ThreadPool& pool) {
@@ -335,7 +384,7 @@ class Loader {
   const TensorFile& file_;
   const ModelSpec& spec_;
   LayerNames names_;
-  bool fp32_;
+  const PanelPlace& place_;
   std::string prefix_;            // of the layer that is being read
   std::set<std::string> read_;    // names
   std::deque<TensorView> parts_;  // of fused tensors
@@ -348,9 +397,9 @@ class Loader {
 
 Result<ModelWeights> load_weights(const TensorFile& file,
                                   const ModelSpec& spec,
-                                  bool fp32,
+                                  const PanelPlace& place,
                                   ThreadPool& pool) {
-  return Loader(file, spec, fp32).load(pool);
+  return Loader(file, spec, place).load(pool);
 }
 
 }  // namespace genesis::model

@@ -5,10 +5,14 @@
 #include "kernel/layout.h"
 #include "model/memory_region.h"
 #include "model/model_spec.h"
+#include "model/packed_file.h"
 #include "model/thread_pool.h"
 #include "weights/tensor_file.h"
 
 #include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
 #include <vector>
 
 namespace genesis::model {
@@ -32,20 +36,31 @@ struct LayerWeights {
   std::vector<float> v_bias;
 };
 
-// Immutable after loading. Panels point into `memory`.
+// Immutable after loading. Panels point into `memory`, or into the packed file that `owner` keeps.
 struct ModelWeights {
   MemoryRegion memory;
+  std::shared_ptr<const weights::TensorFile> owner;
   kernel::Panels embedding;
   kernel::Panels head;  // equal to `embedding` when tied
   std::vector<float> output_norm;
   std::vector<LayerWeights> layers;
 };
 
+// Where packed weights come from and go to besides plain memory (packed_cache.h). Owned by the
+// caller; null members: packed into memory of this process.
+struct PanelPlace {
+  bool fp32 = false;
+  const PackedPanels* ready = nullptr;  // packed before: nothing is packed, they are used in place
+  // Gives the region to pack into, told the formats of all matrices and their bytes.
+  std::function<Result<MemoryRegion>(std::span<const kernel::Format>, std::size_t)> allocate;
+};
+
 // Packs every tensor that the spec asks for; nothing points into `file` afterwards. kDataLoss names
-// a tensor that is missing, of a wrong shape or not finite.
+// a tensor that is missing, of a wrong shape or not finite, or says that ready panels are of
+// another model.
 Result<ModelWeights> load_weights(const weights::TensorFile& file,
                                   const ModelSpec& spec,
-                                  bool fp32,
+                                  const PanelPlace& place,
                                   ThreadPool& pool);
 
 }  // namespace genesis::model

@@ -2,9 +2,9 @@
 //   text_probe gguf VOCABULARY.json | json TOKENIZER.json | template TEMPLATE.jinja
 // Tokenizer requests: {"text": ..} or {"hex": ..} to encode, {"ids": [..]} to decode; the reply to
 // a text holds its ids, what they decode to with and without special tokens, and the pieces of an
-// incremental decode. Template requests: {"messages", "tools", "extra", "add_generation_prompt"};
-// the first three hold JSON text. A template that cannot be parsed answers every request with its
-// error.
+// incremental decode. Template requests: {"messages", "tools", "extra", "client",
+// "add_generation_prompt", "now", "mark_assistant", "end_tokens", "mentions", "uses"}; the first
+// four hold JSON text. A template that cannot be parsed answers every request with its error.
 #include "base/file.h"
 #include "base/json.h"
 #include "text/chat_template.h"
@@ -107,26 +107,71 @@ std::string part(const boost::json::object& request, std::string_view key) {
   return found == nullptr ? std::string() : std::string(found->as_string());
 }
 
-void answer_template(const ChatTemplate& chat,
-                     const boost::json::object& request,
-                     JsonWriter& out) {
-  const bool prompt = get_bool(request, "add_generation_prompt").value().value_or(false);
-  const auto rendered = chat.render(
-      part(request, "messages"), part(request, "tools"), part(request, "extra"), prompt);
-  if (!rendered) {
-    write_error(out, rendered.error());
-    return;
-  }
-  out.field("text", rendered->text);
-  out.key("from_messages");
+template <typename Span>
+void write_bounds(JsonWriter& out, const Span& span) {
+  out.integer(static_cast<std::int64_t>(span.begin));
+  out.integer(static_cast<std::int64_t>(span.end));
+}
+
+void write_spans(JsonWriter& out, std::string_view name, const std::vector<PlainSpan>& spans) {
+  out.key(name);
   out.begin_array();
-  for (const PlainSpan& span : rendered->from_messages) {
+  for (const PlainSpan& span : spans) {
     out.begin_array();
-    out.integer(static_cast<std::int64_t>(span.begin));
-    out.integer(static_cast<std::int64_t>(span.end));
+    write_bounds(out, span);
     out.end_array();
   }
   out.end_array();
+}
+
+// [begin, end, message or null, number of the part]
+void write_sources(JsonWriter& out, const std::vector<SourceSpan>& sources) {
+  out.key("sources");
+  out.begin_array();
+  for (const SourceSpan& span : sources) {
+    out.begin_array();
+    write_bounds(out, span);
+    span.message ? out.integer(*span.message) : out.null();
+    out.integer(static_cast<std::int64_t>(span.part));
+    out.end_array();
+  }
+  out.end_array();
+}
+
+void answer_template(const ChatTemplate& chat,
+                     const boost::json::object& request,
+                     JsonWriter& out) {
+  for (const std::string& literal : list_of<std::string>(request, "mentions")) {
+    out.key("mentions " + literal);
+    out.boolean(chat.mentions(literal));
+  }
+  for (const std::string& name : list_of<std::string>(request, "uses")) {
+    out.key("uses " + name);
+    out.boolean(chat.uses_variable(name));
+  }
+  const std::string messages = part(request, "messages");
+  const std::string tools = part(request, "tools");
+  const std::string model_values = part(request, "extra");
+  const std::string client_values = part(request, "client");
+  const auto end_tokens = list_of<std::string>(request, "end_tokens");
+  const auto rendered = chat.render(
+      {.messages = messages,
+       .tools = tools,
+       .model_values = model_values,
+       .client_values = client_values,
+       .add_generation_prompt = get_bool(request, "add_generation_prompt").value().value_or(false),
+       .now = get_integer(request, "now").value(),
+       .mark_assistant = get_bool(request, "mark_assistant").value().value_or(false),
+       .end_tokens = end_tokens});
+  if (!rendered) {
+    write_error(out, rendered.error());
+    out.field("param", rendered.error().param);
+    return;
+  }
+  out.field("text", rendered->text);
+  write_spans(out, "from_messages", rendered->from_messages);
+  write_spans(out, "from_assistant", rendered->from_assistant);
+  write_sources(out, rendered->sources);
 }
 
 template <typename Answer>

@@ -1,9 +1,10 @@
 // Exact expansion of stored blocks to float: the meaning of each format, in portable code. Formulas
 // and layouts are those of ggml (ggml-common.h for the blocks, ggml-quants.c dequantize_row_*).
-#include "weights/tensor_type.h"
+#include "weights/file_contents.h"
 
 #include <fmt/format.h>
 
+#include <array>
 #include <bit>
 #include <cstring>
 
@@ -179,6 +180,34 @@ void expand_q6_k(Bytes block, float* out) {
   }
 }
 
+// The sixteen values of NormalFloat 4 (arXiv 2305.14314, appendix E), as bitsandbytes rounds them.
+constexpr std::array<float, 16> kNf4{-1.0F,
+                                     -0.6961928009986877F,
+                                     -0.5250730514526367F,
+                                     -0.39491748809814453F,
+                                     -0.28444138169288635F,
+                                     -0.18477343022823334F,
+                                     -0.09105003625154495F,
+                                     0.0F,
+                                     0.07958029955625534F,
+                                     0.16093020141124725F,
+                                     0.24611230194568634F,
+                                     0.33791524171829224F,
+                                     0.44070982933044434F,
+                                     0.5626170039176941F,
+                                     0.7229568362236023F,
+                                     1.0F};
+
+// float scale; 32 bytes, the first of two values in the high nibble. x = scale kNf4[q]
+void expand_nf4(Bytes block, float* out) {
+  const auto scale = load<float>(block);
+  for (std::size_t i = 0; i < 32; ++i) {
+    const std::size_t q = block[4 + i];
+    out[2 * i] = kNf4[q >> 4] * scale;
+    out[2 * i + 1] = kNf4[q & 15] * scale;
+  }
+}
+
 using Expand = void (*)(Bytes, float*);
 
 Expand expander(TensorType type) {
@@ -205,12 +234,18 @@ Expand expander(TensorType type) {
       return expand_q5_k;
     case TensorType::kQ6_K:
       return expand_q6_k;
+    case TensorType::kNF4:
+      return expand_nf4;
     default:
       return nullptr;
   }
 }
 
 }  // namespace
+
+std::span<const float> nf4_values() {
+  return kNf4;
+}
 
 Result<void> dequantize(TensorType type, std::span<const std::uint8_t> data, std::span<float> out) {
   const Expand expand = expander(type);

@@ -254,46 +254,6 @@ Result<MetadataValue> read_value(Cursor& cursor, std::string_view what) {
   return damaged(fmt::format("{} has unknown type {}", what, raw_type));
 }
 
-// ggml_type numbers (ggml.h) that we read.
-std::optional<TensorType> tensor_type(std::uint32_t number) {
-  switch (number) {
-    case 0:
-      return TensorType::kF32;
-    case 1:
-      return TensorType::kF16;
-    case 2:
-      return TensorType::kQ4_0;
-    case 3:
-      return TensorType::kQ4_1;
-    case 6:
-      return TensorType::kQ5_0;
-    case 7:
-      return TensorType::kQ5_1;
-    case 8:
-      return TensorType::kQ8_0;
-    case 12:
-      return TensorType::kQ4_K;
-    case 13:
-      return TensorType::kQ5_K;
-    case 14:
-      return TensorType::kQ6_K;
-    case 24:
-      return TensorType::kI8;
-    case 25:
-      return TensorType::kI16;
-    case 26:
-      return TensorType::kI32;
-    case 27:
-      return TensorType::kI64;
-    case 28:
-      return TensorType::kF64;
-    case 30:
-      return TensorType::kBF16;
-    default:
-      return std::nullopt;
-  }
-}
-
 // ggml_type numbers that exist but that we do not read; empty for anything else.
 std::string_view foreign_type_name(std::uint32_t number) {
   constexpr std::pair<std::uint32_t, std::string_view> kForeign[] = {{9, "Q8_1"},
@@ -345,7 +305,7 @@ Result<TensorRow> read_tensor_row(Cursor& cursor) {
   }
   GENESIS_TRY(const auto type, cursor.number<std::uint32_t>(what));
   GENESIS_TRY(row.offset, cursor.number<std::uint64_t>(what));
-  const auto known = tensor_type(type);
+  const auto known = gguf_tensor_type(type);
   if (!known) {
     return fail(ErrorCode::kUnsupported,
                 fmt::format("GGUF: tensor '{}' has type {} ({}), which is not supported",
@@ -381,21 +341,48 @@ Result<std::uint64_t> data_alignment(const FileContents& contents) {
   return *value;
 }
 
-// Gives each row its bytes; refuses rows outside the data section, off the grid or over each other.
-Result<void> place_tensors(std::vector<TensorRow>& rows, Bytes data, std::uint64_t alignment) {
-  for (TensorRow& row : rows) {
-    const std::string& name = row.view.name;
+// Bytes of the data section that the rows ask for.
+Result<std::uint64_t> data_bytes(const std::vector<TensorRow>& rows, std::uint64_t alignment) {
+  std::uint64_t most = 0;
+  for (const TensorRow& row : rows) {
     if (row.offset % alignment != 0) {
       return damaged(fmt::format(
-          "tensor '{}' begins at {}, not a multiple of {}", name, row.offset, alignment));
+          "tensor '{}' begins at {}, not a multiple of {}", row.view.name, row.offset, alignment));
     }
-    if (row.offset > data.size() || row.bytes > data.size() - row.offset) {
-      return damaged(fmt::format("tensor '{}' needs {} bytes at {}; the data section has {}",
-                                 name,
-                                 row.bytes,
-                                 row.offset,
-                                 data.size()));
+    std::uint64_t end = 0;
+    if (__builtin_add_overflow(row.offset, row.bytes, &end)) {
+      return damaged(fmt::format("tensor '{}' lies beyond what 64 bits can count", row.view.name));
     }
+    most = std::max(most, end);
+  }
+  return most;
+}
+
+// The file ends before its last tensor: how much is missing, and which tensor it cuts first.
+std::unexpected<Error> cut_short(const std::vector<TensorRow>& rows,
+                                 std::uint64_t needed,
+                                 std::uint64_t there) {
+  const TensorRow* first = nullptr;
+  for (const TensorRow& row : rows) {
+    const bool cut = row.offset > there || row.bytes > there - row.offset;
+    if (cut && (first == nullptr || row.offset < first->offset)) {
+      first = &row;
+    }
+  }
+  return damaged(fmt::format(
+      "the file is cut short: {} of the {} bytes of its tensors are missing; tensor '{}' needs {} "
+      "bytes at {}; the data section has {}",
+      needed - there,
+      needed,
+      first->view.name,
+      first->bytes,
+      first->offset,
+      there));
+}
+
+// Gives each row its bytes; refuses rows over each other.
+Result<void> place_tensors(std::vector<TensorRow>& rows, Bytes data) {
+  for (TensorRow& row : rows) {
     row.view.data =
         data.subspan(static_cast<std::size_t>(row.offset), static_cast<std::size_t>(row.bytes));
   }
@@ -445,7 +432,47 @@ Result<void> check_version(Cursor& cursor) {
 
 }  // namespace
 
-Result<FileContents> read_gguf(Bytes bytes) {
+// ggml_type numbers (ggml.h) that we read.
+std::optional<TensorType> gguf_tensor_type(std::uint32_t number) {
+  switch (number) {
+    case 0:
+      return TensorType::kF32;
+    case 1:
+      return TensorType::kF16;
+    case 2:
+      return TensorType::kQ4_0;
+    case 3:
+      return TensorType::kQ4_1;
+    case 6:
+      return TensorType::kQ5_0;
+    case 7:
+      return TensorType::kQ5_1;
+    case 8:
+      return TensorType::kQ8_0;
+    case 12:
+      return TensorType::kQ4_K;
+    case 13:
+      return TensorType::kQ5_K;
+    case 14:
+      return TensorType::kQ6_K;
+    case 24:
+      return TensorType::kI8;
+    case 25:
+      return TensorType::kI16;
+    case 26:
+      return TensorType::kI32;
+    case 27:
+      return TensorType::kI64;
+    case 28:
+      return TensorType::kF64;
+    case 30:
+      return TensorType::kBF16;
+    default:
+      return std::nullopt;
+  }
+}
+
+Result<FileContents> read_gguf(Bytes bytes, Reading reading) {
   Cursor cursor(bytes);
   GENESIS_TRY([[maybe_unused]] const auto magic, cursor.number<std::uint32_t>("the magic number"));
   GENESIS_TRY_VOID(check_version(cursor));
@@ -471,7 +498,16 @@ Result<FileContents> read_gguf(Bytes bytes) {
   const std::uint64_t data_begin = (cursor.at() + alignment - 1) / alignment * alignment;
   const Bytes data =
       data_begin < bytes.size() ? bytes.subspan(static_cast<std::size_t>(data_begin)) : Bytes{};
-  GENESIS_TRY_VOID(place_tensors(rows, data, alignment));
+  GENESIS_TRY(const auto needed, data_bytes(rows, alignment));
+  if (__builtin_add_overflow(data_begin, needed, &contents.described_bytes)) {
+    return damaged("the tensors lie beyond what 64 bits can count");
+  }
+  if (reading == Reading::kWhole) {
+    if (needed > data.size()) {
+      return cut_short(rows, needed, data.size());
+    }
+    GENESIS_TRY_VOID(place_tensors(rows, data));
+  }
   for (TensorRow& row : rows) {
     contents.tensors.push_back(std::move(row.view));
   }

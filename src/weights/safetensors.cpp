@@ -212,7 +212,7 @@ class HeaderHandler {
   bool has_metadata_ = false;
 };
 
-Result<TensorView> make_view(HeaderEntry entry, Bytes data) {
+Result<TensorView> make_view(HeaderEntry entry, Bytes data, Reading reading) {
   const std::string& name = entry.name;
   if (!entry.dtype || !entry.shape || !entry.offsets || entry.offsets->size() != 2) {
     return damaged(fmt::format("tensor '{}' lacks dtype, shape or two data_offsets", name));
@@ -229,7 +229,8 @@ Result<TensorView> make_view(HeaderEntry entry, Bytes data) {
   GENESIS_TRY(const auto bytes, stored_bytes(*type, elements, name));
   const auto begin = static_cast<std::uint64_t>((*entry.offsets)[0]);
   const auto end = static_cast<std::uint64_t>((*entry.offsets)[1]);
-  if (begin > end || end > data.size() || end - begin != bytes) {
+  const bool inside = reading == Reading::kHeader || end <= data.size();
+  if (begin > end || !inside || end - begin != bytes) {
     return damaged(fmt::format("tensor '{}' of {} bytes says it lies at {} to {} of {} data bytes",
                                name,
                                bytes,
@@ -237,11 +238,27 @@ Result<TensorView> make_view(HeaderEntry entry, Bytes data) {
                                end,
                                data.size()));
   }
-  return TensorView{
-      .name = std::move(entry.name),
-      .type = *type,
-      .shape = std::move(*entry.shape),
-      .data = data.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(bytes))};
+  TensorView view{
+      .name = std::move(entry.name), .type = *type, .shape = std::move(*entry.shape), .data = {}};
+  if (reading == Reading::kWhole) {
+    view.data = data.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(bytes));
+  }
+  return view;
+}
+
+// The size of a whole file with this header.
+Result<std::uint64_t> described_bytes(const std::vector<HeaderEntry>& entries,
+                                      std::uint64_t data_begin) {
+  std::uint64_t most = data_begin;
+  for (const HeaderEntry& entry : entries) {
+    std::uint64_t end = 0;
+    if (entry.offsets && entry.offsets->size() == 2 &&
+        __builtin_add_overflow(data_begin, static_cast<std::uint64_t>((*entry.offsets)[1]), &end)) {
+      return damaged(fmt::format("tensor '{}' lies beyond what 64 bits can count", entry.name));
+    }
+    most = std::max(most, end);
+  }
+  return most;
 }
 
 // The tensors must cover the data exactly: no hole, no overlap, nothing behind the last.
@@ -269,7 +286,7 @@ Result<void> check_coverage(const std::vector<TensorView>& tensors, Bytes data) 
 
 }  // namespace
 
-Result<FileContents> read_safetensors(Bytes bytes) {
+Result<FileContents> read_safetensors(Bytes bytes, Reading reading) {
   std::uint64_t header_bytes = 0;
   if (bytes.size() < sizeof(header_bytes)) {
     return damaged("the file is shorter than its header length");
@@ -302,11 +319,20 @@ Result<FileContents> read_safetensors(Bytes bytes) {
   FileContents contents;
   contents.metadata = std::move(handler.metadata);
   contents.tensors.reserve(handler.entries.size());
+  GENESIS_TRY(contents.described_bytes,
+              described_bytes(handler.entries, sizeof(header_bytes) + header_bytes));
+  if (reading == Reading::kWhole && contents.described_bytes > bytes.size()) {
+    return damaged(fmt::format("the file is cut short: it has {} bytes, its header describes {}",
+                               bytes.size(),
+                               contents.described_bytes));
+  }
   for (HeaderEntry& entry : handler.entries) {
-    GENESIS_TRY(auto view, make_view(std::move(entry), data));
+    GENESIS_TRY(auto view, make_view(std::move(entry), data, reading));
     contents.tensors.push_back(std::move(view));
   }
-  GENESIS_TRY_VOID(check_coverage(contents.tensors, data));
+  if (reading == Reading::kWhole) {
+    GENESIS_TRY_VOID(check_coverage(contents.tensors, data));
+  }
   return contents;
 }
 

@@ -24,10 +24,14 @@ constexpr std::string_view kConvertHint =
 
 class ParsedFile final : public TensorFile {
  public:
-  ParsedFile(std::string_view format, FileContents contents, std::vector<std::size_t> by_name)
-      : format_(format), contents_(std::move(contents)), by_name_(std::move(by_name)) {}
-
-  void keep(MappedFile mapping) { mapping_ = std::move(mapping); }
+  ParsedFile(std::string_view format,
+             FileContents contents,
+             std::vector<std::size_t> by_name,
+             Kept kept)
+      : format_(format),
+        contents_(std::move(contents)),
+        by_name_(std::move(by_name)),
+        kept_(std::move(kept)) {}
 
   std::string_view format() const override { return format_; }
 
@@ -44,11 +48,15 @@ class ParsedFile final : public TensorFile {
     return contents_.metadata;
   }
 
+  std::uint64_t described_bytes() const override { return contents_.described_bytes; }
+
+  const std::vector<std::filesystem::path>& files() const override { return kept_.files; }
+
  private:
   std::string_view format_;
   FileContents contents_;
   std::vector<std::size_t> by_name_;  // sorted: no hash table that a hostile file could degrade
-  std::optional<MappedFile> mapping_;
+  Kept kept_;
 };
 
 bool begins_with(Bytes bytes, std::string_view magic) {
@@ -105,24 +113,55 @@ Result<std::vector<std::size_t>> index_names(const std::vector<TensorView>& tens
   return order;
 }
 
-Result<std::shared_ptr<ParsedFile>> parse(Bytes bytes) {
+// `format` is left empty unless the bytes are of one that is read.
+struct Parsed {
   std::string_view format;
   FileContents contents;
+};
+
+Result<Parsed> parse(Bytes bytes, Reading reading) {
+  Parsed parsed;
   if (begins_with(bytes, "GGUF")) {
-    format = "gguf";
-    GENESIS_TRY(contents, read_gguf(bytes));
+    parsed.format = "gguf";
+    GENESIS_TRY(parsed.contents, read_gguf(bytes, reading));
   } else if (begins_with(bytes, "FUGG")) {
     return fail(ErrorCode::kUnsupported,
                 "this is a big-endian GGUF file",
                 "get the little-endian file, or convert it with gguf-convert-endian");
   } else if (looks_like_safetensors(bytes)) {
-    format = "safetensors";
-    GENESIS_TRY(contents, read_safetensors(bytes));
+    parsed.format = "safetensors";
+    GENESIS_TRY(parsed.contents, read_safetensors(bytes, reading));
   } else {
     return refuse_unknown(bytes);
   }
-  GENESIS_TRY(auto order, index_names(contents.tensors));
-  return std::make_shared<ParsedFile>(format, std::move(contents), std::move(order));
+  return parsed;
+}
+
+Result<std::shared_ptr<const TensorFile>> make(Parsed parsed, Kept kept, Reading reading) {
+  if (reading == Reading::kWhole) {
+    GENESIS_TRY_VOID(join_nf4(parsed.contents, kept));
+  }
+  return make_tensor_file(parsed.format, std::move(parsed.contents), std::move(kept));
+}
+
+std::unexpected<Error> about_file(Error error, const std::filesystem::path& path) {
+  error.message = fmt::format("{}: {}", path.string(), error.message);
+  error.param = path.string();
+  return std::unexpected(std::move(error));
+}
+
+Result<std::shared_ptr<const TensorFile>> open_one(const std::filesystem::path& path,
+                                                   Reading reading) {
+  GENESIS_TRY(auto mapping, MappedFile::open(path));
+  auto parsed = parse(mapping.bytes(), reading);
+  if (!parsed) {
+    return about_file(std::move(parsed).error(), path);
+  }
+  Kept kept;
+  kept.mappings.push_back(std::move(mapping));
+  kept.files.push_back(path);
+  auto file = make(*std::move(parsed), std::move(kept), reading);
+  return file ? std::move(file) : about_file(std::move(file).error(), path);
 }
 
 template <typename T>
@@ -137,22 +176,30 @@ std::int64_t TensorView::elements() const {
   return std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
 }
 
+Result<std::shared_ptr<const TensorFile>> make_tensor_file(std::string_view format,
+                                                           FileContents contents,
+                                                           Kept kept) {
+  GENESIS_TRY(auto order, index_names(contents.tensors));
+  return std::make_shared<const ParsedFile>(
+      format, std::move(contents), std::move(order), std::move(kept));
+}
+
 Result<std::shared_ptr<const TensorFile>> TensorFile::open(const std::filesystem::path& path) {
-  GENESIS_TRY(auto mapping, MappedFile::open(path));
-  auto file = parse(mapping.bytes());
-  if (!file) {
-    Error error = std::move(file).error();
-    error.message = fmt::format("{}: {}", path.string(), error.message);
-    error.param = path.string();
-    return std::unexpected(std::move(error));
+  if (is_shard_index(path) || is_gguf_part(path)) {
+    auto file = is_shard_index(path) ? open_sharded(path) : open_gguf_parts(path);
+    return file ? std::move(file) : about_file(std::move(file).error(), path);
   }
-  (*file)->keep(std::move(mapping));
-  return std::shared_ptr<const TensorFile>(std::move(*file));
+  return open_one(path, Reading::kWhole);
+}
+
+Result<std::shared_ptr<const TensorFile>> TensorFile::open_header(
+    const std::filesystem::path& path) {
+  return open_one(path, Reading::kHeader);
 }
 
 Result<std::shared_ptr<const TensorFile>> TensorFile::from_bytes(Bytes bytes) {
-  GENESIS_TRY(auto file, parse(bytes));
-  return std::shared_ptr<const TensorFile>(std::move(file));
+  GENESIS_TRY(auto parsed, parse(bytes, Reading::kWhole));
+  return make(std::move(parsed), {}, Reading::kWhole);
 }
 
 std::optional<std::int64_t> metadata_integer(const TensorFile& file, std::string_view key) {

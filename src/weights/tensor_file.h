@@ -43,8 +43,12 @@ using MetadataValue = std::variant<bool,
 class TensorFile {
  public:
   // Tells the format by its first bytes. Pickle and zip checkpoints are refused with the conversion
-  // command. kDataLoss: truncated or inconsistent, naming what and where.
+  // command. kDataLoss: truncated or inconsistent, naming what and where. A shard index
+  // (`*.safetensors.index.json`) and a part of a split GGUF (`*-00001-of-00003.gguf`) open all
+  // their files as one.
   static Result<std::shared_ptr<const TensorFile>> open(const std::filesystem::path& path);
+  // The header alone: tensors have no data, and the file may be cut anywhere behind its header.
+  static Result<std::shared_ptr<const TensorFile>> open_header(const std::filesystem::path& path);
   // The same over bytes that outlive the object; used by tests and fuzz targets.
   static Result<std::shared_ptr<const TensorFile>> from_bytes(std::span<const std::uint8_t> bytes);
 
@@ -54,6 +58,10 @@ class TensorFile {
   virtual const TensorView* find(std::string_view name) const = 0;
   // GGUF metadata, or safetensors' __metadata__ as strings.
   virtual const std::map<std::string, MetadataValue, std::less<>>& metadata() const = 0;
+  // How large the file, or all its parts together, must be by the header.
+  virtual std::uint64_t described_bytes() const = 0;
+  // The files it was opened from, in a fixed order; none when made from bytes.
+  virtual const std::vector<std::filesystem::path>& files() const = 0;
 };
 
 // Typed metadata reads; nullopt when absent or of another kind.

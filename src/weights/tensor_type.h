@@ -30,6 +30,7 @@ enum class TensorType : std::uint8_t {
   kF64,
   kU8,
   kBool,
+  kNF4,  // bitsandbytes: 64 values a block; made by the safetensors reader, in no file as such
 };
 
 // How many elements one block holds and how many bytes it takes (ggml-common.h's layouts).

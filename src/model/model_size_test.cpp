@@ -1,5 +1,5 @@
 // What is told beforehand is what loading takes.
-#include "model/memory_need.h"
+#include "model/model_size.h"
 
 #include "model/gguf_spec.h"
 #include "model/model_weights.h"
@@ -10,7 +10,7 @@
 namespace genesis::model {
 namespace {
 
-TEST(MemoryNeed, WeightsTakeWhatWasTold) {
+TEST(ModelSize, WeightsTakeWhatWasTold) {
   ThreadPool pool(1);
   for (TestModel shape : family_models()) {
     for (const bool fp32 : {false, true}) {
@@ -30,7 +30,7 @@ TEST(MemoryNeed, WeightsTakeWhatWasTold) {
   }
 }
 
-TEST(MemoryNeed, PagesTakeWhatWasTold) {
+TEST(ModelSize, PagesTakeWhatWasTold) {
   const auto opened = open_test_model({});
   const ModelSpec spec = *spec_from_gguf(*opened->file);
   for (const KvFormat format : {KvFormat::kInt8, KvFormat::kHalf, KvFormat::kFloat}) {
