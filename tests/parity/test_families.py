@@ -7,6 +7,7 @@ Needs GENESIS_BIN_DIR (holding logits_probe).
 import numpy
 import pytest
 
+from adapters import WithAdapter, save_adapter
 from families import FAMILIES, VOCABULARY, logits, make, write_gguf
 from logits import our_logits
 
@@ -51,3 +52,21 @@ def test_logits_equal_transformers(name, tmp_path):
                 largest = difference(model, file, tmp_path, batch, "--chunk", chunk, *arguments)
                 print(f"{name}{what}, {form}, {chunk} tokens a step: max {largest:.1e}")
                 assert largest <= TOLERANCE
+
+
+@pytest.mark.limit(300)
+@pytest.mark.parametrize("name", ["gemma2", "gemma3", "phi3", "qwen2", "qwen3"])
+def test_adapters_equal_peft(name, tmp_path):
+    """On every linear layer, whether a family fuses them or not."""
+    model = make(name)
+    model.save_pretrained(tmp_path)
+    folder = save_adapter(model, tmp_path / "adapter", seed=2, r=6, target_modules="all-linear")
+    batch = prompts((5, 70, 130))
+    with WithAdapter(model, folder) as peft:
+        theirs = [peft.logits(ids) for ids in batch]
+    effect = float(numpy.abs(theirs[1] - logits(model, batch[1])).max())
+    ours = our_logits(tmp_path / "model.safetensors", tmp_path, batch, "--precision", "fp32", "--adapter", folder)
+    largest = max(float(numpy.abs(a - b).max()) for a, b in zip(ours, theirs, strict=True))
+    print(f"{name} with an adapter: max {largest:.1e}, effect {effect:.1e}")
+    assert effect > 0.05, "an adapter that does nothing proves nothing"
+    assert largest <= TOLERANCE
