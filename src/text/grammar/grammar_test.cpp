@@ -392,7 +392,8 @@ TEST(JsonSchema, Arrays) {
 
 TEST(JsonSchema, Objects) {
   constexpr std::string_view kOpen =
-      R"({"type":"object","properties":{"a":{"type":"integer"},"ab":{"type":"null"}},"required":["ab"]})";
+      R"({"type":"object","properties":{"a":{"type":"integer"},"ab":{"type":"null"}},
+           "required":["ab"]})";
   expect_schema(
       kOpen,
       {R"({"a":1,"ab":null})", R"({"ab":null})", R"({"ab":null,"x":[1],"abc":"y"})"},
@@ -403,7 +404,8 @@ TEST(JsonSchema, Objects) {
                 {"{}", R"({"x":1})", R"({"x":1,"y":2})"},
                 {R"({"x":"1"})", R"({"x":1,"y":2,"z":3})"});
   expect_schema(
-      R"({"type":"object","patternProperties":{"^i_":{"type":"integer"}},"additionalProperties":false})",
+      R"({"type":"object","patternProperties":{"^i_":{"type":"integer"}},
+          "additionalProperties":false})",
       {"{}", R"({"i_a":1})"},
       {R"({"i_a":"1"})", R"({"j":1})"});
   expect_schema(
@@ -425,7 +427,8 @@ TEST(JsonSchema, Combinations) {
       R"({"allOf":[{"type":"integer","minimum":3},{"maximum":5}]})", {"3", "5"}, {"2", "6"});
   expect_schema(
       R"({"allOf":[{"type":"object","properties":{"a":{"type":"integer"}}},
-          {"properties":{"a":{"minimum":5},"b":{"type":"null"}},"required":["b"]}],"unevaluatedProperties":false})",
+          {"properties":{"a":{"minimum":5},"b":{"type":"null"}},"required":["b"]}],
+          "unevaluatedProperties":false})",
       {R"({"a":5,"b":null})", R"({"b":null})"},
       {R"({"a":4,"b":null})", R"({"b":null,"c":1})"});
   expect_schema(R"({"$ref":"#/$defs/a~1b","$defs":{"a/b":{"type":"null"}}})", {"null"}, {"1"});
