@@ -151,7 +151,7 @@ bool Facts::any_value() const {
 Result<std::vector<Facts>> FactFinder::alternatives(const Conjunction& conjunction) {
   Draft first;
   for (std::size_t i = conjunction.size(); i-- > 0;) {
-    first.tasks.push_back({conjunction[i], nullptr});
+    first.tasks.push_back({conjunction[i], nullptr, conjunction.size() == 1});
   }
   std::vector<Draft> drafts;
   drafts.push_back(std::move(first));
@@ -206,6 +206,9 @@ Result<bool> FactFinder::apply(const Task& task, Draft& draft, std::vector<Draft
   draft.seen.push_back(&schema);
   const auto trail = std::make_shared<const Trail>(Trail{&schema, task.trail});
   const json::object& object = schema.get_object();
+  if (object.contains("unevaluatedProperties")) {
+    GENESIS_TRY_VOID(check_unevaluated(task));
+  }
   GENESIS_TRY_VOID(add_keywords(object, pointer, draft.facts));
   if (const json::value* reference = object.if_contains("$ref")) {
     if (!reference->is_string()) {
@@ -213,7 +216,8 @@ Result<bool> FactFinder::apply(const Task& task, Draft& draft, std::vector<Draft
     }
     const std::string_view target = reference->get_string();
     GENESIS_TRY(const json::value* found, resolve(target, pointer));
-    draft.tasks.push_back({{found, std::string(target.substr(target.find('#') + 1))}, trail});
+    draft.tasks.push_back(
+        {{found, std::string(target.substr(target.find('#') + 1))}, trail, task.alone});
   }
   std::vector<Draft> open;
   open.push_back(std::move(draft));
@@ -231,7 +235,7 @@ Result<bool> FactFinder::apply(const Task& task, Draft& draft, std::vector<Draft
       for (Draft& one : open) {
         // Tasks are taken from the back; members keep the order in which they are declared.
         for (std::size_t i = branches.size(); i-- > 0;) {
-          one.tasks.push_back({{&branches[i], fmt::format("{}/{}", base, i)}, trail});
+          one.tasks.push_back({{&branches[i], fmt::format("{}/{}", base, i)}, trail, task.alone});
         }
       }
       continue;
@@ -240,7 +244,7 @@ Result<bool> FactFinder::apply(const Task& task, Draft& draft, std::vector<Draft
     for (const Draft& one : open) {
       for (std::size_t i = 0; i < branches.size(); ++i) {
         Draft& copy = combined.emplace_back(one);
-        copy.tasks.push_back({{&branches[i], fmt::format("{}/{}", base, i)}, trail});
+        copy.tasks.push_back({{&branches[i], fmt::format("{}/{}", base, i)}, trail, task.alone});
         if (key == "oneOf" && branches.size() > 1) {
           copy.facts.branches.push_back({{list, base}, i});
         }
@@ -260,6 +264,26 @@ Result<bool> FactFinder::apply(const Task& task, Draft& draft, std::vector<Draft
     drafts.push_back(std::move(open[i]));
   }
   return false;
+}
+
+Result<void> FactFinder::check_unevaluated(const Task& task) {
+  bool wrapped_only = task.alone;
+  for (const Trail* at = task.trail.get(); at != nullptr; at = at->before.get()) {
+    for (const std::string_view key : {"properties",
+                                       "patternProperties",
+                                       "additionalProperties",
+                                       "allOf",
+                                       "anyOf",
+                                       "oneOf",
+                                       "unevaluatedProperties"}) {
+      wrapped_only = wrapped_only && !at->schema->get_object().contains(key);
+    }
+  }
+  if (!wrapped_only) {
+    return unsupported_keyword("unevaluatedProperties beside other schemas",
+                               child_pointer(task.conjunct.pointer, "unevaluatedProperties"));
+  }
+  return {};
 }
 
 Result<void> FactFinder::add_types(const json::value& value,

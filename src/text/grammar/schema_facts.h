@@ -104,6 +104,7 @@ class FactFinder {
   struct Task {
     Conjunct conjunct;
     std::shared_ptr<const Trail> trail;
+    bool alone = true;  // the only schema that was asked for
   };
 
   struct Draft {
@@ -116,6 +117,9 @@ class FactFinder {
   // False: the draft cannot be satisfied, or was replaced by several in `drafts`.
   Result<bool> apply(const Task& task, Draft& draft, std::vector<Draft>& drafts);
   Result<void> add_keywords(const json::object& schema, const std::string& pointer, Facts& facts);
+  // unevaluatedProperties speaks of what its own schema and the ones below it say; where others
+  // count as well it is refused.
+  static Result<void> check_unevaluated(const Task& task);
   Result<void> add_keyword(std::string_view key,
                            const json::value& value,
                            const std::string& pointer,

@@ -36,7 +36,7 @@ struct Format {
   std::string_view pattern;
 };
 
-constexpr std::array<Format, 22> kFormats = {{
+constexpr std::array<Format, 21> kFormats = {{
     {"date", GENESIS_DATE},
     {"time", GENESIS_TIME},
     {"date-time", GENESIS_DATE "T" GENESIS_TIME},
@@ -51,7 +51,6 @@ constexpr std::array<Format, 22> kFormats = {{
     {"idn-email",
      GENESIS_ATOM "(?:\\." GENESIS_ATOM "){0,3}@" GENESIS_LABEL "(?:\\." GENESIS_LABEL "){1,3}"},
     {"hostname", GENESIS_HOST},
-    {"idn-hostname", GENESIS_HOST},
     {"ipv4", GENESIS_IPV4},
     // RFC 3986, section 3.2.2, without an IPv4 address as its end.
     {"ipv6",
