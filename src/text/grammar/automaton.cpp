@@ -112,7 +112,9 @@ std::uint32_t Automaton::intern_node(std::vector<std::uint32_t> items) {
   const std::uint32_t index = found->second;
   Node& node = nodes_.emplace_back();
   node.cost = kUnreachable;
+  node.only_ends = true;
   for (const std::uint32_t state : items) {
+    node.only_ends = node.only_ends && nfa_->out(state).empty();
     node.ends = node.ends || nfa_->is_end[state];
     node.cost = std::min(node.cost, costs_[state]);
     for (const Edge& edge : nfa_->out(state)) {
@@ -217,6 +219,10 @@ Automaton::Ends Automaton::unwind(std::vector<Config>& kernel) const {
   std::ranges::sort(kernel, {}, [](const Config& c) { return std::pair(c.stack, c.node); });
   const auto repeated = std::ranges::unique(kernel);
   kernel.erase(repeated.begin(), repeated.end());
+  // On the lowest stacks they are what tells that something has ended.
+  std::erase_if(kernel, [this](const Config& c) {
+    return c.stack > kUnknownBelow && nodes_[c.node].only_ends;
+  });
   return ends;
 }
 

@@ -111,6 +111,7 @@ class Automaton {
     std::vector<Call> calls;
     std::vector<NodeSpecial> specials;
     bool ends = false;
+    bool only_ends = false;  // nothing can be read from here
     std::uint32_t cost = 0;
     ByteSet live;
     std::vector<std::uint32_t> next;  // by byte class

@@ -1,3 +1,4 @@
+// GrammarBuilder: checks sizes and hands everything to the pool and the translators.
 #include "text/grammar/compiled.h"
 #include "text/grammar/expr.h"
 #include "text/grammar/gbnf.h"

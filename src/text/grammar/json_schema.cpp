@@ -128,6 +128,11 @@ Expr SchemaCompiler::value_text(const json::value& value) {
   if (value.is_string()) {
     return pool_.literal("\"" + spelled(value.get_string()) + "\"");
   }
+  if (value.is_double()) {
+    std::string number;
+    append_json_number(number, value.get_double());
+    return pool_.literal(number);
+  }
   return pool_.literal(json::serialize(value));
 }
 

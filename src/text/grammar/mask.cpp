@@ -1,7 +1,8 @@
 #include "text/grammar/mask.h"
 
 #include <algorithm>
-#include <string>
+#include <iterator>
+#include <map>
 #include <utility>
 
 namespace genesis::text::grammar {
@@ -17,6 +18,11 @@ constexpr std::size_t kLongList = 700;
 void set_bit(std::span<std::uint64_t> bits, std::int32_t token) {
   const auto at = static_cast<std::size_t>(token);
   bits[at / 64] |= std::uint64_t{1} << (at % 64);
+}
+
+void clear_bit(std::span<std::uint64_t> bits, std::int32_t token) {
+  const auto at = static_cast<std::size_t>(token);
+  bits[at / 64] &= ~(std::uint64_t{1} << (at % 64));
 }
 
 bool starts_plain(unsigned byte) {
@@ -53,7 +59,8 @@ MaskMaker::MaskMaker(Automaton& automaton,
     : automaton_(automaton),
       vocabulary_(std::move(vocabulary)),
       special_ids_(std::move(special_ids)),
-      path_(vocabulary_->all().depth + 1) {}
+      path_(vocabulary_->all().depth + 1),
+      model_path_(path_.size()) {}
 
 const Mask& MaskMaker::mask(State* state) {
   if (const Mask* known = state->mask.load(std::memory_order_relaxed)) {
@@ -85,14 +92,14 @@ Mask MaskMaker::make(State* state) {
       std::ranges::transform(both, *shared.mask.base, both.begin(), std::bit_or<>());
       mask.base = keep(std::move(both));
     }
-    if (config.stack > kUnknownBelow && !shared.exits.empty()) {
-      walk_exits(node_masks_.at(config.node), automaton_.below(config.stack), found);
+    if (config.stack > kUnknownBelow) {
+      walk_exits(shared, automaton_.below(config.stack), found);
     }
   }
   if (!narrow.empty()) {
     const bool all = narrow.size() == state->kernel.size();
     State* from = all ? state : automaton_.intern_as_is(std::move(narrow));
-    walk(vocabulary_->all(), {0, vocabulary_->all().size()}, from, found);
+    walk_all(vocabulary_->all(), from, found);
   }
   add_specials(state, found);
   mask.tokens = std::move(found.tokens);
@@ -123,82 +130,172 @@ void MaskMaker::walk(const ByteTrie& trie, Part part, State* from, Found& found)
           found.tokens.end(), trie.tokens.begin() + node.first_token, trie.tokens.begin() + end);
     }
     if (next->leaves && node.skip > i + 1) {
-      found.exits.push_back(i);
+      found.exits.push_back({&trie, i});
     }
     path_[node.depth - base + 1] = next;
     ++i;
   }
 }
 
-// In a string almost every token is allowed; what is left to walk are those with quotes, escapes or
-// parts of characters.
-const TokenBits* MaskMaker::plain_base(State* state, Found& found) {
-  std::uint32_t worst = 0;
-  State* at = state;
-  std::size_t count = 0;
-  while (count < VocabularyTrie::kMostPlain) {
-    State* next = automaton_.after_plain(at);
+void MaskMaker::walk_all(const ByteTrie& trie, State* from, Found& found) {
+  walk(trie, {0, trie.size()}, from, found);
+}
+
+std::optional<MaskMaker::PlainWay> MaskMaker::plain_way(State* state, const Found& found) {
+  PlainWay way;
+  way.states.push_back(state);
+  while (!way.endless && way.states.size() <= VocabularyTrie::kMostPlain) {
+    State* next = automaton_.after_plain(way.states.back());
     if (next == nullptr) {
       break;
     }
-    worst = std::max(worst, next->cost);
     if (next->leaves || next->overflow || next->cost > found.most_cost) {
-      return nullptr;
+      return std::nullopt;
     }
-    count = next == at ? VocabularyTrie::kMostPlain : count + 1;
-    at = next;
+    way.endless = next == way.states.back();
+    if (!way.endless) {
+      way.states.push_back(next);
+    }
   }
-  if (count == 0 || (count < VocabularyTrie::kMostPlain && takes_plain(*at))) {
+  const bool far = way.endless || way.states.size() > VocabularyTrie::kMostPlain;
+  if (!far && (way.states.size() == 1 || takes_plain(*way.states.back()))) {
+    return std::nullopt;
+  }
+  return way;
+}
+
+// In a string almost every token is allowed; what is left to walk are remainders with quotes,
+// escapes or parts of characters.
+const TokenBits* MaskMaker::walk_wide(State* state, Found& found) {
+  const std::optional<PlainWay> way = plain_way(state, found);
+  if (!way) {
+    walk_all(vocabulary_->all(), state, found);
     return nullptr;
   }
-  found.worst_cost = std::max(found.worst_cost, worst);
-  return &vocabulary_->plain(count);
+  for (std::size_t i = way->endless ? 0 : 1; i < way->states.size(); ++i) {
+    found.worst_cost = std::max(found.worst_cost, way->states[i]->cost);
+  }
+  if (way->endless && way->states.size() == 1) {
+    walk_all(vocabulary_->all_remainders(), state, found);
+    return &vocabulary_->all_plain();
+  }
+  const std::size_t last = way->states.size() - 1;
+  const std::size_t most = way->endless ? VocabularyTrie::kMostPlain : last;
+  for (std::size_t count = 0; count <= most; ++count) {
+    walk_all(vocabulary_->remainders(count), way->states[std::min(count, last)], found);
+  }
+  if (most == VocabularyTrie::kMostPlain) {
+    walk_all(vocabulary_->long_tokens(), state, found);
+  }
+  return &vocabulary_->plain(most);
 }
 
 const MaskMaker::NodeMask& MaskMaker::node_mask(std::uint32_t node) {
-  const auto [entry, fresh] = node_masks_.try_emplace(node);
-  NodeMask& made = entry->second;
-  if (!fresh) {
-    return made;
+  const auto known = node_masks_.find(node);
+  if (known != node_masks_.end()) {
+    return known->second;
   }
   State* state = automaton_.alone(node);
-  Found found;
-  made.mask.base = plain_base(state, found);
-  made.trie = made.mask.base != nullptr ? &vocabulary_->rest() : &vocabulary_->all();
-  walk(*made.trie, {0, made.trie->size()}, state, found);
-  made.mask.tokens = std::move(found.tokens);
-  made.mask.worst_cost = found.worst_cost;
-  made.exits = std::move(found.exits);
+  const NodeMask* model = model_of(state);
+  NodeMask made{.state = state};
+  if (model != nullptr) {
+    follow_model(state, *model, made);
+  } else {
+    Found found;
+    made.mask.base = walk_wide(state, found);
+    made.mask.tokens = std::move(found.tokens);
+    made.mask.worst_cost = found.worst_cost;
+    made.exits = std::move(found.exits);
+  }
   settle(made.mask);
-  bytes_ += sizeof(NodeMask) + 4 * (made.mask.tokens.size() + made.exits.size());
-  return made;
+  bytes_ += sizeof(NodeMask) + sizeof(Exit) * made.exits.size() +
+            4 * (made.mask.tokens.size() + made.excluded.size());
+  return node_masks_.emplace(node, std::move(made)).first->second;
 }
 
-void MaskMaker::walk_exits(NodeMask& mask, State* below, Found& found) {
-  if (++mask.uses > 1 && mask.suffixes == nullptr) {
-    build_suffixes(mask);
+// Names other than the declared ones, text without a marker: after most first bytes such a node is
+// like a string.
+const MaskMaker::NodeMask* MaskMaker::model_of(State* state) {
+  if (automaton_.after_plain(state) != nullptr) {
+    return nullptr;
   }
-  if (mask.suffixes != nullptr) {
-    walk(*mask.suffixes, {0, mask.suffixes->size()}, below, found);
+  std::map<State*, std::size_t> votes;
+  for (unsigned b = 'A'; b <= 'z'; ++b) {
+    ++votes[automaton_.step_byte(state, static_cast<std::uint8_t>(b))];
+  }
+  const auto most =
+      std::ranges::max_element(votes, {}, [](const auto& vote) { return vote.second; });
+  State* model = most->first;
+  const bool usable = model != automaton_.dead() && model != state && model->kernel.size() == 1 &&
+                      model->kernel.front().stack == kUnknownBelow && !model->leaves &&
+                      automaton_.after_plain(model) == model;
+  return usable ? &node_mask(model->kernel.front().node) : nullptr;
+}
+
+// Walks only where the two do not meet in the same state: what follows there is the model's.
+void MaskMaker::follow_model(State* state, const NodeMask& model, NodeMask& made) {
+  const ByteTrie& trie = vocabulary_->all();
+  const std::array<std::uint8_t, 256>& class_of = automaton_.nfa().class_of;
+  State* const dead = automaton_.dead();
+  made.model = &model;
+  made.mask.worst_cost = model.mask.worst_cost;
+  path_[0] = state;
+  model_path_[0] = model.state;
+  for (std::uint32_t i = 0; i < trie.size();) {
+    const ByteTrie::Node& node = trie.nodes[i];
+    const std::uint8_t byte_class = class_of[node.byte];
+    State* const next = automaton_.step(path_[node.depth], byte_class);
+    State* const other = automaton_.step(model_path_[node.depth], byte_class);
+    if (next == other) {
+      i = node.skip;
+      continue;
+    }
+    // Below a place that only the model leaves nothing of the model counts.
+    const bool all_below = next == dead || (other->leaves && !next->leaves);
+    const std::uint32_t end = trie.nodes[i + 1].first_token;
+    made.excluded.insert(
+        made.excluded.end(),
+        trie.tokens.begin() + node.first_token,
+        trie.tokens.begin() + (all_below ? trie.nodes[node.skip].first_token : end));
+    if (next == dead) {
+      i = node.skip;
+      continue;
+    }
+    if (node.first_token != end) {
+      made.mask.worst_cost = std::max(made.mask.worst_cost, next->cost);
+      made.mask.tokens.insert(made.mask.tokens.end(),
+                              trie.tokens.begin() + node.first_token,
+                              trie.tokens.begin() + end);
+    }
+    if (next->leaves && node.skip > i + 1) {
+      made.exits.push_back({&trie, i});
+    }
+    path_[node.depth + 1] = next;
+    model_path_[node.depth + 1] = other;
+    ++i;
+  }
+  std::ranges::sort(made.excluded);
+  TokenBits bits(mask_words(vocabulary_->vocab_size()), 0);
+  model.mask.write(bits);
+  for (const std::int32_t token : made.excluded) {
+    clear_bit(bits, token);
+  }
+  made.mask.base = keep(std::move(bits));
+}
+
+void MaskMaker::walk_exits(const NodeMask& mask, State* below, Found& found) {
+  for (const Exit& exit : mask.exits) {
+    walk(*exit.trie, {exit.node + 1, exit.trie->nodes[exit.node].skip}, below, found);
+  }
+  if (mask.model == nullptr) {
     return;
   }
-  for (const std::uint32_t exit : mask.exits) {
-    walk(*mask.trie, {exit + 1, mask.trie->nodes[exit].skip}, below, found);
-  }
-}
-
-void MaskMaker::build_suffixes(NodeMask& mask) {
-  std::vector<TokenText> texts;
-  for (const std::uint32_t exit : mask.exits) {
-    const ByteTrie::Node& node = mask.trie->nodes[exit];
-    const std::uint32_t end = mask.trie->nodes[node.skip].first_token;
-    for (std::uint32_t i = mask.trie->nodes[exit + 1].first_token; i < end; ++i) {
-      const std::int32_t token = mask.trie->tokens[i];
-      texts.push_back({vocabulary_->bytes(token).substr(node.depth + std::size_t{1}), token});
-    }
-  }
-  mask.suffixes = std::make_unique<ByteTrie>(make_trie(texts));
-  bytes_ += mask.suffixes->nodes.size() * sizeof(ByteTrie::Node) + 4 * texts.size();
+  Found more{.most_cost = found.most_cost};
+  walk_exits(*mask.model, below, more);
+  found.worst_cost = std::max(found.worst_cost, more.worst_cost);
+  std::ranges::copy_if(more.tokens, std::back_inserter(found.tokens), [&](std::int32_t token) {
+    return !std::ranges::binary_search(mask.excluded, token);
+  });
 }
 
 void MaskMaker::add_specials(State* state, Found& found) {
@@ -235,9 +332,7 @@ Mask MaskMaker::limited(State* state, std::uint32_t most_cost) {
   Mask mask;
   Found found;
   found.most_cost = most_cost;
-  mask.base = state->live.count() >= kWideBytes ? plain_base(state, found) : nullptr;
-  const ByteTrie& trie = mask.base != nullptr ? vocabulary_->rest() : vocabulary_->all();
-  walk(trie, {0, trie.size()}, state, found);
+  mask.base = walk_wide(state, found);
   add_specials(state, found);
   mask.tokens = std::move(found.tokens);
   mask.worst_cost = found.worst_cost;

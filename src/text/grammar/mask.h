@@ -38,21 +38,36 @@ class MaskMaker {
   std::size_t bytes() const { return bytes_; }
 
  private:
+  // A place in a trie after whose byte the rule may have ended.
+  struct Exit {
+    const ByteTrie* trie = nullptr;
+    std::uint32_t node = 0;
+  };
+
   struct Found {
     std::vector<std::int32_t> tokens;
-    std::vector<std::uint32_t> exits;  // trie nodes after whose byte the rule may have ended
+    std::vector<Exit> exits;
     std::uint32_t worst_cost = 0;
     std::uint32_t most_cost = kUnreachable;
   };
 
   // What is known of a node wherever it stands: the tokens that stay within its rule, and from
-  // which trie nodes on it depends on what follows the rule.
+  // which places on it depends on what follows the rule.
   struct NodeMask {
+    State* state = nullptr;
     Mask mask;
-    const ByteTrie* trie = nullptr;
-    std::vector<std::uint32_t> exits;
-    std::unique_ptr<ByteTrie> suffixes;  // what follows all the exits, as one trie
-    int uses = 0;
+    std::vector<Exit> exits;
+    // Of a node that differs little from another one: that one, whose exits count for all but
+    // some tokens (sorted).
+    const NodeMask* model = nullptr;
+    std::vector<std::int32_t> excluded;
+  };
+
+  // The states after 0, 1, .. plain characters, as long as each is one and the same for all of
+  // them. The last one repeats if `endless`.
+  struct PlainWay {
+    std::vector<State*> states;
+    bool endless = false;
   };
 
   struct Part {
@@ -62,11 +77,15 @@ class MaskMaker {
 
   Mask make(State* state);
   void walk(const ByteTrie& trie, Part part, State* from, Found& found);
-  // Plain tokens allowed as one; nullptr when they have to be walked one by one.
-  const TokenBits* plain_base(State* state, Found& found);
+  void walk_all(const ByteTrie& trie, State* from, Found& found);
+  // False when plain tokens have to be walked one by one.
+  std::optional<PlainWay> plain_way(State* state, const Found& found);
+  // Walks all tokens; those allowed as one are the result.
+  const TokenBits* walk_wide(State* state, Found& found);
   const NodeMask& node_mask(std::uint32_t node);
-  void walk_exits(NodeMask& mask, State* below, Found& found);
-  void build_suffixes(NodeMask& mask);
+  const NodeMask* model_of(State* state);
+  void follow_model(State* state, const NodeMask& model, NodeMask& made);
+  void walk_exits(const NodeMask& mask, State* below, Found& found);
   void add_specials(State* state, Found& found);
   // Moves long lists of tokens into bits of their own.
   void settle(Mask& mask);
@@ -79,6 +98,7 @@ class MaskMaker {
   std::deque<Mask> masks_;
   std::deque<TokenBits> bits_;
   std::vector<State*> path_;
+  std::vector<State*> model_path_;
   std::size_t bytes_ = 0;
 };
 

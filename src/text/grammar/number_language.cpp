@@ -116,6 +116,9 @@ class NumberBuilder {
     if (low.empty()) {
       return pool_.empty();
     }
+    if (zeros_from(low, 0) && high.find_first_not_of('9') == std::string_view::npos) {
+      return digits(low.size(), low.size());
+    }
     const std::size_t rest = low.size() - 1;
     if (low.front() == high.front()) {
       return pool_.sequence(

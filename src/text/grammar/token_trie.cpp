@@ -21,27 +21,26 @@ namespace {
 // A token longer than this is never allowed; real vocabularies end below 300 bytes.
 constexpr std::size_t kLongestToken = std::numeric_limits<std::uint16_t>::max();
 
-// Characters of a text that stands in a JSON string as it is; nullopt for any other.
-std::optional<std::size_t> plain_characters(std::string_view text) {
-  std::size_t count = 0;
+struct PlainPrefix {
+  std::size_t characters = 0;
+  std::size_t bytes = 0;
+};
+
+// What of the text stands in a JSON string as it is.
+PlainPrefix plain_characters(std::string_view text) {
+  PlainPrefix prefix;
   while (!text.empty()) {
     const std::size_t ascii = plain_prefix(text);
-    count += ascii;
-    text.remove_prefix(ascii);
-    if (text.empty()) {
+    const bool multibyte = ascii < text.size() && static_cast<unsigned char>(text[ascii]) >= 0x80;
+    const std::size_t length = multibyte ? utf8_sequence_length(text.substr(ascii)) : 0;
+    prefix.characters += ascii + (length > 0 ? 1 : 0);
+    prefix.bytes += ascii + length;
+    if (length == 0) {
       break;
     }
-    if (static_cast<unsigned char>(text.front()) < 0x80) {
-      return std::nullopt;
-    }
-    const std::size_t length = utf8_sequence_length(text);
-    if (length == 0) {
-      return std::nullopt;
-    }
-    ++count;
-    text.remove_prefix(length);
+    text.remove_prefix(ascii + length);
   }
-  return count;
+  return prefix;
 }
 
 std::size_t common_prefix(std::string_view a, std::string_view b) {
@@ -93,11 +92,18 @@ VocabularyTrie::VocabularyTrie(const Tokenizer& tokenizer) {
     text_ += bytes;
     offsets_.push_back(text_.size());
   }
-  const std::size_t words = mask_words(static_cast<std::size_t>(size));
+  sort_out(mask_words(static_cast<std::size_t>(size)));
+}
+
+void VocabularyTrie::sort_out(std::size_t words) {
   plain_.assign(kMostPlain + 1, TokenBits(words, 0));
+  all_plain_.assign(words, 0);
   std::vector<TokenText> all;
-  std::vector<TokenText> rest;
-  for (std::int32_t id = 0; id < size; ++id) {
+  std::vector<TokenText> every_remainder;
+  std::vector<TokenText> long_texts;
+  std::vector<std::vector<TokenText>> by_count(kMostPlain + 1);
+  for (std::size_t at = 0; at < vocab_size(); ++at) {
+    const auto id = static_cast<std::int32_t>(at);
     const std::string_view text = bytes(id);
     if (special(id)) {
       contents_.emplace_back(text, id);
@@ -107,19 +113,31 @@ VocabularyTrie::VocabularyTrie(const Tokenizer& tokenizer) {
       continue;
     }
     all.push_back({text, id});
-    const auto count = plain_characters(text);
-    if (!count || *count > kMostPlain) {
-      rest.push_back({text, id});
+    const PlainPrefix prefix = plain_characters(text);
+    const std::uint64_t bit = std::uint64_t{1} << (at % 64);
+    if (prefix.characters > kMostPlain) {
+      long_texts.push_back({text, id});
+    }
+    if (prefix.bytes == text.size()) {
+      all_plain_[at / 64] |= bit;
+      for (std::size_t most = prefix.characters; most <= kMostPlain; ++most) {
+        plain_[most][at / 64] |= bit;
+      }
       continue;
     }
-    const auto bit = static_cast<std::size_t>(id);
-    for (std::size_t most = *count; most <= kMostPlain; ++most) {
-      plain_[most][bit / 64] |= std::uint64_t{1} << (bit % 64);
+    const std::string_view remainder = text.substr(prefix.bytes);
+    every_remainder.push_back({remainder, id});
+    if (prefix.characters <= kMostPlain) {
+      by_count[prefix.characters].push_back({remainder, id});
     }
   }
   std::ranges::sort(contents_);
   all_ = make_trie(all);
-  rest_ = make_trie(rest);
+  all_remainders_ = make_trie(every_remainder);
+  long_tokens_ = make_trie(long_texts);
+  for (std::vector<TokenText>& texts : by_count) {
+    remainders_.push_back(make_trie(texts));
+  }
 }
 
 std::optional<std::int32_t> VocabularyTrie::find_special(std::string_view content) const {

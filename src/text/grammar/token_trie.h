@@ -45,10 +45,12 @@ struct TokenText {
 // Of non-empty texts; sorts them.
 ByteTrie make_trie(std::vector<TokenText>& texts);
 
+// Most of a vocabulary is text that a JSON string holds as it is, "plain" characters; in a string
+// all of it is allowed at once. Other tokens are kept by what stands in them before the first byte
+// that is not plain: how many plain characters, and the remainder from that byte on.
 class VocabularyTrie : public TokenTrie {
  public:
-  // Tokens of so many or fewer characters that a JSON string holds as they are ("plain" tokens) are
-  // known by their count; they are most of a vocabulary, and in a string they are all allowed.
+  // Tokens of more plain characters are kept apart.
   static constexpr std::size_t kMostPlain = 32;
 
   explicit VocabularyTrie(const Tokenizer& tokenizer);
@@ -66,20 +68,33 @@ class VocabularyTrie : public TokenTrie {
 
   const ByteTrie& all() const { return all_; }
 
-  // All but the plain tokens.
-  const ByteTrie& rest() const { return rest_; }
-
   // Plain tokens of at most so many characters.
   const TokenBits& plain(std::size_t characters) const { return plain_[characters]; }
+
+  const TokenBits& all_plain() const { return all_plain_; }
+
+  // The remainders of tokens that begin with so many plain characters.
+  const ByteTrie& remainders(std::size_t characters) const { return remainders_[characters]; }
+
+  const ByteTrie& all_remainders() const { return all_remainders_; }
+
+  // Whole tokens of more than kMostPlain plain characters, whatever follows them.
+  const ByteTrie& long_tokens() const { return long_tokens_; }
 
  private:
   std::string text_;
   std::vector<std::size_t> offsets_;
   std::vector<bool> special_;
+  // What it is good for is found out while building; then all is constant.
+  void sort_out(std::size_t words);
+
   std::vector<std::pair<std::string, std::int32_t>> contents_;  // of special tokens, sorted
   ByteTrie all_;
-  ByteTrie rest_;
   std::vector<TokenBits> plain_;
+  TokenBits all_plain_;
+  std::vector<ByteTrie> remainders_;
+  ByteTrie all_remainders_;
+  ByteTrie long_tokens_;
 };
 
 }  // namespace genesis::text::grammar

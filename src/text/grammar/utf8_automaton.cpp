@@ -63,7 +63,7 @@ class Utf8Builder {
     }
     if (!all.empty()) {
       const char32_t width = char32_t{1} << (6 * form.rest);
-      const unsigned leads = static_cast<unsigned>((form.last_value + 1) / width);
+      const unsigned leads = static_cast<unsigned>(form.last_value / width + 1);
       for (unsigned i = 0; i < leads; ++i) {
         branch(0, form.first_lead + i, form.rest, cut(all, i * width, (i + 1) * width - 1));
       }
