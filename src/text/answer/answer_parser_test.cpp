@@ -374,6 +374,13 @@ TEST(AnswerParser, Limits) {
   const std::string call = R"(<tool_call>{"name": "add", "arguments": {}}</tool_call>)";
   EXPECT_EQ(parse(one, call + call), "[add {}]<tool_call>{\"name\": \"add\", \"arguments\": {}}");
 
+  for (const std::size_t held : {0U, 1U, 5U, 4096U}) {
+    AnswerOptions tiny = options(ToolFormat::kHermes);
+    tiny.most_held_bytes = held;
+    const std::string bare = std::string(held, ' ') + "{\"name\": [";
+    EXPECT_EQ(parse_pieces(tiny, {bare}), bare);
+  }
+
   const std::string blanks(10'000, ' ');
   AnswerParser parser(options(ToolFormat::kHermes));
   EXPECT_GT(line(parser.push(blanks)).size(), 4096U) << "blanks without end are told";

@@ -2,6 +2,7 @@
 #include "text/answer/call_reader.h"
 
 #include "base/json_cursor.h"
+#include "text/answer/white_space.h"
 
 #include <algorithm>
 #include <utility>
@@ -13,10 +14,6 @@ namespace {
 // Longer strings are no member's name and no tool's that we know; six bytes per escaped character
 // of the longest name, 64 (OpenAI's limit), fit.
 constexpr std::size_t kMostNameBytes = 512;
-
-constexpr bool is_space(char c) {
-  return c == ' ' || c == '\n' || c == '\t' || c == '\r';
-}
 
 bool names_arguments(std::string_view key) {
   return key == "arguments" || key == "parameters";

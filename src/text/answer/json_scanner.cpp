@@ -1,13 +1,11 @@
 // One state per byte; RFC 8259's grammar by hand.
 #include "text/answer/json_scanner.h"
 
+#include "text/answer/white_space.h"
+
 namespace genesis::text {
 
 namespace {
-
-constexpr bool is_space(char c) {
-  return c == ' ' || c == '\n' || c == '\t' || c == '\r';
-}
 
 constexpr bool is_digit(char c) {
   return c >= '0' && c <= '9';

@@ -1,13 +1,13 @@
 // The table of tool formats.
 #include "text/answer/tool_dialect.h"
 
+#include "text/answer/white_space.h"
+
 #include <array>
 
 namespace genesis::text {
 
 namespace {
-
-constexpr std::string_view kSpace = " \t\r\n";
 
 // Qwen2.5 and Qwen3 templates (tokenizer_config.json); Hermes-2-Pro's model card. Qwen2.5-Coder
 // writes the same object in a fence or bare instead, against its template.
@@ -24,6 +24,8 @@ constexpr std::array<CallOpener, 1> kLlamaOpeners{{{.marker = "<|python_tag|>"}}
 constexpr std::array<CallOpener, 1> kMistralOpeners{
     {{.marker = "[TOOL_CALLS]", .body = CallBody::kJsonOrHeader}}};
 
+constexpr std::array<std::string_view, 2> kMistralHeader{"[CALL_ID]", "[ARGS]"};
+
 // DeepSeek-V3's template; R1 leaves the outer marker out at times.
 constexpr std::string_view kDeepSeekCall = "<｜tool▁call▁begin｜>";
 constexpr std::array<CallOpener, 2> kDeepSeekOpeners{
@@ -34,6 +36,8 @@ constexpr std::array<CallOpener, 2> kDeepSeekOpeners{
      {.marker = kDeepSeekCall, .closer = "```", .body = CallBody::kHeader}}};
 constexpr std::array<std::string_view, 2> kDeepSeekClosers{"<｜tool▁call▁end｜>",
                                                            "<｜tool▁calls▁end｜>"};
+
+constexpr std::array<std::string_view, 1> kDeepSeekHeader{"<｜tool▁sep｜>"};
 
 // Google's "Function calling with Gemma": the tools and this form are told in the prompt.
 constexpr std::array<CallOpener, 2> kGemmaOpeners{
@@ -54,25 +58,25 @@ constexpr ToolDialect kHermes{.openers = kHermesOpeners,
                               .arguments_name = "arguments"};
 constexpr ToolDialect kLlama{
     .openers = kLlamaOpeners, .bare = true, .separators = ";", .arguments_name = "parameters"};
-constexpr ToolDialect kMistral{.openers = kMistralOpeners, .arguments_name = "arguments"};
-constexpr ToolDialect kDeepSeek{
-    .openers = kDeepSeekOpeners, .closers = kDeepSeekClosers, .arguments_name = "arguments"};
+constexpr ToolDialect kMistral{
+    .openers = kMistralOpeners, .header_markers = kMistralHeader, .arguments_name = "arguments"};
+constexpr ToolDialect kDeepSeek{.openers = kDeepSeekOpeners,
+                                .closers = kDeepSeekClosers,
+                                .header_markers = kDeepSeekHeader,
+                                .arguments_name = "arguments"};
 constexpr ToolDialect kGemma{
     .openers = kGemmaOpeners, .bare = true, .arguments_name = "parameters"};
 constexpr ToolDialect kPhi{
     .openers = kPhiOpeners, .closers = kPhiClosers, .bare = true, .arguments_name = "arguments"};
 
 std::string_view trimmed(std::string_view text) {
-  const std::size_t begin = text.find_first_not_of(kSpace);
-  if (begin == std::string_view::npos) {
-    return {};
-  }
-  return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
+  text = without_leading_space(text);
+  return text.substr(0, text.find_last_not_of(kSpace) + 1);
 }
 
 // V3 and R1: `function<sep>name` and a fence on its own line; V3.1: `name<sep>`.
 std::string_view name_in_deepseek_header(std::string_view header) {
-  constexpr std::string_view kSeparator = "<｜tool▁sep｜>";
+  constexpr std::string_view kSeparator = kDeepSeekHeader.front();
   const std::size_t at = header.find(kSeparator);
   if (at == std::string_view::npos) {
     return {};
@@ -85,7 +89,7 @@ std::string_view name_in_deepseek_header(std::string_view header) {
 }
 
 std::string_view name_in_mistral_header(std::string_view header) {
-  for (const std::string_view marker : {"[CALL_ID]", "[ARGS]"}) {
+  for (const std::string_view marker : kMistralHeader) {
     header = header.substr(0, header.find(marker));
   }
   return trimmed(header);

@@ -26,7 +26,8 @@ struct CallOpener {
 
 struct ToolDialect {
   std::span<const CallOpener> openers;
-  std::span<const std::string_view> closers;  // dropped anywhere behind a call
+  std::span<const std::string_view> closers;         // dropped anywhere behind a call
+  std::span<const std::string_view> header_markers;  // between the opening one and the arguments
   bool bare = false;                // JSON without marker may be a call at the answer's beginning
   std::string_view separators;      // dropped between calls and markers, as white space is
   std::string_view arguments_name;  // the member the model is taught; both are understood

@@ -52,6 +52,10 @@ TEST(History, IsFine) {
   EXPECT_EQ(wrong(assistant(call("c1", "f", R"("{}")")) + "," + kUser), "") << "no result";
   EXPECT_EQ(wrong(assistant(call("c1", "f", R"("{}")")) + R"(,{"role":"tool","content":"x"})"), "")
       << "no id, but one call only";
+  EXPECT_EQ(wrong(assistant(call("c1", "f", "{}") + "," + call("c2", "f", "{}")) + "," +
+                  result("c1", "1") + R"(,{"role":"tool","content":"x"})"),
+            "")
+      << "no id, but one call left";
   EXPECT_EQ(wrong(R"({"role":"assistant","content":"x","tool_calls":[]})"), "");
   EXPECT_EQ(wrong(R"({"role":"assistant","content":null,"tool_calls":null})"), "");
 }
@@ -86,6 +90,10 @@ TEST(History, NamesWhatIsWrong) {
   EXPECT_EQ(wrong(assistant(call("c", "f", "{}") + "," + call("d", "f", "{}")) +
                   R"(,{"role":"tool","content":"x"})"),
             "messages[1].tool_call_id");
+  EXPECT_EQ(wrong(assistant(call("c", "f", "{}")) + "," + result("c", "x") +
+                  R"(,{"role":"tool","content":"x"})"),
+            "messages[2].tool_call_id")
+      << "the only call has its result";
   std::string many;
   for (std::size_t i = 0; i <= kMostCallsInTurn; ++i) {
     many += (i > 0 ? "," : "") + call("c" + std::to_string(i), "f", "{}");
