@@ -11,8 +11,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <string_view>
-#include <unordered_set>
 #include <utility>
 
 namespace genesis::text {
@@ -145,26 +143,6 @@ Result<std::shared_ptr<const Tokenizer>> make_byte_level(const GgufVocabulary& v
   return make_tokenizer(std::move(parts));
 }
 
-// The pieces as sentencepiece spells them: the file has user-defined ones with plain spaces.
-std::vector<std::string> spelled_pieces(const GgufVocabulary& vocabulary) {
-  const std::unordered_set<std::string_view> known(vocabulary.tokens.begin(),
-                                                   vocabulary.tokens.end());
-  std::vector<std::string> out = vocabulary.tokens;
-  for (std::size_t id = 0; id < out.size(); ++id) {
-    if (type_of(vocabulary, id) != PieceType::kUserDefined) {
-      continue;
-    }
-    std::string marked;
-    for (const char c : out[id]) {
-      marked += c == ' ' ? kMark : std::string_view(&c, 1);
-    }
-    if (!known.contains(marked)) {
-      out[id] = std::move(marked);
-    }
-  }
-  return out;
-}
-
 // sentencepiece BPE, as llama.cpp's llm_tokenizer_spm runs it: no charsmap, every space counts.
 Result<std::shared_ptr<const Tokenizer>> make_scored(const GgufVocabulary& vocabulary) {
   if (vocabulary.scores.empty()) {
@@ -172,7 +150,6 @@ Result<std::shared_ptr<const Tokenizer>> make_scored(const GgufVocabulary& vocab
   }
   GENESIS_TRY(TokenizerParts parts,
               common_parts(vocabulary, Decoder::pieces(vocabulary.add_space_prefix)));
-  const std::vector<std::string> spelled = spelled_pieces(vocabulary);
   ScoredSource source;
   source.scores = vocabulary.scores;
   source.unknown_id = vocabulary.unknown_id;
@@ -180,7 +157,7 @@ Result<std::shared_ptr<const Tokenizer>> make_scored(const GgufVocabulary& vocab
     using Kind = ScoredSource::Kind;
     const PieceType type = type_of(vocabulary, id);
     const bool other = type == PieceType::kControl || type == PieceType::kUnknown;
-    source.vocabulary.emplace_back(spelled[id], static_cast<std::int32_t>(id));
+    source.vocabulary.emplace_back(vocabulary.tokens[id], static_cast<std::int32_t>(id));
     source.kinds.push_back(type == PieceType::kByte ? Kind::kByte
                                                     : (other ? Kind::kOther : Kind::kNormal));
   }
