@@ -1,4 +1,4 @@
-// tokenizer.json and its companions -> text assets.
+// tokenizer.json, or else tokenizer.model, and its companions -> text assets.
 #include "base/file.h"
 #include "base/json.h"
 #include "model/hf_spec.h"
@@ -33,8 +33,17 @@ class EndingTokenizer final : public text::Tokenizer {
     return inner_->encode(text, options);
   }
 
+  text::Encoding encode_with_offsets(std::string_view text,
+                                     const text::EncodeOptions& options) const override {
+    return inner_->encode_with_offsets(text, options);
+  }
+
   std::string decode(std::span<const std::int32_t> ids, bool skip_special) const override {
     return inner_->decode(ids, skip_special);
+  }
+
+  std::unique_ptr<text::DecodeStream> stream(bool skip_special) const override {
+    return inner_->stream(skip_special);
   }
 
   std::string token_bytes(std::int32_t id) const override { return inner_->token_bytes(id); }
@@ -115,6 +124,23 @@ Result<std::string> template_source(const std::filesystem::path& folder, const o
   return token_text(config, "chat_template");
 }
 
+// tokenizer.json if there is one; a folder of before its time has sentencepiece's tokenizer.model.
+Result<std::shared_ptr<const text::Tokenizer>> read_tokenizer(const std::filesystem::path& folder,
+                                                              const object& config) {
+  std::error_code ignored;
+  const std::filesystem::path pieces = folder / "tokenizer.model";
+  if (std::filesystem::exists(folder / "tokenizer.json", ignored) ||
+      !std::filesystem::exists(pieces, ignored)) {
+    GENESIS_TRY(const std::string json, read_file(folder / "tokenizer.json", kMaxTokenizer));
+    return text::Tokenizer::from_tokenizer_json(json);
+  }
+  GENESIS_TRY(const std::string model, read_file(pieces, kMaxTokenizer));
+  GENESIS_TRY(const auto add_bos, get_bool(config, "add_bos_token", "tokenizer_config.json: "));
+  GENESIS_TRY(const auto add_eos, get_bool(config, "add_eos_token", "tokenizer_config.json: "));
+  return text::Tokenizer::from_sentencepiece(
+      model, {.add_bos = add_bos.value_or(true), .add_eos = add_eos.value_or(false)});
+}
+
 }  // namespace
 
 Result<std::string> chat_template_source(const std::filesystem::path& folder) {
@@ -123,13 +149,11 @@ Result<std::string> chat_template_source(const std::filesystem::path& folder) {
 }
 
 Result<engine::TextAssets> text_assets_from_folder(const std::filesystem::path& folder) {
-  GENESIS_TRY(const std::string tokenizer_json,
-              read_file(folder / "tokenizer.json", kMaxTokenizer));
-  GENESIS_TRY(std::shared_ptr<const text::Tokenizer> tokenizer,
-              text::Tokenizer::from_tokenizer_json(tokenizer_json));
   GENESIS_TRY(const value config, read_object(folder / "config.json"));
   GENESIS_TRY(const value generation, read_object(folder / "generation_config.json"));
   GENESIS_TRY(const value tokenizer_config, read_object(folder / "tokenizer_config.json"));
+  GENESIS_TRY(std::shared_ptr<const text::Tokenizer> tokenizer,
+              read_tokenizer(folder, tokenizer_config.get_object()));
   engine::TextAssets assets;
   assets.bos_token = token_text(tokenizer_config.get_object(), "bos_token");
   assets.eos_token = token_text(tokenizer_config.get_object(), "eos_token");

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <limits>
 #include <optional>
 #include <string>
@@ -28,6 +30,39 @@ std::optional<std::int32_t> token_at(const TensorFile& file,
     return std::nullopt;
   }
   return static_cast<std::int32_t>(*id);
+}
+
+// llama.cpp, llama_vocab::impl::load: who begins with BOS though the file does not say so.
+bool adds_bos_unasked(const text::GgufVocabulary& vocabulary) {
+  constexpr std::array<std::string_view, 5> kPre = {
+      "llama3", "llama-v3", "llama-bpe", "pixtral", "tekken"};
+  return vocabulary.model == "llama" || vocabulary.model == "gemma" ||
+         (vocabulary.model == "gpt2" && std::ranges::find(kPre, vocabulary.pre) != kPre.end());
+}
+
+// What models of sentencepiece's kind have besides.
+Result<void> read_piece_settings(const TensorFile& file, text::GgufVocabulary& out) {
+  if (const auto* scores = metadata_as<std::vector<double>>(file, "tokenizer.ggml.scores")) {
+    if (scores->size() != out.tokens.size()) {
+      return fail_param("tokenizer.ggml.scores",
+                        fmt::format("{} scores for {} tokens", scores->size(), out.tokens.size()),
+                        ErrorCode::kDataLoss);
+    }
+    for (const double score : *scores) {
+      out.scores.push_back(static_cast<float>(score));
+    }
+  }
+  out.add_space_prefix =
+      weights::metadata_bool(file, "tokenizer.ggml.add_space_prefix").value_or(true);
+  out.remove_extra_whitespaces =
+      weights::metadata_bool(file, "tokenizer.ggml.remove_extra_whitespaces").value_or(false);
+  if (const auto* map =
+          metadata_as<std::vector<std::int64_t>>(file, "tokenizer.ggml.precompiled_charsmap")) {
+    for (const std::int64_t byte : *map) {
+      out.precompiled_charsmap.push_back(static_cast<char>(byte));
+    }
+  }
+  return {};
 }
 
 }  // namespace
@@ -62,8 +97,17 @@ Result<text::GgufVocabulary> vocabulary_from_gguf(const TensorFile& file) {
   out.eot_id = token_at(file, "tokenizer.ggml.eot_token_id", tokens->size());
   out.unknown_id = token_at(file, "tokenizer.ggml.unknown_token_id", tokens->size());
   out.padding_id = token_at(file, "tokenizer.ggml.padding_token_id", tokens->size());
-  out.add_bos = weights::metadata_bool(file, "tokenizer.ggml.add_bos_token").value_or(false);
+  if (out.model == "bert") {  // keys of its own, and always around a text
+    out.bos_id = token_at(file, "tokenizer.ggml.cls_token_id", tokens->size());
+    out.eos_id = token_at(file, "tokenizer.ggml.seperator_token_id", tokens->size());
+    out.add_bos = out.bos_id.has_value();
+    out.add_eos = out.eos_id.has_value();
+    return out;
+  }
+  out.add_bos = weights::metadata_bool(file, "tokenizer.ggml.add_bos_token")
+                    .value_or(out.bos_id.has_value() && adds_bos_unasked(out));
   out.add_eos = weights::metadata_bool(file, "tokenizer.ggml.add_eos_token").value_or(false);
+  GENESIS_TRY_VOID(read_piece_settings(file, out));
   return out;
 }
 

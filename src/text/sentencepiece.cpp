@@ -30,8 +30,12 @@ std::optional<std::int32_t> unknown_id(const SentencePieces& pieces) {
 Result<std::unique_ptr<const TokenModel>> make_unigram(const SentencePieces& pieces) {
   UnigramSource source;
   for (const Row& row : pieces.rows) {
-    // User-defined pieces are found before the model sees the text.
-    source.pieces.push_back({row.text, row.score, row.type != PieceType::kNormal});
+    using Kind = UnigramSource::Kind;
+    const bool visible = row.type == PieceType::kNormal || row.type == PieceType::kUserDefined;
+    source.pieces.push_back({row.text, row.score, visible ? Kind::kNormal : Kind::kHidden});
+    if (row.type == PieceType::kUserDefined) {
+      source.pieces.back().kind = Kind::kUserDefined;
+    }
   }
   source.unknown_id = unknown_id(pieces);
   source.byte_fallback = pieces.byte_fallback;
@@ -142,6 +146,10 @@ Result<std::shared_ptr<const Tokenizer>> make_sentencepiece(const SentencePieces
   GENESIS_TRY(auto added, added_tokens(pieces));
   GENESIS_TRY(auto normalizer, make_normalizer(pieces, added, table));
   GENESIS_TRY(auto post, post_processor(pieces, options));
+  // A unigram model finds user-defined pieces by their score.
+  if (pieces.algorithm == SentencePieces::Algorithm::kUnigram) {
+    std::erase_if(added, [](const AddedToken& token) { return token.verbatim; });
+  }
   const bool strips =
       pieces.escape_whitespaces && (pieces.add_dummy_prefix || pieces.remove_extra_whitespaces);
   std::vector<std::int32_t> end_ids;

@@ -17,6 +17,8 @@ namespace {
 
 // What an unknown character costs more than the worst piece (kUnkPenalty in both sources).
 constexpr double kUnknownPenalty = 10.0;
+// For every byte but the first of a user-defined piece: measured on sentencepiece 0.2.3.
+constexpr double kUserDefinedBonus = 0.1;
 constexpr std::size_t kMaxPieceBytes = 64 * 1024;
 
 std::unexpected<Error> bad_model(std::string message) {
@@ -44,6 +46,7 @@ Result<void> UnigramModel::add(const UnigramSource& source) {
                             static_cast<std::size_t>(*source.unknown_id) >= source.pieces.size())) {
     return bad_model(fmt::format("unk_id {} is no piece", *source.unknown_id));
   }
+  using Kind = UnigramSource::Kind;
   double lowest = std::numeric_limits<double>::infinity();
   for (const auto& row : source.pieces) {
     if (row.text.size() > kMaxPieceBytes || !is_valid_utf8(row.text) || !std::isfinite(row.score)) {
@@ -53,10 +56,15 @@ Result<void> UnigramModel::add(const UnigramSource& source) {
     pieces_.emplace_back(row.text);
     scores_.push_back(row.score);
     ids_[pieces_.back()] = size() - 1;
-    lowest = row.hidden ? lowest : std::min(lowest, row.score);
+    if (row.kind == Kind::kNormal) {
+      lowest = std::min(lowest, row.score);
+    }
   }
   for (std::size_t id = 0; id < source.pieces.size(); ++id) {
-    if (!source.pieces[id].hidden && !pieces_[id].empty()) {
+    if (source.pieces[id].kind == Kind::kUserDefined) {
+      scores_[id] = kUserDefinedBonus * (static_cast<double>(pieces_[id].size()) - 1);
+    }
+    if (source.pieces[id].kind != Kind::kHidden && !pieces_[id].empty()) {
       add_to_trie(static_cast<std::int32_t>(id));
     }
   }
@@ -99,12 +107,11 @@ std::optional<std::int32_t> UnigramModel::find(std::string_view token) const {
 }
 
 void UnigramModel::reach(ModelScratch::Node& node, const ModelScratch::Node& candidate) const {
-  if (node.begin >= 0 && candidate.score <= node.score) {
-    return;
-  }
-  node = candidate;
-  if (narrow_sums_) {
-    node.score = static_cast<float>(node.score);
+  const double score =
+      narrow_sums_ ? static_cast<double>(static_cast<float>(candidate.score)) : candidate.score;
+  if (node.begin < 0 || score > node.score) {
+    node = candidate;
+    node.score = score;
   }
 }
 
@@ -131,9 +138,8 @@ void UnigramModel::find_path(std::string_view word, ModelScratch& scratch) const
       has_character = has_character || at + 1 == begin + character;
     }
     if (!has_character) {
-      double score = unknown_score_ + so_far;
-      score = narrow_sums_ ? static_cast<double>(static_cast<float>(score)) : score;
-      reach(nodes[begin + character], {score, unknown_id_, static_cast<std::int32_t>(begin)});
+      reach(nodes[begin + character],
+            {unknown_score_ + so_far, unknown_id_, static_cast<std::int32_t>(begin)});
     }
     begin += character;
   }

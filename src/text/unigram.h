@@ -17,10 +17,16 @@
 namespace genesis::text {
 
 struct UnigramSource {
+  enum class Kind : std::uint8_t {
+    kNormal,
+    kUserDefined,  // all but always chosen
+    kHidden,       // never found in text
+  };
+
   struct PieceRow {
     std::string_view text;
     double score;
-    bool hidden = false;  // never found in text
+    Kind kind = Kind::kNormal;
   };
 
   std::vector<PieceRow> pieces;  // by id

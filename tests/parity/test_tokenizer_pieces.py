@@ -70,7 +70,9 @@ def check(model, proto, texts, tmp_path):
         assert reply["ids"] == want, context
         assert "".join(reply["pieces"]) == reply["text"], context
         if unknown not in want and not proto.trainer_spec.treat_whitespace_as_suffix:
-            assert reply["text"] == oracle.decode(want), context
+            back = oracle.decode(want)
+            # Of several spaces at the front sentencepiece drops all, the `tokenizers` package one.
+            assert reply["text"] == back or reply["text"].lstrip(" ") == back, context
 
 
 @pytest.mark.parametrize("name", list(MODELS))

