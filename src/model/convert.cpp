@@ -201,6 +201,7 @@ class Conversion {
       report("comparing", i);
       GENESIS_TRY_VOID(verify_tensor(*file, jobs_[i]));
     }
+    report("comparing", jobs_.size());
     return {};
   }
 
@@ -215,10 +216,18 @@ class Conversion {
   const std::vector<Job>& jobs() const { return jobs_; }
 
  private:
-  void report(std::string_view phase, std::size_t job) const {
-    if (options_.progress) {
-      options_.progress(phase, static_cast<double>(job) / static_cast<double>(jobs_.size()));
+  void report(std::string_view phase, std::size_t done_jobs) const {
+    if (!options_.progress) {
+      return;
     }
+    std::int64_t done = 0;
+    std::int64_t total = 0;
+    for (std::size_t i = 0; i < jobs_.size(); ++i) {
+      const auto bytes = static_cast<std::int64_t>(jobs_[i].to.bytes());
+      total += bytes;
+      done += i < done_jobs ? bytes : 0;
+    }
+    options_.progress(phase, done, total);
   }
 
   // Runs `piece(first row, rows)` over all rows, on all threads; the first error counts.
