@@ -129,8 +129,13 @@ Result<void> load_row(const ExportTensor& tensor, std::int64_t row, std::span<fl
   return {};
 }
 
-// The pages are the file's; given back, they no longer count as this process's memory.
-void release(std::span<const std::uint8_t> bytes) {
+// The pages are the file's; given back, they no longer count as this process's memory. Not so those
+// of NF4 tensors, which were joined in memory: they would be lost.
+void release(const TensorView& tensor) {
+  if (tensor.type == TensorType::kNF4) {
+    return;
+  }
+  const std::span<const std::uint8_t> bytes = tensor.data;
   constexpr std::uintptr_t kPage = 4096;
   const auto begin = (reinterpret_cast<std::uintptr_t>(bytes.data()) + kPage - 1) & ~(kPage - 1);
   const auto end = reinterpret_cast<std::uintptr_t>(bytes.data() + bytes.size()) & ~(kPage - 1);
@@ -269,7 +274,7 @@ class Conversion {
       return writer.write(index, static_cast<std::uint64_t>(first) * row_bytes, blocks);
     }));
     if (job.from->source != nullptr) {
-      release(job.from->source->data);
+      release(*job.from->source);
     }
     return {};
   }
@@ -295,9 +300,9 @@ class Conversion {
       return {};
     }));
     job.error = total.value > 0 ? std::sqrt(total.error / total.value) : 0.0;
-    release(written->data);
+    release(*written);
     if (job.from->source != nullptr) {
-      release(job.from->source->data);
+      release(*job.from->source);
     }
     return {};
   }
