@@ -113,6 +113,8 @@ class PackedModel final : public TensorFile {
 
   const std::vector<std::filesystem::path>& files() const override { return file_->files(); }
 
+  void release(std::span<const std::uint8_t> bytes) const override { file_->release(bytes); }
+
  private:
   std::shared_ptr<const TensorFile> file_;
   std::vector<TensorView> tensors_;
