@@ -24,6 +24,7 @@ import struct
 import subprocess
 import sys
 import time
+import urllib.request
 
 import numpy
 
@@ -135,7 +136,8 @@ class Engine:
     def __init__(self, options, model, *arguments):
         self.begin = time.monotonic()
         self.child = subprocess.Popen(
-            [options.genesis, "engine", "--model", model, "--listen", "127.0.0.1:0", "--kv-mib", "64", *arguments],
+            [options.genesis, "engine", "--model", model, "--listen", "127.0.0.1:0", "--kv-mib", "64", "--name", "m"]
+            + [*arguments],
             env=os.environ | {"GENESIS_HOME": str(options.work / "home")},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -144,6 +146,7 @@ class Engine:
         line = self.child.stdout.readline()
         assert line, self.child.stderr.read()
         self.seconds = time.monotonic() - self.begin
+        self.address = json.loads(line)["listen"]
         self.memory = memory(self.child.pid)
 
     def __enter__(self):
@@ -154,11 +157,31 @@ class Engine:
         _, self.log = self.child.communicate()
 
 
+def decode_speed(engine, tokens=24):
+    """Tokens a second of one stream, from two answers of different length."""
+
+    def ask(count):
+        body = {"model": "m", "prompt": "The quick", "max_tokens": count, "temperature": 0, "ignore_eos": True}
+        request = urllib.request.Request(
+            f"http://{engine.address}/v1/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        begin = time.monotonic()
+        answer = json.load(urllib.request.urlopen(request, timeout=600))
+        return time.monotonic() - begin, answer["usage"]["completion_tokens"]
+
+    ask(2)
+    short, few = ask(2)
+    long, many = ask(tokens)
+    return round((many - few) / (long - short), 2)
+
+
 def measure(options, label, model, *arguments):
     with Engine(options, model, *arguments) as engine:
-        pass
+        speed = decode_speed(engine)
     said = next((line.split(" info ")[1] for line in engine.log.splitlines() if "needs" in line), "")
-    print(json.dumps({"run": label, "seconds": round(engine.seconds, 2), **engine.memory, "said": said}), flush=True)
+    if label.endswith("plain"):
+        print(json.dumps({"said": said}), flush=True)
+    print(json.dumps({"run": label, "seconds": round(engine.seconds, 2), **engine.memory, "tokens_per_s": speed}), flush=True)
 
 
 def convert(options, folder, output):

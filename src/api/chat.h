@@ -82,14 +82,37 @@ inline constexpr std::size_t kMaxStopStrings = 16;
 
 Result<void> validate_sampling(const Sampling& sampling);
 
+// What the text of an answer must be, where that is more than any text.
+struct AnswerFormat {
+  enum class Kind : std::uint8_t { kText, kJsonObject, kJsonSchema, kRegex, kGbnf };
+
+  Kind kind = Kind::kText;
+  std::string source;   // the schema as JSON, the pattern, or the grammar in llama.cpp's notation
+  bool strict = false;  // of a schema: objects are closed, as OpenAI means it
+  std::string field;    // where the client wrote it, for messages: "response_format"
+};
+
+// Which tools an answer may or must call.
+struct ToolChoice {
+  enum class Mode : std::uint8_t { kAuto, kNone, kRequired, kNamed };
+
+  Mode mode = Mode::kAuto;
+  std::string name;      // of kNamed
+  bool parallel = true;  // several calls in one answer
+};
+
 // The part of a request that is large and never changes: shared, not copied, between attempts.
 struct ChatInput {
   std::vector<ChatMessage> messages;        // is_chat()
   std::string prompt;                       // the other dialects, when prompt_tokens is empty
   std::vector<std::int32_t> prompt_tokens;  // a prompt given as token ids
   std::string tools_json;                   // raw JSON array of OpenAI `tools`, empty if none
-  // Fields that force the form of the answer ("response_format", "tool_choice"): whoever cannot
-  // honour one must refuse with kUnsupported, so that another endpoint is asked.
+  ToolChoice tool_choice;
+  AnswerFormat format;
+  // Variables for the model's template (chat_template_kwargs), a JSON object; empty = none.
+  std::string template_variables;
+  // Fields that force the form of the answer (`format.field`, "tool_choice", the old "functions"):
+  // whoever cannot honour one must refuse with kUnsupported, so that another endpoint is asked.
   std::vector<std::string> demands;
   // The request in OpenAI's shape: the client's own JSON where it speaks OpenAI, so that unknown
   // fields pass unchanged; else the server's translation of it. Empty for TGI.

@@ -79,6 +79,11 @@ TEST(Json, MembersKeepRawBytes) {
   EXPECT_EQ((*members)[2].value, R"("q\",")");
   EXPECT_FALSE(scan_members(R"({"a":1)"));
   EXPECT_FALSE(scan_members(R"([1])"));
+  EXPECT_EQ(scan_items(R"( [1 , {"a":[",]"]},"x", [] ] )").value(),
+            (std::vector<std::string_view>{"1", R"({"a":[",]"]})", R"("x")", "[]"}));
+  EXPECT_TRUE(scan_items("[ ]").value().empty());
+  EXPECT_FALSE(scan_items("[1"));
+  EXPECT_FALSE(scan_items("{}"));
 }
 
 TEST(Json, TypedAccessNamesTheField) {

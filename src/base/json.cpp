@@ -68,7 +68,7 @@ void append_escaped_ascii(std::string& out, char c) {
   }
 }
 
-// Walks one object's text; positions only, no tree.
+// Walks one object's or array's text; positions only, no tree.
 class MemberScanner {
  public:
   explicit MemberScanner(std::string_view text) : text_(text) {}
@@ -93,9 +93,28 @@ class MemberScanner {
     return members;
   }
 
+  Result<std::vector<std::string_view>> items() {
+    std::vector<std::string_view> items;
+    skip_space();
+    if (!take('[')) {
+      return malformed();
+    }
+    skip_space();
+    while (!take(']')) {
+      GENESIS_TRY(const std::string_view item, value());
+      items.push_back(item);
+      if (take(',')) {
+        skip_space();
+      } else if (at_ >= text_.size() || text_[at_] != ']') {
+        return malformed();
+      }
+    }
+    return items;
+  }
+
  private:
   std::unexpected<Error> malformed() const {
-    return fail(ErrorCode::kInvalidArgument, fmt::format("malformed JSON object at byte {}", at_));
+    return fail(ErrorCode::kInvalidArgument, fmt::format("malformed JSON at byte {}", at_));
   }
 
   void skip_space() {
@@ -168,16 +187,21 @@ class MemberScanner {
       return malformed();
     }
     skip_space();
-    const std::size_t value_begin = at_;
+    GENESIS_TRY(const std::string_view member_value, value());
+    return JsonMember{.key = std::move(key), .value = member_value};
+  }
+
+  // Without white space around it.
+  Result<std::string_view> value() {
+    const std::size_t begin = at_;
     if (!skip_value()) {
       return malformed();
     }
-    std::size_t value_end = at_;
-    while (value_end > value_begin && std::string_view(" \t\r\n").contains(text_[value_end - 1])) {
-      --value_end;
+    std::size_t end = at_;
+    while (end > begin && std::string_view(" \t\r\n").contains(text_[end - 1])) {
+      --end;
     }
-    return JsonMember{.key = std::move(key),
-                      .value = text_.substr(value_begin, value_end - value_begin)};
+    return text_.substr(begin, end - begin);
   }
 
   std::string_view text_;
@@ -262,6 +286,10 @@ Result<boost::json::value> parse_json(std::string_view text) {
 
 Result<std::vector<JsonMember>> scan_members(std::string_view object_text) {
   return MemberScanner(object_text).run();
+}
+
+Result<std::vector<std::string_view>> scan_items(std::string_view array_text) {
+  return MemberScanner(array_text).items();
 }
 
 void append_json_string(std::string& out, std::string_view text) {

@@ -31,6 +31,8 @@ struct JsonMember {
 // The top-level members of an object in order, without building a tree; the values are checked only
 // for balanced structure, so use it on text that parse_json() has accepted.
 Result<std::vector<JsonMember>> scan_members(std::string_view object_text);
+// The same for the items of an array.
+Result<std::vector<std::string_view>> scan_items(std::string_view array_text);
 
 // How many leading bytes of `text` stand in a JSON string as they are: ASCII but control
 // characters, the quote and the backslash.

@@ -2,6 +2,8 @@
 #include "engine/chat_prompt.h"
 
 #include "base/json.h"
+#include "text/answer/tool_history.h"
+#include "text/answer/tool_text.h"
 
 #include <utility>
 
@@ -9,41 +11,47 @@ namespace genesis::engine {
 
 namespace {
 
+// A reasoning marker and the line break behind it are shorter than this.
+constexpr std::size_t kPromptTail = 64;
+
+void write_message(JsonWriter& json, const ChatMessage& message) {
+  json.begin_object();
+  json.field("role", message.role);
+  // Templates tell a turn that only calls tools by its null.
+  if (message.content.empty() && !message.tool_calls_json.empty()) {
+    json.field_null("content");
+  } else {
+    json.field("content", message.content);
+  }
+  if (!message.name.empty()) {
+    json.field("name", message.name);
+  }
+  if (!message.tool_call_id.empty()) {
+    json.field("tool_call_id", message.tool_call_id);
+  }
+  if (!message.tool_calls_json.empty()) {
+    json.field_raw("tool_calls", message.tool_calls_json);
+  }
+  if (!message.reasoning.empty()) {
+    json.field("reasoning_content", message.reasoning);  // Qwen's and DeepSeek's templates' name
+  }
+  json.end_object();
+}
+
 std::string messages_json(const std::vector<ChatMessage>& messages) {
   JsonWriter json;
   json.begin_array();
   for (const ChatMessage& message : messages) {
-    json.begin_object();
-    json.field("role", message.role);
-    json.field("content", message.content);
-    if (!message.name.empty()) {
-      json.field("name", message.name);
-    }
-    if (!message.tool_call_id.empty()) {
-      json.field("tool_call_id", message.tool_call_id);
-    }
-    if (!message.tool_calls_json.empty()) {
-      json.field_raw("tool_calls", message.tool_calls_json);
-    }
-    if (!message.reasoning.empty()) {
-      json.field("reasoning_content", message.reasoning);  // Qwen's and DeepSeek's templates' name
-    }
-    json.end_object();
+    write_message(json, message);
   }
   json.end_array();
   return json.take();
 }
 
-std::string template_variables(const TextAssets& assets) {
-  JsonWriter json;
-  json.begin_object();
-  json.field("bos_token", assets.bos_token);
-  json.field("eos_token", assets.eos_token);
-  json.end_object();
-  return json.take();
-}
-
-Result<ChatPrompt> from_messages(const ChatInput& input, const TextAssets& assets) {
+Result<ChatPrompt> from_messages(const ChatInput& input,
+                                 const TextAssets& assets,
+                                 const ModelVoice& voice,
+                                 std::span<const text::ToolSpec> tools) {
   if (!assets.chat_template) {
     return fail(ErrorCode::kUnsupported,
                 "this model has no chat template, so it cannot take 'messages'",
@@ -52,10 +60,21 @@ Result<ChatPrompt> from_messages(const ChatInput& input, const TextAssets& asset
   if (input.messages.empty()) {
     return fail_param("messages", "'messages' is empty; at least one message is needed");
   }
-  auto result = assets.chat_template->render(messages_json(input.messages),
-                                             input.tools_json,
-                                             template_variables(assets),
-                                             /*add_generation_prompt=*/true);
+  const std::string asked = messages_json(input.messages);
+  GENESIS_TRY_VOID(text::check_history(asked));
+  const bool listed = voice.traits.lists_tools && !tools.empty();
+  const std::string instruction =
+      tools.empty() || listed ? std::string() : text::tool_instruction(voice.tools, tools);
+  GENESIS_TRY(
+      const std::string messages,
+      text::template_messages(
+          asked, {.format = voice.tools, .traits = voice.traits, .instruction = instruction}));
+  const std::string variables = template_variables(assets);
+  auto result = assets.chat_template->render(
+      {.messages = messages,
+       .tools = listed ? std::string_view(input.tools_json) : std::string_view(),
+       .model_values = variables,
+       .client_values = input.template_variables});
   if (!result && result.error().code == ErrorCode::kResourceExhausted) {
     // The template's fuel and room are far beyond any context: the messages are too long.
     return fail_param("messages", result.error().message, ErrorCode::kContextLength);
@@ -65,6 +84,9 @@ Result<ChatPrompt> from_messages(const ChatInput& input, const TextAssets& asset
   prompt.tokens = assets.tokenizer->encode(
       rendered.text,
       {.add_special_tokens = false, .parse_special = true, .plain_spans = rendered.from_messages});
+  const std::string_view all = rendered.text;
+  prompt.starts_in_reasoning = text::starts_in_reasoning(
+      all.substr(all.size() - std::min(all.size(), kPromptTail)), voice.reasoning);
   return prompt;
 }
 
@@ -85,9 +107,12 @@ ChatPrompt from_text(const ChatRequest& request, const TextAssets& assets) {
 
 }  // namespace
 
-Result<ChatPrompt> make_prompt(const ChatRequest& request, const TextAssets& assets) {
+Result<ChatPrompt> make_prompt(const ChatRequest& request,
+                               const TextAssets& assets,
+                               const ModelVoice& voice,
+                               std::span<const text::ToolSpec> tools) {
   if (is_chat(request.dialect)) {
-    return from_messages(*request.input, assets);
+    return from_messages(*request.input, assets, voice, tools);
   }
   return from_text(request, assets);
 }

@@ -2,8 +2,10 @@
 // schedule must agree with.
 #pragma once
 
+#include "base/check.h"
 #include "base/random.h"
 #include "engine/engine.h"
+#include "engine/fake_guide.h"
 #include "engine/fake_runner.h"
 #include "engine/sampler.h"
 #include "engine/softmax.h"
@@ -100,18 +102,36 @@ inline Heard generate_alone(const FakeShape& shape, const GenerateRequest& reque
   }
   Sampler sampler(request.sampling, request.prompt, request.end_ids, request.choice);
   SamplerScratch scratch;
+  const std::unique_ptr<Guide> guide = request.make_guide ? request.make_guide() : nullptr;
+  std::vector<std::int32_t> forced;  // the next one last
   const auto most = static_cast<std::size_t>(request.sampling.max_tokens.value_or(
       shape.max_context - static_cast<int>(request.prompt.size())));
   while (heard.tokens.size() < most && !heard.finish) {
     fake_logits(fake_source(shape, state, last), row);
-    heard.tokens.push_back(
-        *sampler.next(row, request.prompt.size() + heard.tokens.size(), scratch));
+    if (forced.empty()) {
+      std::vector<std::uint64_t> allowed(guide ? (vocab + 63) / 64 : 0);
+      if (guide) {
+        GENESIS_CHECK(guide->mask(allowed, 1'000'000));
+      }
+      heard.tokens.push_back(
+          *sampler.next(row, request.prompt.size() + heard.tokens.size(), scratch, allowed));
+    } else {
+      heard.tokens.push_back(sampler.take(row, forced.back()));
+      forced.pop_back();
+    }
     const std::int32_t id = heard.tokens.back().id;
     read(id);
-    for (const std::int32_t end : request.end_ids) {
-      if (id == end && !request.sampling.ignore_eos) {
-        heard.finish = FinishReason::kStop;
+    const bool end = !request.sampling.ignore_eos &&
+                     std::ranges::find(request.end_ids, id) != request.end_ids.end();
+    if (guide && !end) {
+      GENESIS_CHECK(guide->accept(id));
+      if (forced.empty()) {
+        forced = guide->forced();
+        std::ranges::reverse(forced);
       }
+    }
+    if (end || (guide && guide->must_end())) {
+      heard.finish = FinishReason::kStop;
     }
   }
   heard.finish = heard.finish.value_or(FinishReason::kLength);
@@ -144,6 +164,12 @@ inline GenerateRequest random_request(Random& random, const FakeShape& shape, in
   request.choice = static_cast<std::uint32_t>(random.below(3));
   if (random.below(2) == 0) {
     request.end_ids = {static_cast<std::int32_t>(random.below(vocab))};
+  }
+  if (random.below(3) == 0) {
+    request.make_guide = FakeGuide::factory(random.next(), shape.vocab_size, request.end_ids);
+    sampling.min_tokens = 0;
+    sampling.want_logprobs = sampling.want_prompt_logprobs || random.below(2) == 0;
+    sampling.top_k = 0;
   }
   return request;
 }

@@ -11,6 +11,7 @@
 #include "engine/scheduler.h"
 #include "engine/sequence.h"
 #include "engine/step_budget.h"
+#include "text/grammar/matcher.h"
 
 #include <fmt/format.h>
 
@@ -90,10 +91,12 @@ struct Engine::Impl {
   void note_cost(std::span<const StepPart> parts, StepBudget::Seconds time);
   void sample_and_emit(std::span<const StepPart> parts);
   void take_logits(Sequence& sequence, const StepPart& part, std::span<const float> rows);
+  Result<TokenInfo> choose(Sequence& sequence, std::span<const float> row);
+  bool emit_forced(Sequence& sequence);
   std::int64_t note_cache_use(Sequence& sequence);
   bool emit_token(Sequence& sequence, TokenInfo token);
   void guess(Sequence& sequence);
-  void propose(Sequence& sequence, std::span<const std::int32_t> drafts, bool by_model);
+  void propose(Sequence& sequence, std::span<const std::int32_t> drafts, DraftSource source);
   void ask_draft_model(std::span<const StepPart> parts);
   void fail_step(std::span<const StepPart> parts, const Error& error);
   void fail_sequence(SequenceId id, Error error);
@@ -367,8 +370,7 @@ void Engine::Impl::take_logits(Sequence& sequence,
   const auto vocab = static_cast<std::size_t>(info.vocab_size);
   rows = rows.last(vocab * static_cast<std::size_t>(part.drafts + 1));
   for (std::int32_t i = 0;; ++i, rows = rows.subspan(vocab)) {
-    Result<TokenInfo> token =
-        sequence.sampler.next(rows.first(vocab), sequence.tokens.size(), scratch);
+    Result<TokenInfo> token = choose(sequence, rows.first(vocab));
     if (!token) {
       fail_sequence(sequence.id, std::move(token).error());
       return;
@@ -377,8 +379,9 @@ void Engine::Impl::take_logits(Sequence& sequence,
         i < part.drafts && token->id == sequence.drafted[static_cast<std::size_t>(i) + 1];
     counts.accepted_tokens += right ? 1 : 0;
     metrics.accepted.add(right ? 1 : 0);
-    if (i == part.drafts || !right) {
-      (sequence.drafted_by_model ? sequence.model_speculation : sequence.speculation)
+    if ((i == part.drafts || !right) && sequence.draft_source != DraftSource::kForced) {
+      (sequence.draft_source == DraftSource::kModel ? sequence.model_speculation
+                                                    : sequence.speculation)
           .note(part.drafts, i);
     }
     if (!emit_token(sequence, *std::move(token))) {
@@ -389,26 +392,65 @@ void Engine::Impl::take_logits(Sequence& sequence,
     }
     scheduler.advance(sequence.id, 1, sequence.tokens);
   }
-  guess(sequence);
+  if (sequence.sampler.wants_logprobs() || emit_forced(sequence)) {
+    guess(sequence);
+  }
+}
+
+// The token that `row` gives: one that must come, or the sampler's choice among those that may.
+Result<TokenInfo> Engine::Impl::choose(Sequence& sequence, std::span<const float> row) {
+  if (!sequence.forced.empty()) {
+    const std::int32_t id = sequence.forced.front();
+    sequence.forced.pop_front();
+    return sequence.sampler.take(row, id);
+  }
+  scratch.allowed.clear();
+  if (sequence.guide) {
+    scratch.allowed.resize(text::mask_words(static_cast<std::size_t>(info.vocab_size)));
+    GENESIS_TRY_VOID(sequence.guide->mask(scratch.allowed, sequence.room()));
+  }
+  return sequence.sampler.next(row, sequence.tokens.size(), scratch, scratch.allowed);
+}
+
+// What must come needs no logits: it is known at once, and the next step computes it like a prompt.
+// False when the sequence has ended.
+bool Engine::Impl::emit_forced(Sequence& sequence) {
+  while (!sequence.forced.empty()) {
+    const std::int32_t id = sequence.forced.front();
+    sequence.forced.pop_front();
+    if (!emit_token(sequence, sequence.sampler.take({}, id))) {
+      return false;
+    }
+  }
+  return true;
 }
 
 // What the next step may compute beyond the token that it must.
 void Engine::Impl::guess(Sequence& sequence) {
   sequence.drafted.clear();
-  if (!options.speculation) {
+  if (!sequence.forced.empty()) {
+    // Their logprobs are wanted, so they are computed like guesses: with a row of logits for each.
+    const auto most = static_cast<std::size_t>(std::min(kMostDrafts, sequence.room() - 1));
+    const auto end = sequence.forced.begin() +
+                     static_cast<std::ptrdiff_t>(std::min(most, sequence.forced.size()));
+    const std::vector<std::int32_t> drafts(sequence.forced.begin(), end);
+    propose(sequence, drafts, DraftSource::kForced);
+    return;
+  }
+  if (!options.speculation || scheduler.behind(sequence.id) != 1) {
     return;
   }
   const std::int32_t most = std::min(sequence.speculation.drafts(guess_cost), sequence.room() - 1);
-  propose(sequence, look_up_drafts(sequence.tokens, most), /*by_model=*/false);
+  propose(sequence, look_up_drafts(sequence.tokens, most), DraftSource::kLookup);
 }
 
 void Engine::Impl::propose(Sequence& sequence,
                            std::span<const std::int32_t> drafts,
-                           bool by_model) {
+                           DraftSource source) {
   if (drafts.empty()) {
     return;
   }
-  sequence.drafted_by_model = by_model;
+  sequence.draft_source = source;
   sequence.drafted.push_back(sequence.tokens.back());
   sequence.drafted.insert(sequence.drafted.end(), drafts.begin(), drafts.end());
   scheduler.propose(sequence.id, static_cast<std::int32_t>(drafts.size()));
@@ -428,6 +470,9 @@ void Engine::Impl::ask_draft_model(std::span<const StepPart> parts) {
       continue;
     }
     Sequence& sequence = found->second;
+    if (scheduler.behind(part.id) != 1) {
+      continue;
+    }
     const std::int32_t most =
         std::min(sequence.model_speculation.drafts(cost), sequence.room() - 1);
     if (most > 0) {
@@ -445,7 +490,7 @@ void Engine::Impl::ask_draft_model(std::span<const StepPart> parts) {
     count += guesses[i].size();
     const auto known = std::ranges::find_if(guesses[i], foreign) - guesses[i].begin();
     const auto usable = std::span(guesses[i]).first(static_cast<std::size_t>(known));
-    propose(sequences.at(asks[i].id), usable, /*by_model=*/true);
+    propose(sequences.at(asks[i].id), usable, DraftSource::kModel);
   }
   if (count > 0) {
     const StepBudget::Seconds each = StepBudget::Seconds(clock.steady() - begin) / count;
@@ -456,6 +501,13 @@ void Engine::Impl::ask_draft_model(std::span<const StepPart> parts) {
 // False when that was the last one: the sequence is gone.
 bool Engine::Impl::emit_token(Sequence& sequence, TokenInfo token) {
   sequence.tokens.push_back(token.id);
+  if (!sequence.follow_guide(token.id)) {
+    Error error;
+    error.code = ErrorCode::kInternal;
+    error.message = fmt::format("token {} does not fit the answer's form", token.id);
+    fail_sequence(sequence.id, std::move(error));
+    return false;
+  }
   ++counts.generated_tokens;
   metrics.generated.add();
   GenerateEvent event;

@@ -8,6 +8,7 @@
 #include "api/chat.h"
 #include "base/metrics.h"
 #include "base/result.h"
+#include "engine/guide.h"
 #include "engine/runner.h"
 #include "engine/sequence_id.h"
 
@@ -36,6 +37,7 @@ struct GenerateRequest {
   std::vector<std::int32_t> end_ids;
   std::uint32_t choice = 0;  // mixed into the seed, so that n choices differ
   AdapterUse adapter;
+  GuideFactory make_guide;
   // Prompts share keys and values only with prompts of the same salt: the tenant.
   std::string cache_salt;
   std::string request_id;  // for the log
@@ -44,7 +46,8 @@ struct GenerateRequest {
 };
 
 // One generated token, or the end. Sent in order, the end exactly once (also after abort()). The
-// last token's event carries `finish` itself; an end token is sent too.
+// last token's event carries `finish` itself; an end token is sent too. Under a guide several
+// tokens may come at once; where nothing may follow any more, the answer ends as by an end token.
 struct GenerateEvent {
   TokenInfo token;  // id -1 when only `finish` or `error` is told
   // On the first event, when prompt logprobs were asked for; the first token's logprob is NaN,

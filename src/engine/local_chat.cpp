@@ -5,8 +5,9 @@
 // thrown away.
 #include "engine/local_chat.h"
 
-#include "engine/chat_prompt.h"
+#include "engine/answer_plan.h"
 #include "engine/choice_text.h"
+#include "engine/grammar_guide.h"
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/post.hpp>
@@ -126,20 +127,34 @@ class LocalChat::Submission {
 
 namespace {
 
-GenerateRequest generate_request(const ChatRequest& request,
-                                 const TextAssets& assets,
-                                 const std::vector<std::int32_t>& prompt,
-                                 const AdapterUse& adapter,
-                                 std::size_t choice) {
+// What the choices of one answer have in common.
+struct Assignment {
+  const ChatRequest& request;
+  const std::shared_ptr<const text::Tokenizer>& tokenizer;
+  const std::vector<std::int32_t>& prompt;
+  AdapterUse adapter;
+  GrammarStore::Start form;  // null: any text
+};
+
+GenerateRequest generate_request(const Assignment& assignment, std::size_t choice) {
+  const ChatRequest& request = assignment.request;
   GenerateRequest generate;
-  generate.prompt = prompt;
+  generate.prompt = assignment.prompt;
   generate.sampling = request.sampling;
   // TGI tells each token's logprob in every stream event, asked or not.
   generate.sampling.want_logprobs |= request.dialect == Dialect::kTgi;
-  const auto ends = assets.tokenizer->end_ids();
+  const auto ends = assignment.tokenizer->end_ids();
   generate.end_ids.assign(ends.begin(), ends.end());
   generate.choice = static_cast<std::uint32_t>(choice);
-  generate.adapter = adapter;
+  generate.adapter = assignment.adapter;
+  if (assignment.form) {
+    generate.make_guide = [start = assignment.form,
+                           tokenizer = assignment.tokenizer,
+                           ends = request.sampling.ignore_eos ? std::vector<std::int32_t>{}
+                                                              : generate.end_ids] {
+      return std::make_unique<GrammarGuide>(*start, tokenizer, ends);
+    };
+  }
   generate.cache_salt = request.tenant;
   generate.request_id = request.id;
   generate.flow = request.tenant + '/' + request.caller.agent;
@@ -214,6 +229,8 @@ LocalChat::LocalChat(Executor executor,
     : executor_(executor),
       line_(std::make_shared<Line>(std::move(executor), engine)),
       assets_(std::move(assets)),
+      voice_(voice_of(assets_)),
+      grammars_(assets_.tokenizer),
       served_(std::move(served)),
       adapters_(adapters) {}
 
@@ -222,8 +239,8 @@ LocalChat::~LocalChat() {
 }
 
 Result<std::int64_t> LocalChat::count_tokens(const ChatRequest& request) const {
-  GENESIS_TRY(const ChatPrompt prompt, make_prompt(request, assets_));
-  return std::ssize(prompt.tokens);
+  GENESIS_TRY(const AnswerPlan plan, plan_answer(request, assets_, voice_));
+  return std::ssize(plan.prompt.tokens);
 }
 
 Task<Result<Usage>> LocalChat::chat(const ChatRequest& request, ChatSink& sink) {
@@ -234,14 +251,6 @@ Task<Result<Usage>> LocalChat::chat(const ChatRequest& request, ChatSink& sink) 
   }
   if (request.n < 1) {
     co_return fail_param("n", "'n' must be at least 1");
-  }
-  if (!request.input->demands.empty()) {
-    const std::string& field = request.input->demands.front();
-    co_return fail_param(field,
-                         fmt::format("'{}' is not supported by this engine: it cannot force the "
-                                     "form of an answer",
-                                     field),
-                         ErrorCode::kUnsupported);
   }
   GENESIS_CO_TRY_VOID(check_readable(*request.input));
   const AdapterBook::Entry* adapter = adapters_ ? adapters_->find(request.route) : nullptr;
@@ -254,20 +263,36 @@ Task<Result<Usage>> LocalChat::chat(const ChatRequest& request, ChatSink& sink) 
   if (cancel.cancelled()) {
     co_return client_gone();
   }
-  GENESIS_CO_TRY(const ChatPrompt prompt, make_prompt(request, assets_));
-
-  const AdapterUse use = adapter ? use_of(adapter->info, prompt.tokens) : AdapterUse{};
+  GENESIS_CO_TRY(const AnswerPlan plan, plan_answer(request, assets_, voice_));
+  const ChatPrompt& prompt = plan.prompt;
+  Assignment assignment{.request = request,
+                        .tokenizer = assets_.tokenizer,
+                        .prompt = prompt.tokens,
+                        .adapter = adapter ? use_of(adapter->info, prompt.tokens) : AdapterUse{},
+                        .form = nullptr};
+  if (plan.form) {
+    auto form = co_await grammars_.start(plan.form_name, plan.form);
+    if (!form) {
+      co_return std::unexpected(form_error(std::move(form).error(), request));
+    }
+    if (cancel.cancelled()) {
+      co_return client_gone();
+    }
+    assignment.form = *std::move(form);
+  }
 
   const auto mailbox = std::make_shared<Mailbox>(executor_);
   Submission submission(line_, mailbox);
   std::vector<ChoiceText> choices;
   for (std::size_t i = 0; std::cmp_less(i, request.n); ++i) {
-    if (auto submitted =
-            submission.submit(generate_request(request, assets_, prompt.tokens, use, i));
-        !submitted) {
+    if (auto submitted = submission.submit(generate_request(assignment, i)); !submitted) {
       co_return std::unexpected(name_field(std::move(submitted).error(), request.dialect));
     }
-    choices.emplace_back(assets_.tokenizer, request.sampling, static_cast<int>(i), prompt.echo);
+    choices.emplace_back(
+        assets_.tokenizer,
+        request.sampling,
+        ChoiceText::Options{
+            .index = static_cast<int>(i), .echo = prompt.echo, .parts = plan.parts});
   }
   const CancelHook on_cancel = cancel.on_cancel([mailbox, &submission] {
     mailbox->client_gone = true;
@@ -296,6 +321,7 @@ Task<Result<Usage>> LocalChat::chat(const ChatRequest& request, ChatSink& sink) 
     const ChatDelta delta = choice.accept(std::move(letter.event));
     if (choice.finished()) {
       submission.abort(letter.choice);
+      usage.reasoning += choice.reasoning_tokens();
       --open;
     }
     GENESIS_CO_TRY_VOID(co_await sink.write(delta));

@@ -5,23 +5,17 @@
 #include "api/chat.h"
 #include "base/task.h"
 #include "engine/adapter_book.h"
+#include "engine/answer_plan.h"
 #include "engine/engine.h"
-#include "text/chat_template.h"
-#include "text/tokenizer.h"
+#include "engine/grammar_store.h"
+#include "engine/model_voice.h"
+#include "engine/text_assets.h"
 
 #include <cstdint>
 #include <memory>
 #include <string>
 
 namespace genesis::engine {
-
-// What a model brings beside its weights.
-struct TextAssets {
-  std::shared_ptr<const text::Tokenizer> tokenizer;
-  std::shared_ptr<const text::ChatTemplate> chat_template;  // null: chat is refused with a hint
-  std::string bos_token;
-  std::string eos_token;
-};
 
 class LocalChat final : public ChatModel {
  public:
@@ -51,6 +45,8 @@ class LocalChat final : public ChatModel {
   Executor executor_;
   std::shared_ptr<Line> line_;
   TextAssets assets_;
+  ModelVoice voice_;
+  GrammarStore grammars_;
   ServedBy served_;
   const AdapterBook* adapters_;
 };

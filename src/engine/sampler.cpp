@@ -109,6 +109,22 @@ void keep_at_least(double min_p, std::span<float> weights) {
   }
 }
 
+// Masks the tokens whose bit is not set, a word of bits at a time: most words are all one or zero.
+void mask_others(std::span<const std::uint64_t> allowed, std::span<float> logits) {
+  constexpr std::size_t kBits = 64;
+  for (std::size_t begin = 0; begin < logits.size(); begin += kBits) {
+    const std::span<float> part = logits.subspan(begin, std::min(kBits, logits.size() - begin));
+    const std::uint64_t word = allowed[begin / kBits];
+    if (word == 0) {
+      std::ranges::fill(part, -std::numeric_limits<float>::infinity());
+    } else if (~word != 0) {
+      for (std::size_t i = 0; i < part.size(); ++i) {
+        part[i] = (word >> i & 1U) != 0 ? part[i] : -std::numeric_limits<float>::infinity();
+      }
+    }
+  }
+}
+
 // Inverse of the cumulative distribution.
 std::size_t pick(std::span<const float> weights, double uniform) {
   double left = uniform * sum_of(weights);
@@ -165,17 +181,23 @@ Sampler::Sampler(const Sampling& sampling,
 
 Result<TokenInfo> Sampler::next(std::span<const float> logits,
                                 std::uint64_t position,
-                                SamplerScratch& scratch) {
+                                SamplerScratch& scratch,
+                                std::span<const std::uint64_t> allowed) {
   GENESIS_TRY_VOID(check_finite(logits));
-  const std::span<const float> adjusted_logits = adjusted(logits, scratch);
+  const std::span<const float> adjusted_logits = adjusted(logits, scratch, allowed);
   const Candidate best = argmax(adjusted_logits);
   if (best.logit == -std::numeric_limits<float>::infinity()) {
-    return fail(ErrorCode::kInternal, "no token may follow: min_tokens masks the whole vocabulary");
+    return fail(ErrorCode::kInternal,
+                "no token may follow: min_tokens or the answer's form masks the whole vocabulary");
   }
   std::int32_t id = best.id;
   if (temperature_ >= kGreedyTemperature) {
     id = draw(adjusted_logits, best.logit, draw_uniform(seed_, choice_, position), scratch);
   }
+  return take(logits, id);
+}
+
+TokenInfo Sampler::take(std::span<const float> logits, std::int32_t id) {
   ++generated_;
   if (penalized_) {
     ++seen_[id];
@@ -189,8 +211,9 @@ Result<TokenInfo> Sampler::next(std::span<const float> logits,
 }
 
 std::span<const float> Sampler::adjusted(std::span<const float> logits,
-                                         SamplerScratch& scratch) const {
-  if (!penalized_ && bias_.empty() && !masks_ends()) {
+                                         SamplerScratch& scratch,
+                                         std::span<const std::uint64_t> allowed) const {
+  if (!penalized_ && bias_.empty() && !masks_ends() && allowed.empty()) {
     return logits;
   }
   scratch.logits.assign(logits.begin(), logits.end());
@@ -205,6 +228,9 @@ std::span<const float> Sampler::adjusted(std::span<const float> logits,
     for (const std::int32_t id : end_ids_) {
       out[static_cast<std::size_t>(id)] = -std::numeric_limits<float>::infinity();
     }
+  }
+  if (!allowed.empty()) {
+    mask_others(allowed, out);
   }
   return out;
 }

@@ -1,9 +1,9 @@
 // Sampler of one sequence: from a row of logits to the next token.
 //
 // Order, as in transformers' generate(): repetition penalty, frequency and presence penalties,
-// bias, end-token mask -> temperature -> top_k -> top_p -> typical_p -> min_p -> draw. Each filter
-// works on what the one before left, renormalised. At a tie the lower token id wins, also at the
-// edge of top_k.
+// bias, end-token mask, mask of a guide -> temperature -> top_k -> top_p -> typical_p -> min_p ->
+// draw. Each filter works on what the one before left, renormalised. At a tie the lower token id
+// wins, also at the edge of top_k.
 //
 // The random number of a draw is a function of (seed, choice, position) alone, so a sequence's
 // tokens do not depend on its neighbours, on preemption, or on what was drawn before.
@@ -27,6 +27,7 @@ double draw_uniform(std::uint64_t seed, std::uint32_t choice, std::uint64_t posi
 struct SamplerScratch {
   std::vector<float> logits;
   std::vector<float> weights;
+  std::vector<std::uint64_t> allowed;
 };
 
 // Temperatures below this are greedy: a division by them overflows (vLLM's _SAMPLING_EPS).
@@ -41,16 +42,24 @@ class Sampler {
           std::span<const std::int32_t> end_ids,
           std::uint32_t choice);
 
-  // Chooses the token at `position` and remembers it for the penalties. The logprob fields are
-  // filled when the request wants them. kInternal: logits are not finite, or every token is masked.
+  // Chooses the token at `position` and remembers it for the penalties. `allowed` has a bit for
+  // each id that may come (text::mask_words); empty: all. The logprob fields are filled when the
+  // request wants them. kInternal: logits are not finite, or every token is masked.
   Result<TokenInfo> next(std::span<const float> logits,
                          std::uint64_t position,
-                         SamplerScratch& scratch);
+                         SamplerScratch& scratch,
+                         std::span<const std::uint64_t> allowed = {});
+  // The token is `id`, whatever the logits say; they may be empty where no logprobs are wanted.
+  TokenInfo take(std::span<const float> logits, std::int32_t id);
+
+  bool wants_logprobs() const { return want_logprobs_; }
 
  private:
   bool masks_ends() const { return generated_ < min_tokens_ && !end_ids_.empty(); }
 
-  std::span<const float> adjusted(std::span<const float> logits, SamplerScratch& scratch) const;
+  std::span<const float> adjusted(std::span<const float> logits,
+                                  SamplerScratch& scratch,
+                                  std::span<const std::uint64_t> allowed) const;
   void penalize(std::span<float> logits) const;
   std::int32_t draw(std::span<const float> logits,
                     float max,

@@ -106,7 +106,7 @@ class Scheduler {
   // `count` further tokens have keys and values now, which are to be trusted. `tokens` are all that
   // the sequence knows.
   void advance(SequenceId id, std::int32_t count, std::span<const std::int32_t> tokens);
-  // One more token is known (sampled), not computed yet.
+  // One more token is known (sampled, or forced behind a sampled one), not computed yet.
   void append(SequenceId id);
   // So many guesses may be computed behind the last known token in the next step. Those that prove
   // right become known and computed by append() and advance(), one by one.
@@ -114,6 +114,12 @@ class Scheduler {
 
   // Valid until the next plan() or remove().
   std::span<const std::int32_t> pages(SequenceId id) const;
+
+  // Tokens that exist and are not computed.
+  std::int32_t behind(SequenceId id) const {
+    const Entry& entry = entries_.at(id);
+    return entry.known - entry.computed;
+  }
 
   // Tokens that exist, computed or not.
   std::int32_t known(SequenceId id) const { return entries_.at(id).known; }

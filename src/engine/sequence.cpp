@@ -38,6 +38,9 @@ Sequence::Sequence(GenerateRequest request,
   if (!request.sampling.ignore_eos) {
     end_ids = std::move(request.end_ids);
   }
+  if (request.make_guide) {
+    guide = request.make_guide();
+  }
   if (want_prompt_logprobs) {
     TokenInfo first;
     first.id = tokens.front();
@@ -85,8 +88,22 @@ std::int32_t Sequence::room() const {
   return max_output - static_cast<std::int32_t>(tokens.size() - prompt_size);
 }
 
+bool Sequence::follow_guide(std::int32_t token) {
+  if (!guide || std::ranges::find(end_ids, token) != end_ids.end()) {
+    return true;
+  }
+  if (!guide->accept(token)) {
+    return false;
+  }
+  if (forced.empty()) {
+    const std::vector<std::int32_t> next = guide->forced();
+    forced.assign(next.begin(), next.end());
+  }
+  return true;
+}
+
 std::optional<FinishReason> Sequence::finish_after(std::int32_t token) const {
-  if (std::ranges::find(end_ids, token) != end_ids.end()) {
+  if (std::ranges::find(end_ids, token) != end_ids.end() || (guide && guide->must_end())) {
     return FinishReason::kStop;
   }
   if (std::cmp_greater_equal(tokens.size() - prompt_size, max_output)) {

@@ -9,11 +9,17 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace genesis::engine {
+
+// Where guesses come from. Forced ones are no guesses: they are computed as such for their
+// logprobs.
+enum class DraftSource : std::uint8_t { kLookup, kModel, kForced };
 
 // Made on the caller's thread, then lives on the step thread.
 struct Sequence {
@@ -35,8 +41,10 @@ struct Sequence {
   bool answered = false;          // a token was generated
   Speculation speculation;        // of looking up
   Speculation model_speculation;  // of the draft model
-  bool drafted_by_model = false;
+  DraftSource draft_source = DraftSource::kLookup;
   std::vector<std::int32_t> drafted;  // the last token and the guesses behind it; empty: no guesses
+  std::unique_ptr<Guide> guide;       // null: anything may come
+  std::deque<std::int32_t> forced;    // tokens that come next, whatever the logits say
   Sampler sampler;
   GenerateListener listener;
 
@@ -54,6 +62,9 @@ struct Sequence {
   std::span<const std::int32_t> step_tokens(const StepPart& part) const;
   // How many more tokens may be generated.
   std::int32_t room() const;
+  // Tells the guide of `token`, already the last of `tokens`, and notes what it forces next. False:
+  // the guide does not know it.
+  bool follow_guide(std::int32_t token);
   // Whether `token`, already the last of `tokens`, ends the sequence.
   std::optional<FinishReason> finish_after(std::int32_t token) const;
 };

@@ -5,6 +5,7 @@
 #include "hub/disk.h"
 #include "hub/source.h"
 #include "hub/test_support.h"
+#include "weights/tensor_file.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -408,6 +409,42 @@ TEST_F(PullTest, ImportsALocalFolder) {
   ASSERT_TRUE(model) << model.error().message;
   EXPECT_EQ(model->name, "my-folder");
   EXPECT_EQ(model->files.size(), 3U);
+}
+
+// A folder as transformers saves a large model: all shards come along, and must be those of the
+// index.
+TEST_F(PullTest, ImportsShards) {
+  const auto folder = folder_.path() / "sharded";
+  std::filesystem::create_directories(folder);
+  const auto put = [&](const std::string& name, const std::string& content) {
+    ASSERT_TRUE(write_file_atomic(folder / name, content));
+  };
+  const auto shard = [](std::string_view tensor) {
+    const std::string header =
+        fmt::format(R"({{"{}":{{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}}})", tensor);
+    return std::string(1, static_cast<char>(header.size())) + std::string(7, '\0') + header + "x";
+  };
+  put("config.json", "{}");
+  put("tokenizer.json", "{}");
+  put("model-00001-of-00002.safetensors", shard("a"));
+  put("model-00002-of-00002.safetensors", shard("b"));
+  put("model.safetensors.index.json",
+      R"({"weight_map":{"a":"model-00001-of-00002.safetensors",)"
+      R"("b":"model-00002-of-00002.safetensors"}})");
+  const auto model = fetch(folder.string());
+  ASSERT_TRUE(model) << model.error().message;
+  EXPECT_EQ(model->name, "sharded");
+  EXPECT_EQ(model->format, "safetensors");
+  EXPECT_EQ(model->files.size(), 5U);
+  const auto path = store_.weights_path(*model);
+  ASSERT_TRUE(path);
+  const auto opened = weights::TensorFile::open(*path);
+  ASSERT_TRUE(opened) << opened.error().message;
+  EXPECT_EQ((*opened)->tensors().size(), 2U);
+  put("model-00002-of-00002.safetensors", shard("c"));
+  const auto wrong = fetch(folder.string(), "other");
+  ASSERT_FALSE(wrong);
+  EXPECT_NE(wrong.error().message.find("'c'"), std::string::npos) << wrong.error().message;
 }
 
 TEST_F(PullTest, BadLocalFilesAreRefused) {

@@ -34,6 +34,23 @@ static inline __m256 exp_eight(__m256 x) {
   return _mm256_and_ps(_mm256_mul_ps(p, _mm256_castsi256_ps(exponent)), in_range);
 }
 
+static inline __m256 tanh_eight(__m256 x) {
+  const __m256 sign = _mm256_and_ps(x, _mm256_set1_ps(-0.0F));
+  const __m256 size = _mm256_xor_ps(x, sign);
+  const __m256 one = _mm256_set1_ps(1.0F);
+  const __m256 below = _mm256_add_ps(exp_eight(_mm256_add_ps(size, size)), one);
+  const __m256 large = _mm256_sub_ps(one, _mm256_div_ps(_mm256_set1_ps(2.0F), below));
+  const __m256 square = _mm256_mul_ps(x, x);
+  __m256 p = _mm256_set1_ps(kTanhP0);
+  p = _mm256_fmadd_ps(p, square, _mm256_set1_ps(kTanhP1));
+  p = _mm256_fmadd_ps(p, square, _mm256_set1_ps(kTanhP2));
+  p = _mm256_fmadd_ps(p, square, _mm256_set1_ps(kTanhP3));
+  p = _mm256_fmadd_ps(p, square, _mm256_set1_ps(kTanhP4));
+  const __m256 small = _mm256_fmadd_ps(_mm256_mul_ps(p, square), x, x);
+  const __m256 is_large = _mm256_cmp_ps(size, _mm256_set1_ps(kTanhSmall), _CMP_GE_OQ);
+  return _mm256_blendv_ps(small, _mm256_or_ps(large, sign), is_large);
+}
+
 static inline __m256i max_lanes(__m256i v) {
   v = _mm256_max_epi32(v, _mm256_permute2x128_si256(v, v, 1));
   v = _mm256_max_epi32(v, _mm256_shuffle_epi32(v, 0x4E));

@@ -37,4 +37,18 @@ inline float exp_one(float x) {
   return p * std::bit_cast<float>(exponent);
 }
 
+inline float tanh_one(float x) {
+  const float size = std::abs(x);
+  if (size >= kTanhSmall) {
+    return std::copysign(1.0F - 2.0F / (exp_one(size + size) + 1.0F), x);
+  }
+  const float square = x * x;
+  float p = kTanhP0;
+  p = std::fma(p, square, kTanhP1);
+  p = std::fma(p, square, kTanhP2);
+  p = std::fma(p, square, kTanhP3);
+  p = std::fma(p, square, kTanhP4);
+  return std::fma(p * square, x, x);
+}
+
 }  // namespace genesis::kernel

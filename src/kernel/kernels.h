@@ -99,6 +99,14 @@ struct Kernels {
   // out = (gate / (1 + exp(-gate))) * up. `count` is a multiple of 8; out may be gate.
   void (*silu_mul)(const float* gate, const float* up, int count, float* out);
 
+  // out = (gate / (1 + exp(c * fma(0.044715, (gate * gate) * gate, gate)))) * up, c = -2 sqrt(2 /
+  // pi): GELU's tanh form times up. `count` and out as for silu_mul.
+  void (*gelu_mul)(const float* gate, const float* up, int count, float* out);
+
+  // x = tanh((x * scale) / cap) * cap for any `count`; tanh by Cephes' polynomial, relative error
+  // below 3e-7. Infinity becomes cap.
+  void (*softcap)(float* x, int count, float scale, float cap);
+
   void (*mix)(const MixCall& call);
 
   // s[i] = exp(s[i] * scale - max), sum in 8 lanes as above. Room for `count` rounded up to 8.

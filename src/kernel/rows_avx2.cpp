@@ -91,6 +91,37 @@ void silu_mul(const float* gate, const float* up, int count, float* out) {
   }
 }
 
+void gelu_mul(const float* gate, const float* up, int count, float* out) {
+  const __m256 one = _mm256_set1_ps(1.0F);
+  for (int i = 0; i < count; i += 8) {
+    const __m256 g = _mm256_loadu_ps(gate + i);
+    const __m256 cube = _mm256_mul_ps(_mm256_mul_ps(g, g), g);
+    const __m256 inner = _mm256_fmadd_ps(_mm256_set1_ps(kGeluCubic), cube, g);
+    const __m256 power = exp_eight(_mm256_mul_ps(_mm256_set1_ps(kGeluSlope), inner));
+    const __m256 gelu = _mm256_div_ps(g, _mm256_add_ps(one, power));
+    _mm256_storeu_ps(out + i, _mm256_mul_ps(gelu, _mm256_loadu_ps(up + i)));
+  }
+}
+
+void softcap(float* x, int count, float scale, float cap) {
+  const __m256 factor = _mm256_set1_ps(scale);
+  const __m256 limit = _mm256_set1_ps(cap);
+  const auto capped = [&](__m256 v) {
+    return _mm256_mul_ps(tanh_eight(_mm256_div_ps(_mm256_mul_ps(v, factor), limit)), limit);
+  };
+  const int whole = count / 8 * 8;
+  for (int i = 0; i < whole; i += 8) {
+    _mm256_storeu_ps(x + i, capped(_mm256_loadu_ps(x + i)));
+  }
+  if (whole < count) {
+    alignas(32) float rest[8] = {};
+    const auto bytes = static_cast<std::size_t>(count - whole) * sizeof(float);
+    std::memcpy(rest, x + whole, bytes);
+    _mm256_store_ps(rest, capped(_mm256_load_ps(rest)));
+    std::memcpy(x + whole, rest, bytes);
+  }
+}
+
 template <bool kHalf>
 inline __m256 load_b(const void* b, std::size_t at) {
   if constexpr (kHalf) {
@@ -252,6 +283,8 @@ void fill_rows_avx2(Kernels& table) {
   table.rms_norm = rms_norm;
   table.rotate = rotate;
   table.silu_mul = silu_mul;
+  table.gelu_mul = gelu_mul;
+  table.softcap = softcap;
   table.mix = mix;
   table.softmax = softmax;
   table.merge = merge;

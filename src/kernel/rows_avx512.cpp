@@ -120,11 +120,26 @@ void silu_mul(const float* gate, const float* up, int count, float* out) {
   }
 }
 
+void gelu_mul(const float* gate, const float* up, int count, float* out) {
+  const __m512 one = _mm512_set1_ps(1.0F);
+  for (int i = 0; i < count; i += 16) {
+    const auto lanes = static_cast<__mmask16>(count - i >= 16 ? 0xFFFF : 0xFF);
+    const __m512 g = _mm512_maskz_loadu_ps(lanes, gate + i);
+    const __m512 cube = _mm512_mul_ps(_mm512_mul_ps(g, g), g);
+    const __m512 inner = _mm512_fmadd_ps(_mm512_set1_ps(kGeluCubic), cube, g);
+    const __m512 power = exp_sixteen(_mm512_mul_ps(_mm512_set1_ps(kGeluSlope), inner));
+    const __m512 gelu = _mm512_div_ps(g, _mm512_add_ps(one, power));
+    _mm512_mask_storeu_ps(
+        out + i, lanes, _mm512_mul_ps(gelu, _mm512_maskz_loadu_ps(lanes, up + i)));
+  }
+}
+
 }  // namespace
 
 void fill_rows_avx512(Kernels& table) {
   table.quantize = quantize;
   table.silu_mul = silu_mul;
+  table.gelu_mul = gelu_mul;
 }
 
 }  // namespace genesis::kernel

@@ -81,6 +81,20 @@ void silu_mul(const float* gate, const float* up, int count, float* out) {
   }
 }
 
+void gelu_mul(const float* gate, const float* up, int count, float* out) {
+  for (int i = 0; i < count; ++i) {
+    const float g = gate[i];
+    const float inner = std::fma(kGeluCubic, (g * g) * g, g);
+    out[i] = (g / (1.0F + exp_one(kGeluSlope * inner))) * up[i];
+  }
+}
+
+void softcap(float* x, int count, float scale, float cap) {
+  for (int i = 0; i < count; ++i) {
+    x[i] = tanh_one((x[i] * scale) / cap) * cap;
+  }
+}
+
 void mix(const MixCall& call) {
   const auto* halves = static_cast<const std::uint16_t*>(call.b);
   const auto* floats = static_cast<const float*>(call.b);
@@ -149,6 +163,8 @@ void fill_rows_scalar(Kernels& table) {
   table.rms_norm = rms_norm;
   table.rotate = rotate;
   table.silu_mul = silu_mul;
+  table.gelu_mul = gelu_mul;
+  table.softcap = softcap;
   table.mix = mix;
   table.softmax = softmax;
   table.merge = merge;

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <numbers>
 #include <vector>
 
 namespace genesis::kernel {
@@ -262,6 +263,61 @@ TEST(Silu, AgreesWithDoubleAndTiersAreBitEqual) {
     }
     first = first.empty() ? y : first;
     EXPECT_EQ(bits(y), bits(first)) << tier_name(tier);
+  }
+}
+
+TEST(Gelu, AgreesWithDoubleAndTiersAreBitEqual) {
+  Random random(kSeed);
+  std::vector<float> gate = normals(1032, random, 4.0F);
+  gate[0] = 1e20F;
+  gate[1] = -200.0F;
+  gate[2] = 0.0F;
+  const std::vector<float> up = normals(gate.size(), random);
+  std::vector<float> first;
+  for (const Tier tier : tiers()) {
+    std::vector<float> y(gate.size());
+    kernels_of(tier).gelu_mul(gate.data(), up.data(), static_cast<int>(gate.size()), y.data());
+    for (std::size_t i = 0; i < y.size(); ++i) {
+      const auto g = static_cast<double>(gate[i]);
+      const double u = std::sqrt(2.0 / std::numbers::pi) * (g + 0.044715 * g * g * g);
+      // The argument of exp() is rounded to float: for it an error of |2u| * 2^-22.
+      const double exact = g / (1.0 + std::exp(-2.0 * u)) * static_cast<double>(up[i]);
+      const double bound = std::abs(exact) * (1e-6 + (g < 0 ? std::abs(u) * 5e-7 : 0.0));
+      ASSERT_NEAR(static_cast<double>(y[i]), exact, bound + 1e-30) << gate[i];
+    }
+    first = first.empty() ? y : first;
+    EXPECT_EQ(bits(y), bits(first)) << tier_name(tier);
+  }
+}
+
+TEST(Softcap, AgreesWithDoubleAtAnyCountAndTiersAreBitEqual) {
+  Random random(kSeed);
+  for (int count = 1; count <= 40; ++count) {
+    std::vector<float> x = normals(static_cast<std::size_t>(count) + 1, random, 100.0F);
+    x[0] = count % 2 == 0 ? 1e30F : 1e-6F;
+    std::vector<float> first;
+    for (const Tier tier : tiers()) {
+      std::vector<float> y = x;
+      kernels_of(tier).softcap(y.data(), count, 0.25F, 30.0F);
+      for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
+        const double exact = 30.0 * std::tanh(static_cast<double>(x[i] * 0.25F) / 30.0);
+        ASSERT_NEAR(static_cast<double>(y[i]), exact, std::abs(exact) * 4e-7) << x[i];
+      }
+      ASSERT_EQ(y.back(), x.back()) << "beyond the end";
+      first = first.empty() ? y : first;
+      ASSERT_EQ(bits(y), bits(first)) << tier_name(tier);
+    }
+  }
+}
+
+TEST(Softcap, ShowsWhatIsNotANumber) {
+  for (const Tier tier : tiers()) {
+    std::vector<float> x(9, std::numeric_limits<float>::quiet_NaN());
+    x[1] = -std::numeric_limits<float>::infinity();
+    kernels_of(tier).softcap(x.data(), 9, 1.0F, 30.0F);
+    EXPECT_TRUE(std::isnan(x[0]));
+    EXPECT_TRUE(std::isnan(x[8]));
+    EXPECT_EQ(x[1], -30.0F);
   }
 }
 

@@ -9,6 +9,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <set>
 #include <span>
 #include <system_error>
 #include <utility>
@@ -40,6 +41,8 @@ struct Job {
   std::string module;
   LowRank what;
   AdapterMatrices* target;
+  std::int32_t all_outputs = 0;   // of the stored B
+  std::int32_t first_output = 0;  // of this layer's rows in it
   const TensorView* a = nullptr;
   const TensorView* b = nullptr;
   std::size_t a_at = 0;  // in the adapter's memory
@@ -62,6 +65,35 @@ std::pair<std::int32_t, std::int32_t> inputs_outputs(Linear linear, const ModelS
       return {spec.mlp, spec.hidden};
   }
   return {};
+}
+
+// Where a linear layer's outputs lie among those of the module that is stored.
+struct Place {
+  std::int32_t first;
+  std::int32_t all;
+};
+
+Place place_of(Linear linear, const ModelSpec& spec) {
+  const std::int32_t q = spec.query_size();
+  const std::int32_t kv = spec.kv_size();
+  const std::int32_t heads = q + 2 * kv;
+  if (spec.fused) {
+    switch (linear) {
+      case Linear::kQ:
+        return {0, heads};
+      case Linear::kK:
+        return {q, heads};
+      case Linear::kV:
+        return {q + kv, heads};
+      case Linear::kGate:
+        return {0, 2 * spec.mlp};
+      case Linear::kUp:
+        return {spec.mlp, 2 * spec.mlp};
+      default:
+        break;
+    }
+  }
+  return {0, inputs_outputs(linear, spec).second};
 }
 
 // Writes matrices into blocks of 16 outputs.
@@ -124,43 +156,46 @@ class Builder {
 
  private:
   void list_jobs(const AdapterConfig& config, Adapter& adapter) {
-    const auto add = [&](std::string module,
-                         LowRank what,
-                         std::pair<std::int32_t, std::int32_t> shape,
-                         AdapterMatrices& target) {
-      if (what.rank > 0) {
-        target.rank = what.rank;
-        std::tie(target.inputs, target.outputs) = shape;
-        jobs_.push_back({.module = std::move(module), .what = what, .target = &target});
+    const auto add = [&](Job job, std::pair<std::int32_t, std::int32_t> shape) {
+      if (job.what.rank > 0) {
+        job.target->rank = job.what.rank;
+        std::tie(job.target->inputs, job.target->outputs) = shape;
+        jobs_.push_back(std::move(job));
       }
     };
     for (std::size_t i = 0; i < config.layers.size(); ++i) {
       for (std::size_t l = 0; l < kLinears; ++l) {
         const auto linear = static_cast<Linear>(l);
-        add(fmt::format("base_model.model.model.layers.{}.{}", i, linear_name(linear)),
-            config.layers[i][l],
-            inputs_outputs(linear, spec_),
-            adapter.layers[i][l]);
+        const Place place = place_of(linear, spec_);
+        add({.module =
+                 fmt::format("base_model.model.model.layers.{}.{}", i, module_name(linear, spec_)),
+             .what = config.layers[i][l],
+             .target = &adapter.layers[i][l],
+             .all_outputs = place.all,
+             .first_output = place.first},
+            inputs_outputs(linear, spec_));
       }
     }
-    add("base_model.model.lm_head", config.head, {spec_.hidden, spec_.vocab}, adapter.head);
+    add({.module = "base_model.model.lm_head",
+         .what = config.head,
+         .target = &adapter.head,
+         .all_outputs = spec_.vocab},
+        {spec_.hidden, spec_.vocab});
   }
 
   // Each target must have its pair, and nothing else may be in the file.
   Result<void> find_tensors() {
-    std::size_t found = 0;
+    std::set<const TensorView*> found;
     for (Job& job : jobs_) {
       GENESIS_TRY(job.a, find(job.module + ".lora_A.weight", job.what.rank, job.target->inputs));
-      GENESIS_TRY(job.b, find(job.module + ".lora_B.weight", job.target->outputs, job.what.rank));
-      found += 2;
+      GENESIS_TRY(job.b, find(job.module + ".lora_B.weight", job.all_outputs, job.what.rank));
+      found.insert({job.a, job.b});
     }
-    if (found == file_.tensors().size()) {
+    if (found.size() == file_.tensors().size()) {
       return {};
     }
-    const auto foreign = std::ranges::find_if(file_.tensors(), [&](const TensorView& tensor) {
-      return std::ranges::none_of(
-          jobs_, [&](const Job& job) { return job.a == &tensor || job.b == &tensor; });
-    });
+    const auto foreign = std::ranges::find_if(
+        file_.tensors(), [&](const TensorView& tensor) { return !found.contains(&tensor); });
     const std::string name = foreign->name.substr(0, 200);
     const bool of_base =
         name.ends_with(".base_layer.weight") || name.ends_with("embed_tokens.weight");
@@ -219,7 +254,9 @@ class Builder {
     const Packer packer(half_, memory);
     hash.update(fmt::format("{} {} {:a}\n", job.module, m.rank, job.what.scale));
     GENESIS_TRY(const std::vector<float> a, values_of(*job.a, hash));
-    GENESIS_TRY(const std::vector<float> b, values_of(*job.b, hash));
+    GENESIS_TRY(const std::vector<float> all_b, values_of(*job.b, hash));
+    const std::span<const float> b = std::span(all_b).subspan(size(job.first_output) * size(m.rank),
+                                                              size(m.outputs) * size(m.rank));
     const int a_exponent = packer.exponent_for(a);
     const int b_exponent = packer.exponent_for(b);
     constexpr std::size_t kBlock = kernel::kAdapterBlock;

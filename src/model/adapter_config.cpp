@@ -307,7 +307,7 @@ class Resolver {
     for (std::int32_t i = 0; i < spec_.layers; ++i) {
       for (std::size_t l = 0; l < kLinears; ++l) {
         const std::string module =
-            fmt::format("model.layers.{}.{}", i, linear_name(static_cast<Linear>(l)));
+            fmt::format("model.layers.{}.{}", i, module_name(static_cast<Linear>(l), spec_));
         GENESIS_TRY(out.layers[static_cast<std::size_t>(i)][l], low_rank(module, i));
         any = any || out.layers[static_cast<std::size_t>(i)][l].rank > 0;
       }
@@ -390,7 +390,13 @@ class Resolver {
 
 }  // namespace
 
-std::string_view linear_name(Linear linear) {
+std::string_view module_name(Linear linear, const ModelSpec& spec) {
+  if (spec.fused && linear <= Linear::kV) {
+    return "self_attn.qkv_proj";
+  }
+  if (spec.fused && (linear == Linear::kGate || linear == Linear::kUp)) {
+    return "mlp.gate_up_proj";
+  }
   constexpr std::array<std::string_view, kLinears> kNames{"self_attn.q_proj",
                                                           "self_attn.k_proj",
                                                           "self_attn.v_proj",

@@ -21,8 +21,9 @@ enum class Linear : std::uint8_t { kQ, kK, kV, kO, kGate, kUp, kDown };
 inline constexpr std::size_t kLinears = 7;
 inline constexpr std::int32_t kMaxAdapterRank = 64;
 
-// "self_attn.q_proj", as transformers names it inside a block.
-std::string_view linear_name(Linear linear);
+// "self_attn.q_proj", as transformers names it inside a block. Where a model fuses projections
+// (Phi-3), several layers here are rows of one there and have its name.
+std::string_view module_name(Linear linear, const ModelSpec& spec);
 
 // What an adapter does to one linear layer; rank 0: nothing.
 struct LowRank {

@@ -73,6 +73,34 @@ TEST(Adapter, HalfKeepsElevenBitsOfAnySize) {
   }
 }
 
+TEST(Adapter, FusedProjectionsAreCutIntoTheirLayers) {
+  const auto opened = open_test_model({.architecture = "phi3"});
+  const ModelSpec spec = *spec_from_gguf(*opened->file);
+  TestAdapter test;
+  std::vector<float> b;
+  test.edit = [&](const std::string& name, std::vector<float>& values) {
+    if (name.ends_with("layers.1.self_attn.qkv_proj.lora_B.weight")) {
+      b = values;
+    }
+  };
+  const auto adapter = test.build(spec, true);
+  ASSERT_TRUE(adapter) << adapter.error().message;
+  const auto& layer = (*adapter)->layers[1];
+  const auto first_row = [&](Linear linear, std::int32_t row) {
+    const AdapterMatrices& m = layer[static_cast<std::size_t>(linear)];
+    for (std::int32_t d = 0; d < 4; ++d) {
+      EXPECT_EQ(reinterpret_cast<const float*>(m.b)[d * 16],
+                b[static_cast<std::size_t>(row * 4 + d)]);
+    }
+  };
+  first_row(Linear::kQ, 0);
+  first_row(Linear::kK, spec.query_size());
+  first_row(Linear::kV, spec.query_size() + spec.kv_size());
+  EXPECT_EQ(layer[static_cast<std::size_t>(Linear::kUp)].outputs, spec.mlp);
+  test.extra = R"(,"exclude_modules":["q_proj"])";
+  EXPECT_TRUE(test.build(spec)) << "no module of this model has that name";
+}
+
 TEST(Adapter, HashIsOfWhatItDoes) {
   const ModelSpec spec = small_spec();
   const auto hash = [&](const TestAdapter& test) { return (*test.build(spec))->content_hash; };

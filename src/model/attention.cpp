@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 namespace genesis::model {
 namespace {
@@ -33,7 +34,9 @@ Attention::Attention(const ModelSpec& spec,
       format_(format),
       group_(spec.group()),
       tile_rows_(std::max(1, kTileQueries / spec.group())),
-      scale_(static_cast<float>(1.0 / std::sqrt(static_cast<double>(spec.head_dim)))),
+      scale_(spec.attention_scale > 0.0F
+                 ? spec.attention_scale
+                 : static_cast<float>(1.0 / std::sqrt(static_cast<double>(spec.head_dim)))),
       scratch_(static_cast<std::size_t>(threads)) {
   const std::size_t queries = size(tile_rows_ * group_);
   for (Scratch& scratch : scratch_) {
@@ -134,32 +137,36 @@ void Attention::run_item(
   const Tile& tile = plan_.tiles()[size(item.tile)];
   const std::int32_t queries = tile.rows * group_;
   Scratch& scratch = scratch_[size(thread)];
+  const std::int32_t window = spec_.window_of(layer);
+  const std::int32_t first_seen = first_split(tile, window);
   const auto piece = [&](std::int32_t split) {
-    return Piece{tile, split, layer, item.kv_head, kv};
+    return Piece{tile, split, layer, item.kv_head, window, kv};
   };
   if (item.partial < 0) {
-    attend(piece(0), scratch, scratch.merged);
-    for (std::int32_t split = 1; split < item.split_end; ++split) {
+    attend(piece(first_seen), scratch, scratch.merged);
+    for (std::int32_t split = first_seen + 1; split < item.split_end; ++split) {
       attend(piece(split), scratch, scratch.part);
       merge_into(scratch.merged, scratch.part, queries);
     }
     finish(tile, item.kv_head, scratch.merged, out);
     return;
   }
-  attend(piece(item.split_begin), scratch, partials_[size(item.partial + item.split_begin)]);
+  if (item.split_begin >= first_seen) {
+    attend(piece(item.split_begin), scratch, partials_[size(item.partial + item.split_begin)]);
+  }
   std::atomic<std::int32_t>& missing = missing_[size(item.partial)];
   if (missing.fetch_sub(1, std::memory_order_acq_rel) != 1) {
     return;
   }
   missing.store(tile.splits, std::memory_order_relaxed);  // ready for the next layer
-  Partial& first = partials_[size(item.partial)];
-  for (std::int32_t split = 1; split < tile.splits; ++split) {
+  Partial& first = partials_[size(item.partial + first_seen)];
+  for (std::int32_t split = first_seen + 1; split < tile.splits; ++split) {
     merge_into(first, partials_[size(item.partial + split)], queries);
   }
   finish(tile, item.kv_head, first, out);
 }
 
-// Rows whose keys do not reach into the split keep max = -infinity, sum = 0: merging them is exact.
+// Rows that see nothing of the split keep max = -infinity, sum = 0.
 void Attention::attend(const Piece& piece, Scratch& scratch, Partial& out) const {
   std::fill_n(out.max.begin(), piece.tile.rows * group_, -INFINITY);
   std::fill_n(out.sum.begin(), piece.tile.rows * group_, 0.0F);
@@ -174,16 +181,59 @@ void Attention::attend(const Piece& piece, Scratch& scratch, Partial& out) const
   }
 }
 
-// Tokens of the split that a row of the tile sees; 0 or less when it ends before the split.
-std::int32_t Attention::visible(const Piece& piece, std::int32_t row) const {
-  const std::int32_t begin = piece.split * kSplitTokens;
-  return std::min(kSplitTokens, plan_.rows(piece.tile)[size(row)].position + 1 - begin);
+Attention::Seen Attention::seen(const Piece& piece, std::int32_t row) const {
+  const std::int32_t end =
+      plan_.rows(piece.tile)[size(row)].position + 1 - piece.split * kSplitTokens;
+  const std::int32_t begin = piece.window > 0 ? std::max(0, end - piece.window) : 0;
+  return {begin, std::min(kSplitTokens, end), begin / kPageTokens * kPageTokens};
+}
+
+// The first split that a row of the tile sees in a layer.
+std::int32_t Attention::first_split(const Tile& tile, std::int32_t window) const {
+  if (window == 0) {
+    return 0;
+  }
+  std::int32_t position = std::numeric_limits<std::int32_t>::max();
+  for (const AttentionPlan::Row& row : plan_.rows(tile)) {
+    position = std::min(position, row.position);
+  }
+  return std::max(0, position + 1 - window) / kSplitTokens;
+}
+
+// The block without the pages before what its rows see.
+Attention::Block Attention::visible_part(const Piece& piece, Block block) const {
+  if (piece.window == 0) {
+    return block;
+  }
+  std::int32_t first = kSplitTokens;
+  for (std::int32_t row = block.row_begin; row < block.row_end; ++row) {
+    first = std::min(first, seen(piece, row).page);
+  }
+  block.slot_begin = std::min(std::max(block.slot_begin, first / kPageTokens), block.slot_end);
+  return block;
+}
+
+// Prepares the scores of a query for its softmax, from the page on that it starts in: soft-capped,
+// and -infinity before the window.
+void Attention::cap_and_hide(const Seen& seen, float scale, float* scores) const {
+  if (spec_.attention_softcap > 0.0F) {
+    kernels_.softcap(scores + seen.page, seen.end - seen.page, scale, spec_.attention_softcap);
+  }
+  std::fill(scores + seen.page, scores + seen.begin, -INFINITY);
 }
 
 void Attention::merge_into(Partial& acc, const Partial& part, std::int32_t queries) const {
   for (std::size_t q = 0; q < size(queries); ++q) {
     if (part.sum[q] == 0.0F && part.max[q] == -INFINITY) {
       continue;  // the split lies beyond this row
+    }
+    if (acc.sum[q] == 0.0F && acc.max[q] == -INFINITY) {  // before its window
+      acc.max[q] = part.max[q];
+      acc.sum[q] = part.sum[q];
+      std::copy_n(part.values.data() + q * size(spec_.head_dim),
+                  size(spec_.head_dim),
+                  acc.values.data() + q * size(spec_.head_dim));
+      continue;
     }
     const float factors[8] = {acc.max[q] - std::max(acc.max[q], part.max[q]),
                               part.max[q] - std::max(acc.max[q], part.max[q])};

@@ -4,6 +4,9 @@
 // partial softmax (its maximum, its sum, its weighted values); partials are merged in rising order.
 // Which rows share a tile or a page, which thread takes which split and who merges therefore
 // changes no bit.
+//
+// In a layer with a sliding window, pages and splits that no row of a tile sees are left out; to
+// rows that see less than their neighbours the rest has weight zero, which changes no bit either.
 #pragma once
 
 #include "kernel/kernels.h"
@@ -74,6 +77,7 @@ class Attention {
     std::int32_t split;
     std::int32_t layer;
     std::int32_t kv_head;
+    std::int32_t window;  // of the layer; 0 = none
     const KvPool& kv;
   };
 
@@ -94,7 +98,19 @@ class Attention {
   const void* widened(const void* block, std::int32_t queries, Scratch& scratch) const;
   void merge_into(Partial& acc, const Partial& part, std::int32_t queries) const;
   void finish(const Tile& tile, std::int32_t kv_head, Partial& merged, ActivationBuffer& out) const;
-  std::int32_t visible(const Piece& piece, std::int32_t row) const;
+
+  // Tokens [begin, end) of a split that a row sees, and `page`, the multiple of 32 at or before
+  // begin; begin >= end: none.
+  struct Seen {
+    std::int32_t begin;
+    std::int32_t end;
+    std::int32_t page;
+  };
+
+  Seen seen(const Piece& piece, std::int32_t row) const;
+  void cap_and_hide(const Seen& seen, float scale, float* scores) const;
+  Block visible_part(const Piece& piece, Block block) const;
+  std::int32_t first_split(const Tile& tile, std::int32_t window) const;
   std::size_t query_index(std::int32_t kv_head, std::int32_t slot) const;
 
   const ModelSpec& spec_;

@@ -26,7 +26,8 @@ const void* Attention::widened(const void* block, std::int32_t queries, Scratch&
 
 void Attention::score_float(const Piece& piece, Scratch& scratch) const {
   const std::size_t first = query_index(piece.kv_head, piece.tile.first_slot);
-  for (const Block& block : plan_.blocks(piece.tile, piece.split)) {
+  for (const Block& whole : plan_.blocks(piece.tile, piece.split)) {
+    const Block block = visible_part(piece, whole);
     const std::int32_t* pages = plan_.rows(piece.tile)[size(block.row_begin)].pages;
     const std::size_t q = size(block.row_begin * group_);
     kernel::MixCall call;
@@ -49,11 +50,17 @@ void Attention::score_float(const Piece& piece, Scratch& scratch) const {
 }
 
 void Attention::weigh_float(const Piece& piece, Scratch& scratch, Partial& out) const {
+  // Soft-capping has applied the scale.
+  const float scale = spec_.attention_softcap > 0.0F ? 1.0F : scale_;
   for (std::int32_t row = 0; row < piece.tile.rows; ++row) {
-    const std::int32_t count = visible(piece, row);
-    for (std::size_t q = size(row * group_); count > 0 && q < size((row + 1) * group_); ++q) {
+    const Seen seen = this->seen(piece, row);
+    for (std::size_t q = size(row * group_); seen.begin < seen.end && q < size((row + 1) * group_);
+         ++q) {
+      float* scores = scratch.scores.data() + q * kSplitTokens;
+      std::fill(scores, scores + seen.page, 0.0F);
+      cap_and_hide(seen, scale_, scores);
       const kernel::SoftmaxPart part =
-          kernels_.softmax(scratch.scores.data() + q * kSplitTokens, count, scale_);
+          kernels_.softmax(scores + seen.page, seen.end - seen.page, scale);
       out.max[q] = part.max;
       out.sum[q] = part.sum;
     }
@@ -61,7 +68,12 @@ void Attention::weigh_float(const Piece& piece, Scratch& scratch, Partial& out) 
 }
 
 void Attention::gather_float(const Piece& piece, Scratch& scratch, Partial& out) const {
-  for (const Block& block : plan_.blocks(piece.tile, piece.split)) {
+  if (piece.window > 0) {
+    // A row's first page may not be its block's first: sums of all start at zero.
+    std::fill_n(out.values.begin(), size(piece.tile.rows * group_ * spec_.head_dim), 0.0F);
+  }
+  for (const Block& whole : plan_.blocks(piece.tile, piece.split)) {
+    const Block block = visible_part(piece, whole);
     for (std::int32_t slot = block.slot_begin; slot < block.slot_end; ++slot) {
       mix_values(piece, block, slot, scratch, out);
     }
@@ -85,9 +97,10 @@ void Attention::mix_values(const Piece& piece,
   call.b_stride = size(spec_.head_dim);
   call.c_stride = size(spec_.head_dim);
   call.columns = spec_.head_dim;
-  call.keep = slot > 0;
+  call.keep = slot > 0 || piece.window > 0;
   const auto depth_of = [&](std::int32_t row) {
-    return std::min(kPageTokens, visible(piece, row) - slot * kPageTokens);
+    const Seen seen = this->seen(piece, row);
+    return seen.begin < seen.end ? std::min(kPageTokens, seen.end - slot * kPageTokens) : 0;
   };
   for (std::int32_t row = block.row_begin; row < block.row_end;) {
     call.depth = depth_of(row);

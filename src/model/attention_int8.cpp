@@ -14,7 +14,8 @@ std::size_t size(std::int32_t n) {
 
 void Attention::score_int8(const Piece& piece, Scratch& scratch) const {
   const std::size_t first = query_index(piece.kv_head, piece.tile.first_slot);
-  for (const Block& block : plan_.blocks(piece.tile, piece.split)) {
+  for (const Block& whole : plan_.blocks(piece.tile, piece.split)) {
+    const Block block = visible_part(piece, whole);
     const std::int32_t* pages = plan_.rows(piece.tile)[size(block.row_begin)].pages;
     const std::size_t q = size(block.row_begin * group_);
     kernel::ScoreCall call;
@@ -35,23 +36,33 @@ void Attention::score_int8(const Piece& piece, Scratch& scratch) const {
 
 void Attention::weigh_int8(const Piece& piece, Scratch& scratch, Partial& out) const {
   for (std::int32_t row = 0; row < piece.tile.rows; ++row) {
-    const std::int32_t count = visible(piece, row);
-    if (count <= 0) {
+    const Seen seen = this->seen(piece, row);
+    if (seen.begin >= seen.end) {
+      if (piece.window > 0) {  // its block may gather for others
+        std::fill_n(scratch.weights.begin() + std::ptrdiff_t{row} * group_ * kSplitTokens,
+                    size(group_) * kSplitTokens,
+                    std::int16_t{0});
+      }
       continue;
     }
     const std::int32_t* pages =
         plan_.rows(piece.tile)[size(row)].pages + std::ptrdiff_t{piece.split} * kSplitPages;
-    for (std::int32_t slot = 0; slot * kPageTokens < count; ++slot) {
+    const std::int32_t first = seen.page / kPageTokens;
+    for (std::int32_t slot = first; slot * kPageTokens < seen.end; ++slot) {
       scratch.value_scales[size(slot)] =
           piece.kv.value_scales(pages[slot], piece.layer, piece.kv_head);
     }
     for (std::int32_t g = 0; g < group_; ++g) {
       const std::size_t q = size(row * group_ + g);
+      float* scores = scratch.scores.data() + q * kSplitTokens;
+      std::int16_t* weights = scratch.weights.data() + q * kSplitTokens;
+      std::fill(weights, weights + seen.page, std::int16_t{0});
+      cap_and_hide(seen, 1.0F, scores);
       const kernel::WeighResult part =
-          kernels_.attention.weigh({.scores = scratch.scores.data() + q * kSplitTokens,
-                                    .count = count,
-                                    .value_scales = scratch.value_scales.data(),
-                                    .weights = scratch.weights.data() + q * kSplitTokens});
+          kernels_.attention.weigh({.scores = scores + seen.page,
+                                    .count = seen.end - seen.page,
+                                    .value_scales = scratch.value_scales.data() + first,
+                                    .weights = weights + seen.page});
       out.max[q] = part.max;
       out.sum[q] = part.sum;
       scratch.weight_scales[q] = part.scale;
@@ -63,7 +74,12 @@ void Attention::weigh_int8(const Piece& piece, Scratch& scratch, Partial& out) c
 // zero.
 void Attention::gather_int8(const Piece& piece, Scratch& scratch, Partial& out) const {
   const std::size_t dims = size(spec_.head_dim);
-  for (const Block& block : plan_.blocks(piece.tile, piece.split)) {
+  if (piece.window > 0) {
+    // A row's first page may not be its block's first: sums of all start at zero.
+    std::fill_n(scratch.sums.begin(), size(piece.tile.rows * group_) * dims, 0);
+  }
+  for (const Block& whole : plan_.blocks(piece.tile, piece.split)) {
+    const Block block = visible_part(piece, whole);
     const std::int32_t* pages = plan_.rows(piece.tile)[size(block.row_begin)].pages +
                                 std::ptrdiff_t{piece.split} * kSplitPages;
     for (std::int32_t slot = block.slot_begin; slot < block.slot_end; ++slot) {
@@ -79,10 +95,11 @@ void Attention::gather_int8(const Piece& piece, Scratch& scratch, Partial& out) 
                                .values = scratch.values.data(),
                                .pages = block.slot_end - block.slot_begin,
                                .sums = scratch.sums.data() + q * dims,
-                               .keep = block.slot_begin > 0});
+                               .keep = block.slot_begin > 0 || piece.window > 0});
   }
   for (std::int32_t row = 0; row < piece.tile.rows; ++row) {
-    if (visible(piece, row) <= 0) {
+    const Seen seen = this->seen(piece, row);
+    if (seen.begin >= seen.end) {
       continue;
     }
     for (std::size_t q = size(row * group_); q < size((row + 1) * group_); ++q) {

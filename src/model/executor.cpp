@@ -82,7 +82,8 @@ CpuExecutor::CpuExecutor(const ModelSpec& spec,
       kernels_(kernels),
       pool_(threads),
       kv_(std::move(kv)),
-      rotary_(spec),
+      rotary_(Rotary::of(spec)),
+      local_rotary_(Rotary::of_windows(spec)),
       attention_(spec_, kernels, threads, kv_.format()),
       scratch_(size(threads)),
       adapter_pass_(kernels, threads),
@@ -105,16 +106,21 @@ Result<std::unique_ptr<CpuExecutor>> CpuExecutor::create(const weights::TensorFi
   const bool fp32 = options.precision == Precision::kFp32;
   const KvFormat format = fp32 ? KvFormat::kFloat : options.kv_format;
   GENESIS_TRY(KvPool kv, KvPool::create(spec, format, options.kv_bytes));
-  std::unique_ptr<CpuExecutor> executor(
-      new CpuExecutor(spec, kernel::kernels_of(tier), threads, std::move(kv)));
-  executor->fp32_ = fp32;
-  place.fp32 = fp32;
-  GENESIS_TRY(executor->weights_, load_weights(file, spec, place, executor->pool_));
-  const std::int64_t pool_tokens = std::int64_t{executor->kv_.pages()} * kPageTokens;
-  std::int64_t context = std::min<std::int64_t>(spec.max_context, pool_tokens);
+  std::int64_t context =
+      std::min<std::int64_t>(spec.max_context, std::int64_t{kv.pages()} * kPageTokens);
   if (options.max_context > 0) {
     context = std::min<std::int64_t>(context, options.max_context);
   }
+  ModelSpec chosen = spec;
+  if (context > spec.rotary_original_context && !spec.rotary_long_factors.empty()) {
+    // Once for all sequences, as vLLM does: an answer must not depend on how long others are.
+    chosen.rotary_factors = spec.rotary_long_factors;
+  }
+  std::unique_ptr<CpuExecutor> executor(
+      new CpuExecutor(chosen, kernel::kernels_of(tier), threads, std::move(kv)));
+  executor->fp32_ = fp32;
+  place.fp32 = fp32;
+  GENESIS_TRY(executor->weights_, load_weights(file, spec, place, executor->pool_));
   executor->info_ = {.model_name = spec.name,
                      .weights_sha256 = {},
                      .isa = std::string(kernel::tier_name(tier)),
@@ -250,6 +256,7 @@ void CpuExecutor::plan_adapters() {
 void CpuExecutor::forward(float* logits) {
   const int rows = static_cast<int>(rows_.size());
   residual_.resize(size(rows) * size(spec_.hidden));
+  branch_.resize(spec_.post_norms ? residual_.size() : 0);
   finer_rows_.clear();
   for (int row = 0; row < rows; ++row) {
     if (rows_[size(row)].position < kFinerTokens) {
@@ -262,20 +269,23 @@ void CpuExecutor::forward(float* logits) {
   attention_.plan(runs_, rows);
   plan_adapters();
   embed();
+  const std::vector<float> none;
+  const std::vector<float>* waiting = &none;  // the norm of what the stage before gave
   for (std::int32_t i = 0; i < spec_.layers; ++i) {
     const LayerWeights& layer = weights_.layers[size(i)];
-    normalize(layer.attention_norm);
+    normalize(*waiting, layer.attention_norm);
     adapter_pass_.shrink(pool_, i, std::array{Linear::kQ, Linear::kK, Linear::kV}, normed_);
     project_heads(layer, i);
     pool_.run(attention_.items(),
               [&](int item, int thread) { attention_.run_item(item, thread, i, kv_, attended_); });
     adapter_pass_.shrink(pool_, i, std::array{Linear::kO}, attended_);
     add_linear(layer, i, Linear::kO);
-    normalize(layer.mlp_norm);
+    normalize(layer.attention_post_norm, layer.mlp_norm);
     adapter_pass_.shrink(pool_, i, std::array{Linear::kGate, Linear::kUp}, normed_);
     gate_up(layer, i);
     adapter_pass_.shrink(pool_, i, std::array{Linear::kDown}, mlp_);
     add_linear(layer, i, Linear::kDown);
+    waiting = &layer.mlp_post_norm;
   }
   output_head(logits);
 }
@@ -286,31 +296,59 @@ int CpuExecutor::row_blocks() const {
 
 void CpuExecutor::embed() {
   rotary_.resize(rows_.size());
+  local_rotary_.resize(spec_.local_rotary_base > 0.0 ? rows_.size() : 0);
   for (std::size_t r = 0; r < rows_.size(); ++r) {
     rotary_.set(r, rows_[r].position);
-    unpack_row(weights_.embedding, rows_[r].token, residual_.data() + r * size(spec_.hidden));
+    if (spec_.local_rotary_base > 0.0) {
+      local_rotary_.set(r, rows_[r].position);
+    }
+    float* row = residual_.data() + r * size(spec_.hidden);
+    unpack_row(weights_.embedding, rows_[r].token, row);
+    if (spec_.embedding_scale != 1.0F) {
+      kernels_.scale(row, spec_.embedding_scale, spec_.hidden);
+    }
   }
 }
 
-void CpuExecutor::normalize_row(const std::vector<float>& weight, int row, int thread) {
+// Adds what attention or MLP gave to the residual, normed; nothing without post-norms, where
+// add_linear() has done so.
+void CpuExecutor::settle_row(const std::vector<float>& post, int row, int thread) {
+  if (post.empty()) {
+    return;
+  }
   float* normed = scratch_[size(thread)].row.data();
-  kernels_.rms_norm(residual_.data() + size(row) * size(spec_.hidden),
-                    weight.data(),
+  kernels_.rms_norm(branch_.data() + size(row) * size(spec_.hidden),
+                    post.data(),
                     spec_.norm_eps,
                     spec_.hidden,
                     normed);
-  normed_.store(kernels_, row, 0, normed, spec_.hidden);
+  float* residual = residual_.data() + size(row) * size(spec_.hidden);
+  for (std::size_t i = 0; i < size(spec_.hidden); ++i) {
+    residual[i] += normed[i];
+  }
 }
 
-void CpuExecutor::normalize(const std::vector<float>& weight) {
+// Norms each row of the residual after what waits for `post`, the norm of an earlier stage's
+// result.
+void CpuExecutor::normalize(const std::vector<float>& post, const std::vector<float>& weight) {
+  auto normalize_row = [&](int row, int thread) {
+    settle_row(post, row, thread);
+    float* normed = scratch_[size(thread)].row.data();
+    kernels_.rms_norm(residual_.data() + size(row) * size(spec_.hidden),
+                      weight.data(),
+                      spec_.norm_eps,
+                      spec_.hidden,
+                      normed);
+    normed_.store(kernels_, row, 0, normed, spec_.hidden);
+  };
   const int rows = static_cast<int>(rows_.size());
-  if (rows <= kSerialRows) {
-    for (int row = 0; row < rows; ++row) {
-      normalize_row(weight, row, 0);
-    }
+  if (rows > kSerialRows) {
+    pool_.run(rows, normalize_row);
     return;
   }
-  pool_.run(rows, [&](int row, int thread) { normalize_row(weight, row, thread); });
+  for (int row = 0; row < rows; ++row) {
+    normalize_row(row, 0);
+  }
 }
 
 void CpuExecutor::project_heads(const LayerWeights& layer, std::int32_t index) {
@@ -327,7 +365,6 @@ void CpuExecutor::project_head_block(
   const bool is_query = unit < spec_.heads;
   const bool is_key = !is_query && unit < spec_.heads + spec_.kv_heads;
   const int head = is_query ? unit : (unit - spec_.heads) % spec_.kv_heads;
-  const std::vector<float>& bias = is_query ? layer.q_bias : is_key ? layer.k_bias : layer.v_bias;
   const int first = block * kRowBlock;
   const int panels = spec_.head_dim / kernel::kPanelOutputs;
   kernel::LinearCall call;
@@ -344,26 +381,40 @@ void CpuExecutor::project_head_block(
                                 : Linear::kV,
                        output_of(call, first));
   for (int r = 0; r < call.rows; ++r) {
-    const Row& row = rows_[size(first + r)];
-    float* y = call.out + size(r) * call.out_stride;
-    for (std::size_t i = 0; !bias.empty() && i < size(spec_.head_dim); ++i) {
-      y[i] += bias[size(head * spec_.head_dim) + i];
-    }
-    if (is_query || is_key) {
-      kernels_.rotate(
-          y, rotary_.cos(size(first + r)), rotary_.sin(size(first + r)), rotary_.half());
-    }
-    if (is_query) {
-      attention_.set_query(head, first + r, y);
-    } else if (is_key) {
-      kv_.write_key(row.page, index, head, row.slot, y, kernels_);
-    } else {
-      kv_.write_value(row.page, index, head, row.slot, y, kernels_);
-    }
+    finish_head(index, unit, first + r, call.out + size(r) * call.out_stride);
   }
 }
 
-// Adds the output or the down projection to the residual.
+// Bias, norm and rotation of a projected head, and its way to attention.
+void CpuExecutor::finish_head(std::int32_t index, int unit, int row_index, float* values) {
+  const LayerWeights& layer = weights_.layers[size(index)];
+  const Row& row = rows_[size(row_index)];
+  const bool is_query = unit < spec_.heads;
+  const bool is_value = unit >= spec_.heads + spec_.kv_heads;
+  const int head = is_query ? unit : (unit - spec_.heads) % spec_.kv_heads;
+  const std::vector<float>& bias = is_query ? layer.q_bias : is_value ? layer.v_bias : layer.k_bias;
+  for (std::size_t i = 0; !bias.empty() && i < size(spec_.head_dim); ++i) {
+    values[i] += bias[size(head * spec_.head_dim) + i];
+  }
+  if (is_value) {
+    kv_.write_value(row.page, index, head, row.slot, values, kernels_);
+    return;
+  }
+  if (spec_.qk_norm) {
+    const std::vector<float>& norm = is_query ? layer.q_norm : layer.k_norm;
+    kernels_.rms_norm(values, norm.data(), spec_.norm_eps, spec_.head_dim, values);
+  }
+  const bool local = spec_.local_rotary_base > 0.0 && spec_.window_of(index) > 0;
+  const Rotary& rotary = local ? local_rotary_ : rotary_;
+  kernels_.rotate(values, rotary.cos(size(row_index)), rotary.sin(size(row_index)), rotary.half());
+  if (is_query) {
+    attention_.set_query(head, row_index, values);
+  } else {
+    kv_.write_key(row.page, index, head, row.slot, values, kernels_);
+  }
+}
+
+// Adds the output or the down projection to the residual, or puts it where it waits for its norm.
 void CpuExecutor::add_linear(const LayerWeights& layer, std::int32_t index, Linear linear) {
   const kernel::Panels& weights = linear == Linear::kO ? layer.o : layer.down;
   const ActivationBuffer& input = linear == Linear::kO ? attended_ : mlp_;
@@ -371,6 +422,7 @@ void CpuExecutor::add_linear(const LayerWeights& layer, std::int32_t index, Line
   const int per_item =
       units_per_item(weights.panels(), panel_bytes(weights), blocks, pool_.threads());
   const int units = (weights.panels() + per_item - 1) / per_item;
+  float* out = spec_.post_norms ? branch_.data() : residual_.data();
   pool_.run(units * blocks, [&](int item, int) {
     const int first = item % blocks * kRowBlock;
     kernel::LinearCall call;
@@ -378,10 +430,10 @@ void CpuExecutor::add_linear(const LayerWeights& layer, std::int32_t index, Line
     call.rows = std::min(kRowBlock, static_cast<int>(rows_.size()) - first);
     call.panel_begin = item / blocks * per_item;
     call.panel_end = std::min(call.panel_begin + per_item, weights.panels());
-    call.out = residual_.data() + size(first) * size(spec_.hidden) +
-               size(call.panel_begin * kernel::kPanelOutputs);
+    call.out =
+        out + size(first) * size(spec_.hidden) + size(call.panel_begin * kernel::kPanelOutputs);
     call.out_stride = size(spec_.hidden);
-    call.add = true;
+    call.add = !spec_.post_norms;
     input.run(kernels_, call, first);
     adapter_pass_.expand(index, linear, output_of(call, first));
   });
@@ -423,9 +475,11 @@ void CpuExecutor::gate_up_block(
   call.out = scratch.second.data();
   normed_.run(kernels_, call, first);
   adapter_pass_.expand(index, Linear::kUp, output_of(call, first));
+  const auto activate =
+      spec_.activation == Activation::kSilu ? kernels_.silu_mul : kernels_.gelu_mul;
   for (int r = 0; r < call.rows; ++r) {
     float* gate = scratch.first.data() + size(r) * kGateUpOutputs;
-    kernels_.silu_mul(gate, scratch.second.data() + size(r) * kGateUpOutputs, outputs, gate);
+    activate(gate, scratch.second.data() + size(r) * kGateUpOutputs, outputs, gate);
     mlp_.store(kernels_, first + r, begin, gate, outputs);
   }
 }
@@ -437,6 +491,7 @@ void CpuExecutor::output_head(float* logits) {
   }
   normed_.reset(rows, spec_.hidden, fp32_);
   for (int r = 0; r < rows; ++r) {
+    settle_row(weights_.layers.back().mlp_post_norm, logit_rows_[size(r)], 0);
     float* normed = scratch_[0].row.data();
     kernels_.rms_norm(residual_.data() + size(logit_rows_[size(r)]) * size(spec_.hidden),
                       weights_.output_norm.data(),
@@ -459,6 +514,11 @@ void CpuExecutor::output_head(float* logits) {
     call.out_stride = size(spec_.vocab);
     normed_.run(kernels_, call, 0);
     head_adapter_pass_.expand_head(output_of(call, 0));
+    const int outputs = std::min(call.panel_end * kernel::kPanelOutputs, spec_.vocab) -
+                        call.panel_begin * kernel::kPanelOutputs;
+    for (int r = 0; spec_.logit_softcap > 0.0F && r < rows; ++r) {
+      kernels_.softcap(call.out + size(r) * call.out_stride, outputs, 1.0F, spec_.logit_softcap);
+    }
   });
 }
 

@@ -24,7 +24,8 @@
 namespace genesis::model {
 
 // A step is a fixed program of five threaded stages per layer: q, k, v with rotation and KV write;
-// attention; output projection onto the residual; gate and up with SiLU; down onto the residual.
+// attention; output projection onto the residual; gate and up; down onto the residual. With norms
+// after attention and MLP what they give waits in a buffer until the next stage norms it.
 // What a later stage reads is stored quantized by the stage that makes it.
 class CpuExecutor final : public engine::Runner {
  public:
@@ -81,8 +82,8 @@ class CpuExecutor final : public engine::Runner {
                 std::int32_t count);
   void forward(float* logits);
   void embed();
-  void normalize(const std::vector<float>& weight);
-  void normalize_row(const std::vector<float>& weight, int row, int thread);
+  void normalize(const std::vector<float>& post, const std::vector<float>& weight);
+  void settle_row(const std::vector<float>& post, int row, int thread);
   void project_heads(const LayerWeights& layer, std::int32_t index);
   void project_head_block(
       const LayerWeights& layer, std::int32_t index, int unit, int block, int thread);
@@ -90,6 +91,7 @@ class CpuExecutor final : public engine::Runner {
   void gate_up(const LayerWeights& layer, std::int32_t index);
   void gate_up_block(
       const LayerWeights& layer, std::int32_t index, int unit, int block, int thread);
+  void finish_head(std::int32_t layer, int unit, int row, float* values);
   void output_head(float* logits);
   int row_blocks() const;
 
@@ -101,6 +103,7 @@ class CpuExecutor final : public engine::Runner {
   ModelWeights weights_;
   KvPool kv_;
   Rotary rotary_;
+  Rotary local_rotary_;  // of layers with a window, where they have a base of their own
   Attention attention_;
   std::vector<Scratch> scratch_;
   AdapterSet adapters_;
@@ -114,6 +117,7 @@ class CpuExecutor final : public engine::Runner {
   std::vector<const Adapter*> row_adapters_;
   std::vector<int> finer_rows_;  // kept finer than int8: see activation_buffer.h
   std::vector<float> residual_;  // [rows][hidden]
+  std::vector<float> branch_;    // likewise: of attention or MLP, to be normed; with post_norms
   ActivationBuffer normed_;      // [rows][hidden]
   ActivationBuffer attended_;    // [rows][query_size]
   ActivationBuffer mlp_;         // [rows][mlp]

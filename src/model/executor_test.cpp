@@ -111,6 +111,23 @@ TEST(Executor, Fp32AgreesWithADoubleForwardPass) {
   }
 }
 
+TEST(Executor, FamiliesAgreeWithADoubleForwardPass) {
+  for (const TestModel& shape : family_models()) {
+    const auto opened = open_test_model(shape);
+    const ModelSpec spec = *spec_from_gguf(*opened->file);
+    const auto model = make_executor(*opened, {.precision = Precision::kFp32, .threads = 1});
+    const std::size_t length = spec.window > 256 ? 330 : 120;
+    const std::vector<float> ours = run_alone(*model, length, 3, 50);
+    const std::vector<double> exact =
+        reference_forward(*opened->file, spec, make_sequence(length, 3, *model).ids);
+    ASSERT_EQ(ours.size(), exact.size());
+    for (std::size_t i = 0; i < ours.size(); ++i) {
+      ASSERT_NEAR(static_cast<double>(ours[i]), exact[i], 2e-4)
+          << "at " << i << " of " << shape.architecture;
+    }
+  }
+}
+
 TEST(Executor, QuantizedStaysNearFp32) {
   const auto opened = open_test_model({});
   const auto exact = make_executor(*opened, {.precision = Precision::kFp32, .threads = 1});
@@ -180,6 +197,64 @@ INSTANTIATE_TEST_SUITE_P(Formats,
                                                   ? "fp32"
                                                   : kv_format_name(info.param.format));
                          });
+
+class FamilyInvariance : public testing::TestWithParam<Mode> {};
+
+TEST_P(FamilyInvariance, NeighboursChunksAndThreadsChangeNoBit) {
+  for (const TestModel& shape : family_models()) {
+    const auto opened = open_test_model(shape);
+    std::vector<std::vector<float>> alone;
+    for (const int threads : {1, 2}) {
+      const auto model = make_executor(
+          *opened,
+          {.precision = GetParam().precision, .threads = threads, .kv_format = GetParam().format});
+      for (const std::size_t chunk : {std::size_t{300}, std::size_t{1}, std::size_t{37}}) {
+        const bool first = alone.empty();
+        std::vector<Sequence> sequences;
+        for (int i = 0; i < 3; ++i) {
+          const std::size_t length = 330 - static_cast<std::size_t>(90 * i);
+          if (first) {
+            alone.push_back(run_alone(*model, length, i, chunk));
+          }
+          sequences.push_back(make_sequence(length, i, *model));
+        }
+        run_all(*model, sequences, chunk);
+        for (std::size_t i = 0; i < sequences.size(); ++i) {
+          ASSERT_EQ(sequences[i].logits, alone[i])
+              << shape.architecture << ", " << threads << " threads, chunk " << chunk;
+        }
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats,
+                         FamilyInvariance,
+                         testing::Values(Mode{Precision::kQuantized, KvFormat::kInt8},
+                                         Mode{Precision::kQuantized, KvFormat::kHalf},
+                                         Mode{Precision::kFp32, KvFormat::kFloat}),
+                         [](const auto& info) {
+                           return std::string(info.param.precision == Precision::kFp32
+                                                  ? "fp32"
+                                                  : kv_format_name(info.param.format));
+                         });
+
+TEST(Executor, AllTiersGiveTheSameBitsForAllFamilies) {
+  for (const TestModel& shape : family_models()) {
+    const auto opened = open_test_model(shape);
+    for (const Precision precision : {Precision::kFp32, Precision::kQuantized}) {
+      std::vector<float> first;
+      for (const kernel::Tier tier : kernel::usable_tiers()) {
+        const std::string name(kernel::tier_name(tier));
+        const auto model =
+            make_executor(*opened, {.precision = precision, .threads = 1, .isa = name});
+        const std::vector<float> logits = run_alone(*model, 100, 2, 64);
+        first = first.empty() ? logits : first;
+        EXPECT_EQ(logits, first) << name << ", " << shape.architecture;
+      }
+    }
+  }
+}
 
 TEST(Executor, AllTiersGiveTheSameBits) {
   const auto opened = open_test_model({});

@@ -1,10 +1,13 @@
-// GGUF metadata -> ModelSpec. One row of a table per architecture.
+// GGUF metadata -> ModelSpec.
 #include "model/gguf_spec.h"
+
+#include "model/family.h"
+#include "model/rotary_scaling.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
+#include <cmath>
 #include <limits>
 #include <optional>
 #include <string>
@@ -15,14 +18,6 @@ namespace {
 
 using weights::TensorFile;
 using weights::TensorView;
-
-struct Architecture {
-  std::string_view name;
-  RotaryPairs rotary_pairs;
-};
-
-// llama.cpp's converter reorders the q and k rows of "llama" into adjacent pairs.
-constexpr std::array kArchitectures{Architecture{"llama", RotaryPairs::kAdjacent}};
 
 // Reads "<architecture>.<key>" values, remembering the first that is missing or out of range.
 class Reader {
@@ -79,33 +74,104 @@ class Reader {
   std::optional<Error> problem_;
 };
 
-Result<void> read_rotary(const TensorFile& file, Reader& reader, ModelSpec& spec) {
+// Factors stored as a tensor, one per frequency; empty when there is none.
+Result<std::vector<float>> stored_factors(const TensorFile& file,
+                                          std::string_view name,
+                                          const ModelSpec& spec) {
+  std::vector<float> factors;
+  const TensorView* tensor = file.find(name);
+  if (tensor == nullptr) {
+    return factors;
+  }
+  const auto pairs = static_cast<std::size_t>(std::clamp(spec.rotary_dim / 2, 0, 512));
+  if (tensor->type != weights::TensorType::kF32 ||
+      tensor->elements() != static_cast<std::int64_t>(pairs) || !spec.rotary_factors.empty()) {
+    return fail_param(
+        std::string(name),
+        fmt::format("tensor {} must be {} floats, without other scaling", name, pairs),
+        ErrorCode::kDataLoss);
+  }
+  factors.resize(pairs);
+  GENESIS_TRY_VOID(weights::dequantize(tensor->type, tensor->data, factors));
+  return factors;
+}
+
+Result<void> read_yarn(Reader& reader, ModelSpec& spec) {
+  const YarnScaling yarn{
+      .factor = reader.number("rope.scaling.factor"),
+      .beta_fast = reader.number("rope.scaling.yarn_beta_fast", 32.0),
+      .beta_slow = reader.number("rope.scaling.yarn_beta_slow", 1.0),
+      .original_context = reader.number("rope.scaling.original_context_length"),
+  };
+  if (!(yarn.factor >= 1.0) || !(yarn.original_context >= 1.0) || !(yarn.beta_slow > 0.0) ||
+      !(yarn.beta_fast > yarn.beta_slow)) {
+    return fail_param("rope.scaling.type",
+                      "rope.scaling: the yarn scaling lacks a number or has an impossible one",
+                      ErrorCode::kDataLoss);
+  }
+  spec.rotary_factors = yarn_factors(spec.rotary_base, spec.rotary_dim, yarn);
+  spec.rotary_amplitude = static_cast<float>(yarn_amplitude(yarn.factor) *
+                                             reader.number("rope.scaling.attn_factor", 1.0));
+  return {};
+}
+
+Result<void> read_rotary(const TensorFile& file,
+                         const Family& family,
+                         Reader& reader,
+                         ModelSpec& spec) {
+  spec.rotary_pairs = family.gguf_pairs;
   spec.rotary_dim = reader.integer("rope.dimension_count", spec.head_dim);
-  spec.rotary_base = reader.number("rope.freq_base", 10000.0);
+  spec.rotary_base = reader.number("rope.freq_base", family.rotary_base);
+  spec.local_rotary_base = family.local_rotary_base == 0.0
+                               ? 0.0
+                               : reader.number("rope.freq_base_swa", family.local_rotary_base);
   const std::string scaling = reader.text("rope.scaling.type");
-  if (!scaling.empty() && scaling != "none" && scaling != "linear") {
+  if (scaling == "yarn") {
+    GENESIS_TRY_VOID(read_yarn(reader, spec));
+  } else if (scaling == "linear") {
+    const double factor = reader.number("rope.scaling.factor", 1.0);
+    spec.rotary_factors.assign(static_cast<std::size_t>(std::clamp(spec.rotary_dim / 2, 0, 512)),
+                               static_cast<float>(factor));
+  } else if (!scaling.empty() && scaling != "none" && scaling != "longrope") {
     return fail_param("rope.scaling.type",
                       fmt::format("rotary scaling '{}' is not supported yet", scaling),
                       ErrorCode::kUnsupported);
   }
-  const auto pairs = static_cast<std::size_t>(std::clamp(spec.rotary_dim / 2, 0, 512));
-  const double linear = scaling == "linear" ? reader.number("rope.scaling.factor", 1.0) : 1.0;
-  if (linear != 1.0) {
-    spec.rotary_factors.assign(pairs, static_cast<float>(linear));
+  // Llama 3.1 and later; Phi-3 and later with long contexts.
+  GENESIS_TRY(std::vector<float> factors, stored_factors(file, "rope_freqs.weight", spec));
+  GENESIS_TRY(std::vector<float> small, stored_factors(file, "rope_factors_short.weight", spec));
+  GENESIS_TRY(spec.rotary_long_factors, stored_factors(file, "rope_factors_long.weight", spec));
+  if (!factors.empty() || !small.empty()) {
+    spec.rotary_factors = factors.empty() ? std::move(small) : std::move(factors);
   }
-  // Llama 3.1 and later: one factor per frequency, as a tensor.
-  if (const TensorView* factors = file.find("rope_freqs.weight"); factors != nullptr) {
-    if (factors->type != weights::TensorType::kF32 ||
-        factors->elements() != static_cast<std::int64_t>(pairs) || !spec.rotary_factors.empty()) {
-      return fail_param(
-          "rope_freqs.weight",
-          fmt::format("tensor rope_freqs.weight must be {} floats, without other scaling", pairs),
-          ErrorCode::kDataLoss);
-    }
-    spec.rotary_factors.resize(pairs);
-    GENESIS_TRY_VOID(weights::dequantize(factors->type, factors->data, spec.rotary_factors));
+  if (!spec.rotary_long_factors.empty()) {
+    spec.rotary_original_context =
+        reader.integer("rope.scaling.original_context_length", spec.max_context);
+    spec.rotary_amplitude = static_cast<float>(reader.number("rope.scaling.attn_factor", 1.0));
   }
   return {};
+}
+
+// What is told about attention beyond its sizes.
+void read_attention(const Family& family, Reader& reader, ModelSpec& spec) {
+  // Windows of Qwen's files do not tell their layers; llama.cpp does not read them either.
+  const bool windowed = family.window_rule != WindowRule::kFromLayer;
+  // Where llama.cpp has no default, a file without the key has no window.
+  const std::int32_t usual = family.window_rule == WindowRule::kAllButNth ? family.window : 0;
+  if (windowed) {
+    set_window(spec,
+               reader.integer("attention.sliding_window", usual),
+               family.window_rule,
+               reader.integer("attention.sliding_window_pattern", family.window_nth));
+  }
+  spec.attention_softcap =
+      static_cast<float>(reader.number("attn_logit_softcapping", family.attention_softcap));
+  spec.logit_softcap =
+      static_cast<float>(reader.number("final_logit_softcapping", family.logit_softcap));
+  if (family.wide_layers > 0 && spec.layers == family.wide_layers) {
+    const double width = spec.hidden / std::max(spec.heads, 1);
+    spec.attention_scale = static_cast<float>(1.0 / std::sqrt(std::max(width, 1.0)));
+  }
 }
 
 Result<std::int32_t> vocabulary_size(const TensorFile& file) {
@@ -126,18 +192,17 @@ Result<ModelSpec> spec_from_gguf(const TensorFile& file) {
   spec.naming = TensorNaming::kGguf;
   spec.architecture = weights::metadata_string(file, "general.architecture").value_or("");
   spec.name = weights::metadata_string(file, "general.name").value_or(spec.architecture);
-  const auto* architecture =
-      std::ranges::find(kArchitectures, spec.architecture, &Architecture::name);
-  if (architecture == kArchitectures.end()) {
+  const Family* family = family_of_gguf(spec.architecture);
+  if (family == nullptr) {
     Error error = fail_param("general.architecture",
-                             fmt::format("architecture '{}' is not supported; supported: llama",
-                                         spec.architecture),
+                             fmt::format("architecture '{}' is not supported; supported: {}",
+                                         spec.architecture,
+                                         gguf_families()),
                              ErrorCode::kUnsupported)
                       .error();
     error.hint = "serve it by another engine and add that as an endpoint of kind url";
     return std::unexpected(std::move(error));
   }
-  spec.rotary_pairs = architecture->rotary_pairs;
 
   Reader reader(file, spec.architecture + ".");
   spec.layers = reader.integer("block_count");
@@ -158,11 +223,9 @@ Result<ModelSpec> spec_from_gguf(const TensorFile& file) {
                       fmt::format("mixtures of {} experts are not supported yet", experts),
                       ErrorCode::kUnsupported);
   }
-  // Inside the window sliding and full attention are the same; beyond it is not offered.
-  if (const std::int32_t window = reader.integer("attention.sliding_window", 0); window > 0) {
-    spec.max_context = std::min(spec.max_context, window);
-  }
-  GENESIS_TRY_VOID(read_rotary(file, reader, spec));
+  apply_family(*family, spec);
+  read_attention(*family, reader, spec);
+  GENESIS_TRY_VOID(read_rotary(file, *family, reader, spec));
   GENESIS_TRY_VOID(reader.result());
   GENESIS_TRY(spec.vocab, vocabulary_size(file));
   const std::int32_t declared = reader.integer("vocab_size", spec.vocab);

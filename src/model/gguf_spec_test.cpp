@@ -94,20 +94,54 @@ TEST(GgufSpec, RefusesWhatItCannotRun) {
   EXPECT_EQ(spec_error({.head_dim = 48}).code, ErrorCode::kUnsupported);
   EXPECT_EQ(spec_error(with("llama.expert_count", 8U, 4)).code, ErrorCode::kUnsupported);
   EXPECT_EQ(spec_error(with("llama.vocab_size", 102U, 4)).code, ErrorCode::kDataLoss);
-  const TestModel yarn{.edit = [](weights::testing::GgufBuilder& file) {
-    file.put_string("llama.rope.scaling.type", "yarn");
-  }};
-  EXPECT_NE(spec_error(yarn).message.find("yarn"), std::string::npos);
+  const auto scaled = [](std::string_view kind, double factor) {
+    return TestModel{.edit = [=](weights::testing::GgufBuilder& file) {
+      file.put_string("llama.rope.scaling.type", kind);
+      file.put_number("llama.rope.scaling.factor", 6, static_cast<float>(factor));
+    }};
+  };
+  EXPECT_NE(spec_error(scaled("dynamic", 4.0)).message.find("dynamic"), std::string::npos);
+  EXPECT_EQ(spec_error(scaled("yarn", 4.0)).code, ErrorCode::kDataLoss) << "no original context";
+  EXPECT_EQ(spec_error(scaled("linear", 0.0)).code, ErrorCode::kDataLoss);
+  EXPECT_EQ(spec_error(with("llama.final_logit_softcapping", -1.0F, 6)).code, ErrorCode::kDataLoss);
+  EXPECT_EQ(spec_error(with("llama.attention.sliding_window", 0xFFFFFFFFU, 4)).code,
+            ErrorCode::kDataLoss);
 }
 
-TEST(GgufSpec, CutsTheContextToASlidingWindow) {
-  const TestModel model{.edit = [](weights::testing::GgufBuilder& file) {
-    file.put_number("llama.attention.sliding_window", 4, 512U);
-  }};
+ModelSpec spec_of(const TestModel& model) {
   const auto opened = open_test_model(model);
   const Result<ModelSpec> spec = spec_from_gguf(*opened->file);
-  ASSERT_TRUE(spec);
-  EXPECT_EQ(spec->max_context, 512);
+  EXPECT_TRUE(spec) << spec.error().message;
+  return spec.value_or(ModelSpec{});
+}
+
+TEST(GgufSpec, ReadsWindowsAndTheirLayers) {
+  const ModelSpec llama = spec_of({.window = 512});
+  EXPECT_EQ(llama.max_context, 2048);
+  EXPECT_EQ(llama.window_of(1), 512);
+  EXPECT_EQ(spec_of({}).window_of(0), 0);
+  const ModelSpec gemma2 = spec_of({.layers = 4, .architecture = "gemma2"});
+  EXPECT_EQ(gemma2.window_of(0), 4096) << "llama.cpp's default";
+  EXPECT_EQ(gemma2.window_of(1), 0);
+  const ModelSpec gemma3 = spec_of({.layers = 7, .architecture = "gemma3", .window = 512});
+  for (std::int32_t i = 0; i < 7; ++i) {
+    EXPECT_EQ(gemma3.window_of(i), i == 5 ? 0 : 512) << i;
+  }
+  EXPECT_EQ(gemma3.local_rotary_base, 10000.0);
+  EXPECT_EQ(spec_of({.architecture = "qwen2", .biases = true, .window = 512}).window_of(0), 0);
+}
+
+TEST(GgufSpec, ScalesAndCapsOfGemma) {
+  const ModelSpec small = spec_of({.layers = 2, .architecture = "gemma2"});
+  EXPECT_EQ(small.attention_softcap, 50.0F);
+  EXPECT_EQ(small.logit_softcap, 30.0F);
+  EXPECT_EQ(small.embedding_scale, 8.0F);
+  EXPECT_EQ(small.norm_offset, 0.0F) << "GGUF holds what is multiplied";
+  EXPECT_EQ(small.attention_scale, 0.0F);
+  // Gemma-2-27B: 144 = 4608 / 32, not its head size of 128.
+  const ModelSpec large =
+      spec_of({.layers = 46, .hidden = 64, .heads = 4, .architecture = "gemma2"});
+  EXPECT_FLOAT_EQ(large.attention_scale, 0.25F);
 }
 
 TEST(ModelWeights, NamesMissingAndMisshapenTensors) {
@@ -121,6 +155,16 @@ TEST(ModelWeights, NamesMissingAndMisshapenTensors) {
        }});
   EXPECT_EQ(misshapen.code, ErrorCode::kDataLoss);
   EXPECT_NE(misshapen.message.find("[32, 64]"), std::string::npos) << misshapen.message;
+}
+
+TEST(ModelWeights, RefusesTensorsThatTheArchitectureDoesNotHave) {
+  for (const std::string name : {"blk.0.attn_output.bias", "blk.1.attn_q_norm.weight"}) {
+    const Error error = load_error({.edit = [&](auto& file) {
+      file.tensor(name, {64}, kGgufF32, std::string(64 * 4, '\0'));
+    }});
+    EXPECT_EQ(error.code, ErrorCode::kUnsupported);
+    EXPECT_EQ(error.param, name);
+  }
 }
 
 TEST(ModelWeights, RefusesScalesThatAreNotFinite) {

@@ -13,10 +13,13 @@
 
 namespace genesis::model {
 
-// Reads config.json as transformers' LlamaConfig and MistralConfig define it (also transformers 5's
-// rope_parameters). The vocabulary size and the tied head come from the tensors. Errors as
-// spec_from_gguf().
+// Reads config.json as transformers' configuration classes define it (also transformers 5's
+// rope_parameters). The vocabulary size, the tied head and biases of attention come from the
+// tensors. Errors as spec_from_gguf().
 Result<ModelSpec> spec_from_config(std::string_view config_json, const weights::TensorFile& file);
+
+// The same from config.json alone: what a model will need before its weights are at hand.
+Result<ModelSpec> spec_from_config(std::string_view config_json);
 
 // Tokenizer, chat template (chat_template.jinja, else tokenizer_config.json) and special tokens.
 // Ids that end a generation come from generation_config.json, else config.json.

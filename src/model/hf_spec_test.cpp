@@ -146,11 +146,15 @@ TEST(HfSpec, NamesWhatItCannotRun) {
     const auto spec = spec_from_config(text, *twin.file);
     return spec ? ErrorCode::kInternal : spec.error().code;
   };
-  EXPECT_EQ(code_of(replaced(config(), "\"llama\"", "\"phi3\"")), ErrorCode::kUnsupported);
+  EXPECT_EQ(code_of(replaced(config(), "\"llama\"", "\"mamba\"")), ErrorCode::kUnsupported);
   EXPECT_EQ(code_of(config(R"(, "hidden_act": "gelu")")), ErrorCode::kUnsupported);
   EXPECT_EQ(code_of(config(R"(, "mlp_bias": true)")), ErrorCode::kUnsupported);
   EXPECT_EQ(code_of(config(R"(, "quantization_config": {})")), ErrorCode::kUnsupported);
-  EXPECT_EQ(code_of(config(R"(, "rope_scaling": {"type": "yarn"})")), ErrorCode::kUnsupported);
+  EXPECT_EQ(code_of(config(R"(, "rope_scaling": {"type": "dynamic"})")), ErrorCode::kUnsupported);
+  EXPECT_EQ(code_of(config(R"(, "rope_scaling": {"type": "yarn"})")), ErrorCode::kDataLoss);
+  EXPECT_EQ(code_of(config(R"(, "rope_scaling": {"type": "longrope"})")), ErrorCode::kDataLoss);
+  EXPECT_EQ(code_of(config(R"(, "partial_rotary_factor": 1.5)")), ErrorCode::kDataLoss);
+  EXPECT_EQ(code_of(config(R"(, "attn_logit_softcapping": 30.0)")), ErrorCode::kUnsupported);
   EXPECT_EQ(code_of(replaced(config(), "\"num_attention_heads\": 6", "\"num_attention_heads\": 5")),
             ErrorCode::kDataLoss);
   EXPECT_EQ(code_of(replaced(config(), "\"hidden_size\": 64", "\"hidden_size\": -64")),

@@ -24,6 +24,17 @@ std::size_t code_size(KvFormat format) {
   return 4;
 }
 
+// Keys or values of one layer and head in a page.
+std::size_t code_bytes(std::int32_t head_dim, KvFormat format) {
+  return static_cast<std::size_t>(kPageTokens * head_dim) * code_size(format);
+}
+
+// Both, and their scales.
+std::size_t block_bytes(std::int32_t head_dim, KvFormat format) {
+  const std::size_t scales = format == KvFormat::kInt8 ? 2 * kPageTokens * sizeof(float) : 0;
+  return 2 * code_bytes(head_dim, format) + scales;
+}
+
 }  // namespace
 
 std::string_view kv_format_name(KvFormat format) {
@@ -38,6 +49,11 @@ std::string_view kv_format_name(KvFormat format) {
   return "fp32";
 }
 
+std::int64_t kv_page_bytes(const ModelSpec& spec, KvFormat format) {
+  return std::int64_t{spec.layers} * spec.kv_heads *
+         static_cast<std::int64_t>(block_bytes(spec.head_dim, format));
+}
+
 std::int32_t spread_block(std::int32_t head_dim) {
   return head_dim & -head_dim;
 }
@@ -48,13 +64,9 @@ Result<KvPool> KvPool::create(const ModelSpec& spec, KvFormat format, std::int64
   pool.kv_heads_ = spec.kv_heads;
   pool.head_dim_ = spec.head_dim;
   pool.format_ = format;
-  pool.code_bytes_ = static_cast<std::size_t>(kPageTokens * spec.head_dim) * code_size(format);
-  pool.block_bytes_ = 2 * pool.code_bytes_;
-  if (format == KvFormat::kInt8) {
-    pool.block_bytes_ += 2 * kPageTokens * sizeof(float);
-  }
-  pool.page_bytes_ =
-      std::int64_t{spec.layers} * spec.kv_heads * static_cast<std::int64_t>(pool.block_bytes_);
+  pool.code_bytes_ = code_bytes(spec.head_dim, format);
+  pool.block_bytes_ = block_bytes(spec.head_dim, format);
+  pool.page_bytes_ = kv_page_bytes(spec, format);
   const std::int64_t pages = std::min<std::int64_t>(bytes / pool.page_bytes_, 1 << 24);
   if (pages < 1) {
     return fail_param(

@@ -26,6 +26,9 @@ std::string_view kv_format_name(KvFormat format);  // "int8", "fp16", "fp32"
 // Values spread together: the largest power of two that divides the head size.
 std::int32_t spread_block(std::int32_t head_dim);
 
+// Bytes of a page: 32 tokens of all layers and KV heads.
+std::int64_t kv_page_bytes(const ModelSpec& spec, KvFormat format);
+
 // Threads may write different tokens or heads at once, and read what no one writes.
 class KvPool {
  public:

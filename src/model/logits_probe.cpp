@@ -4,18 +4,26 @@
 //   float32
 //                                                  logits of every position, line after line
 //   logits_probe --model M --greedy N < ids.jsonl  one JSON array of new ids per prompt
-//   logits_probe --model M --bench                 one JSON line: prefill (512) and decode (128)
-//   tokens/s
-// Options: --precision fp32|quantized, --kv int8|fp16, --isa NAME, --threads N, --chunk N (tokens a
-// step); with --bench: --streams N (sequences decoded at once), --depth N (tokens before each of
-// them); --adapter FOLDER (a PEFT adapter; for --out and --greedy one, from where it activates in
-// the prompt; with --bench several: stream i uses the i-th, modulo their number), --copies N (loads
-// each of them N times)
+//   logits_probe --model M --nll < ids.jsonl       one JSON line per prompt: the sum of -ln(p) over
+//   its
+//                                                  tokens but the first, and their number
+//   logits_probe --config FILE                     one JSON line: what a model of that config.json
+//   needs logits_probe --model M --bench                 one JSON line: prefill (512) and decode
+//   (128) tokens/s
+// M is a GGUF file, or a safetensors file beside its config.json.
+// Options: --precision fp32|quantized, --kv int8|fp16, --isa NAME, --threads N, --context N (tokens
+// offered), --chunk N (tokens a step); with --bench: --streams N (sequences decoded at once),
+// --depth N (tokens before each of them); --adapter FOLDER (a PEFT adapter; for --out and --greedy
+// one, from where it activates in the prompt; with --bench several: stream i uses the i-th, modulo
+// their number), --copies N (loads each of them N times)
+#include "base/file.h"
 #include "base/json.h"
 #include "base/random.h"
 #include "engine/adapter_book.h"
 #include "model/executor.h"
 #include "model/gguf_spec.h"
+#include "model/hf_spec.h"
+#include "model/model_size.h"
 #include "weights/tensor_file.h"
 
 #include <boost/json.hpp>
@@ -23,8 +31,10 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <numeric>
@@ -35,8 +45,11 @@
 namespace genesis::model {
 namespace {
 
+constexpr std::size_t kMaxConfig = 16U << 20;
+
 struct Options {
   std::string model;
+  std::string config;
   std::string precision = "quantized";
   std::string out;
   std::vector<std::string> adapters;
@@ -47,6 +60,7 @@ struct Options {
   std::int32_t streams = 1;
   std::int32_t depth = 0;
   bool bench = false;
+  bool nll = false;
 };
 
 using Use = engine::AdapterUse;
@@ -73,9 +87,17 @@ std::vector<std::int32_t> page_list(std::int32_t first, std::int32_t count) {
   return pages;
 }
 
+Result<ModelSpec> read_spec(const weights::TensorFile& file, const std::filesystem::path& path) {
+  if (file.format() == "gguf") {
+    return spec_from_gguf(file);
+  }
+  GENESIS_TRY(const std::string config, read_file(path.parent_path() / "config.json", kMaxConfig));
+  return spec_from_config(config, file);
+}
+
 Result<std::unique_ptr<CpuExecutor>> open_model(Options& options) {
   GENESIS_TRY(const auto file, weights::TensorFile::open(options.model));
-  GENESIS_TRY(const ModelSpec spec, spec_from_gguf(*file));
+  GENESIS_TRY(const ModelSpec spec, read_spec(*file, options.model));
   options.load.precision = options.precision == "fp32" ? Precision::kFp32 : Precision::kQuantized;
   return CpuExecutor::create(*file, spec, options.load);
 }
@@ -169,6 +191,47 @@ Result<void> write_greedy(CpuExecutor& model, const Options& options) {
   return {};
 }
 
+// -ln(p) of a token by the logits of the one before.
+double loss(std::span<const float> logits, std::int32_t token) {
+  const auto top = static_cast<double>(std::ranges::max(logits));
+  double sum = 0.0;
+  for (const float logit : logits) {
+    sum += std::exp(static_cast<double>(logit) - top);
+  }
+  return top + std::log(sum) - static_cast<double>(logits[static_cast<std::size_t>(token)]);
+}
+
+Result<void> write_losses(CpuExecutor& model, const Options& options) {
+  const auto vocab = static_cast<std::size_t>(model.info().vocab_size);
+  const auto pages = page_list(0, model.info().num_pages);
+  std::vector<float> logits;
+  for (std::string line; std::getline(std::cin, line);) {
+    GENESIS_TRY(const std::vector<std::int32_t> ids, parse_ids(line));
+    double sum = 0.0;
+    for (std::size_t at = 0; at < ids.size();) {
+      const auto count = std::min(static_cast<std::size_t>(options.chunk), ids.size() - at);
+      logits.resize(count * vocab);
+      engine::SequenceStep step;
+      step.tokens = std::span(ids).subspan(at, count);
+      step.start = static_cast<std::int32_t>(at);
+      step.pages = pages;
+      step.logit_rows = static_cast<std::int32_t>(count);
+      GENESIS_TRY_VOID(model.run({&step, 1}, logits));
+      for (std::size_t i = 0; i < count && at + i + 1 < ids.size(); ++i) {
+        sum += loss(std::span(logits).subspan(i * vocab, vocab), ids[at + i + 1]);
+      }
+      at += count;
+    }
+    JsonWriter json;
+    json.begin_object();
+    json.field_number("nll", sum);
+    json.field("tokens", static_cast<std::int64_t>(ids.size()) - 1);
+    json.end_object();
+    std::cout << json.str() << "\n";
+  }
+  return {};
+}
+
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
@@ -244,10 +307,33 @@ Result<void> bench(CpuExecutor& model, const Options& options) {
   return {};
 }
 
+Result<void> write_need(const std::string& path) {
+  GENESIS_TRY(const std::string config, read_file(path, kMaxConfig));
+  GENESIS_TRY(const ModelSpec spec, spec_from_config(config));
+  JsonWriter json;
+  json.begin_object();
+  json.field("parameters", parameter_count(spec));
+  json.field("bytes_4bit", weight_bytes(spec, kernel::Format::kQ4));
+  json.field("bytes_8bit", weight_bytes(spec, kernel::Format::kQ8));
+  json.field("kv_token_int8", kv_token_bytes(spec, KvFormat::kInt8));
+  json.field("kv_token_fp16", kv_token_bytes(spec, KvFormat::kHalf));
+  json.field("max_context", std::int64_t{spec.max_context});
+  json.field("window", std::int64_t{spec.window});
+  json.end_object();
+  std::cout << json.str() << "\n";
+  return {};
+}
+
 Result<void> run(Options& options) {
+  if (!options.config.empty()) {
+    return write_need(options.config);
+  }
   GENESIS_TRY(const std::unique_ptr<CpuExecutor> model, open_model(options));
   if (options.bench) {
     return bench(*model, options);
+  }
+  if (options.nll) {
+    return write_losses(*model, options);
   }
   return options.greedy > 0 ? write_greedy(*model, options) : write_logits(*model, options);
 }
@@ -270,6 +356,9 @@ bool set_option(genesis::model::Options& options, std::string_view name, const s
   if (name == "--model") {
     return text(options.model);
   }
+  if (name == "--config") {
+    return text(options.config);
+  }
   if (name == "--precision") {
     return (value == "fp32" || value == "quantized") && text(options.precision);
   }
@@ -290,6 +379,9 @@ bool set_option(genesis::model::Options& options, std::string_view name, const s
   }
   if (name == "--out") {
     return text(options.out);
+  }
+  if (name == "--context") {
+    return number(options.load.max_context);
   }
   if (name == "--threads") {
     return number(options.load.threads);
@@ -314,6 +406,8 @@ int main(int argc, char** argv) {
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     if (arguments[i] == "--bench") {
       options.bench = true;
+    } else if (arguments[i] == "--nll") {
+      options.nll = true;
     } else if (i + 1 >= arguments.size() || !set_option(options, arguments[i], arguments[i + 1])) {
       std::cerr << "logits_probe: bad option " << arguments[i] << "; see the head of its source\n";
       return 2;

@@ -28,7 +28,7 @@ std::unexpected<Error> unsupported(const ModelSpec& spec, std::string_view field
 Result<void> check_ranges(const ModelSpec& spec) {
   // Far above the largest published open models, far below any overflow in 32-bit products of two.
   const std::array ranges{
-      Range{"layers", spec.layers, 1, 1024},
+      Range{"layers", spec.layers, 1, kMaxLayers},
       Range{"hidden size", spec.hidden, 1, 65536},
       Range{"attention heads", spec.heads, 1, 1024},
       Range{"key/value heads", spec.kv_heads, 1, 1024},
@@ -37,6 +37,7 @@ Result<void> check_ranges(const ModelSpec& spec) {
       Range{"vocabulary size", spec.vocab, 1, 1 << 22},
       Range{"context length", spec.max_context, 1, 1 << 27},
       Range{"rotary size", spec.rotary_dim, 1, spec.head_dim},
+      Range{"sliding window", spec.window, 0, 1 << 27},
   };
   for (const Range& range : ranges) {
     if (range.value < range.low || range.value > range.high) {
@@ -47,6 +48,54 @@ Result<void> check_ranges(const ModelSpec& spec) {
                                     range.value,
                                     range.low,
                                     range.high),
+                        ErrorCode::kDataLoss);
+    }
+  }
+  return {};
+}
+
+struct NumberRange {
+  std::string_view field;
+  double value;
+  double low;
+  double high;
+};
+
+Result<void> check_numbers(const ModelSpec& spec) {
+  const double local_base = spec.local_rotary_base == 0.0 ? 1.0 : spec.local_rotary_base;
+  const std::array ranges{
+      NumberRange{"norm epsilon", spec.norm_eps, 0.0, 0.9999},
+      NumberRange{"rotary base", spec.rotary_base, 1.0, 1e12},
+      NumberRange{"local rotary base", local_base, 1.0, 1e12},
+      NumberRange{"rotary amplitude", spec.rotary_amplitude, 1e-3, 1e3},
+      NumberRange{"attention scale", spec.attention_scale, 0.0, 1e3},
+      NumberRange{"attention soft-cap", spec.attention_softcap, 0.0, 1e6},
+      NumberRange{"logit soft-cap", spec.logit_softcap, 0.0, 1e6},
+      NumberRange{"embedding scale", spec.embedding_scale, 1e-6, 1e6},
+  };
+  for (const NumberRange& range : ranges) {
+    if (!(range.value >= range.low && range.value <= range.high)) {  // also not a number
+      return fail_param(std::string(range.field),
+                        fmt::format("model '{}': {} is {}", spec.name, range.field, range.value),
+                        ErrorCode::kDataLoss);
+    }
+  }
+  return {};
+}
+
+Result<void> check_factors(const ModelSpec& spec, const std::vector<float>& factors) {
+  if (!factors.empty() && std::ssize(factors) != spec.rotary_dim / 2) {
+    return fail_param("rotary factors",
+                      fmt::format("model '{}': {} rotary factors for {} pairs",
+                                  spec.name,
+                                  factors.size(),
+                                  spec.rotary_dim / 2),
+                      ErrorCode::kDataLoss);
+  }
+  for (const float factor : factors) {
+    if (!(factor >= 1e-6F && factor <= 1e6F)) {
+      return fail_param("rotary factors",
+                        fmt::format("model '{}': a rotary factor is {}", spec.name, factor),
                         ErrorCode::kDataLoss);
     }
   }
@@ -65,31 +114,9 @@ Result<void> check_spec(const ModelSpec& spec) {
                                   spec.kv_heads),
                       ErrorCode::kDataLoss);
   }
-  if (!(spec.norm_eps >= 0.0F && spec.norm_eps < 1.0F)) {
-    return fail_param("norm epsilon",
-                      fmt::format("model '{}': norm epsilon is {}", spec.name, spec.norm_eps),
-                      ErrorCode::kDataLoss);
-  }
-  if (!(spec.rotary_base >= 1.0 && spec.rotary_base <= 1e12)) {
-    return fail_param("rotary base",
-                      fmt::format("model '{}': rotary base is {}", spec.name, spec.rotary_base),
-                      ErrorCode::kDataLoss);
-  }
-  if (!spec.rotary_factors.empty() && std::ssize(spec.rotary_factors) != spec.rotary_dim / 2) {
-    return fail_param("rotary factors",
-                      fmt::format("model '{}': {} rotary factors for {} pairs",
-                                  spec.name,
-                                  spec.rotary_factors.size(),
-                                  spec.rotary_dim / 2),
-                      ErrorCode::kDataLoss);
-  }
-  for (const float factor : spec.rotary_factors) {
-    if (!(factor >= 1e-6F && factor <= 1e6F)) {
-      return fail_param("rotary factors",
-                        fmt::format("model '{}': a rotary factor is {}", spec.name, factor),
-                        ErrorCode::kDataLoss);
-    }
-  }
+  GENESIS_TRY_VOID(check_numbers(spec));
+  GENESIS_TRY_VOID(check_factors(spec, spec.rotary_factors));
+  GENESIS_TRY_VOID(check_factors(spec, spec.rotary_long_factors));
   if (spec.hidden % kernel::kGroup != 0) {
     return unsupported(spec, "hidden size", fmt::format("{} is not a multiple of 32", spec.hidden));
   }

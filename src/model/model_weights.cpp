@@ -1,4 +1,4 @@
-// Finds, checks and packs the tensors of a Llama-family model under either naming.
+// Finds, checks and packs the tensors of a model under either naming.
 #include "model/model_weights.h"
 
 #include "model/packing.h"
@@ -6,9 +6,10 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <atomic>
+#include <deque>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -21,27 +22,55 @@ using weights::TensorView;
 
 // Names inside a layer: llama.cpp's gguf-py constants.py; transformers' modeling_llama.py.
 struct LayerNames {
-  std::string_view attention_norm, q, k, v, o, mlp_norm, gate, up, down;
+  std::string_view attention_norm, q, k, v, qkv, q_norm, k_norm, o, attention_post_norm;
+  std::string_view mlp_norm, gate, up, gate_up, down, mlp_post_norm;
 };
 
-constexpr LayerNames kGgufNames{"attn_norm",
-                                "attn_q",
-                                "attn_k",
-                                "attn_v",
-                                "attn_output",
-                                "ffn_norm",
-                                "ffn_gate",
-                                "ffn_up",
-                                "ffn_down"};
-constexpr LayerNames kHuggingFaceNames{"input_layernorm",
-                                       "self_attn.q_proj",
-                                       "self_attn.k_proj",
-                                       "self_attn.v_proj",
-                                       "self_attn.o_proj",
-                                       "post_attention_layernorm",
-                                       "mlp.gate_proj",
-                                       "mlp.up_proj",
-                                       "mlp.down_proj"};
+constexpr LayerNames kGgufNames{.attention_norm = "attn_norm",
+                                .q = "attn_q",
+                                .k = "attn_k",
+                                .v = "attn_v",
+                                .qkv = "attn_qkv",
+                                .q_norm = "attn_q_norm",
+                                .k_norm = "attn_k_norm",
+                                .o = "attn_output",
+                                .attention_post_norm = "post_attention_norm",
+                                .mlp_norm = "ffn_norm",
+                                .gate = "ffn_gate",
+                                .up = "ffn_up",
+                                .gate_up = "ffn_up",
+                                .down = "ffn_down",
+                                .mlp_post_norm = "post_ffw_norm"};
+constexpr LayerNames kHuggingFaceNames{.attention_norm = "input_layernorm",
+                                       .q = "self_attn.q_proj",
+                                       .k = "self_attn.k_proj",
+                                       .v = "self_attn.v_proj",
+                                       .qkv = "self_attn.qkv_proj",
+                                       .q_norm = "self_attn.q_norm",
+                                       .k_norm = "self_attn.k_norm",
+                                       .o = "self_attn.o_proj",
+                                       .attention_post_norm = "",
+                                       .mlp_norm = "post_attention_layernorm",
+                                       .gate = "mlp.gate_proj",
+                                       .up = "mlp.up_proj",
+                                       .gate_up = "mlp.gate_up_proj",
+                                       .down = "mlp.down_proj",
+                                       .mlp_post_norm = ""};
+
+// Norms on both sides changed the meaning of one name.
+constexpr LayerNames with_post_norms(LayerNames names) {
+  names.attention_post_norm = "post_attention_layernorm";
+  names.mlp_norm = "pre_feedforward_layernorm";
+  names.mlp_post_norm = "post_feedforward_layernorm";
+  return names;
+}
+
+LayerNames names_for(const ModelSpec& spec) {
+  if (spec.naming == TensorNaming::kGguf) {
+    return kGgufNames;
+  }
+  return spec.post_norms ? with_post_norms(kHuggingFaceNames) : kHuggingFaceNames;
+}
 
 // Order that turns adjacent pairs into halves, per head: row i of the first half is row 2i, row i
 // of the second is 2i + 1; rows beyond the rotated part stay.
@@ -60,7 +89,7 @@ std::vector<std::int32_t> halves_from_adjacent(const ModelSpec& spec, std::int32
 class Loader {
  public:
   Loader(const TensorFile& file, const ModelSpec& spec, const PanelPlace& place)
-      : file_(file), spec_(spec), place_(place) {}
+      : file_(file), spec_(spec), names_(names_for(spec)), place_(place) {}
 
   Result<ModelWeights> load(ThreadPool& pool) {
     ModelWeights out;
@@ -75,10 +104,11 @@ class Loader {
           matrix(gguf ? "output.weight" : "lm_head.weight", spec_.vocab, spec_.hidden, out.head));
     }
     GENESIS_TRY_VOID(
-        vector(gguf ? "output_norm.weight" : "model.norm.weight", spec_.hidden, out.output_norm));
+        norm(gguf ? "output_norm.weight" : "model.norm.weight", spec_.hidden, out.output_norm));
     for (std::int32_t i = 0; i < spec_.layers; ++i) {
       GENESIS_TRY_VOID(layer(i, out.layers[static_cast<std::size_t>(i)]));
     }
+    GENESIS_TRY_VOID(refuse_unread());
     if (place_.ready != nullptr) {
       GENESIS_TRY_VOID(use_ready());
       out.owner = place_.ready->file;
@@ -100,38 +130,83 @@ class Loader {
   };
 
   Result<void> layer(std::int32_t index, LayerWeights& out) {
-    const bool gguf = spec_.naming == TensorNaming::kGguf;
-    const LayerNames& names = gguf ? kGgufNames : kHuggingFaceNames;
-    const std::string prefix =
-        gguf ? fmt::format("blk.{}.", index) : fmt::format("model.layers.{}.", index);
-    const auto weight = [&](std::string_view part) {
-      return fmt::format("{}{}.weight", prefix, part);
-    };
-    const auto bias = [&](std::string_view part) { return fmt::format("{}{}.bias", prefix, part); };
-    const bool reorder = spec_.rotary_pairs == RotaryPairs::kAdjacent;
-    const auto order = [&](std::int32_t heads) {
-      return reorder ? halves_from_adjacent(spec_, heads) : std::vector<std::int32_t>{};
-    };
+    prefix_ = spec_.naming == TensorNaming::kGguf ? fmt::format("blk.{}.", index)
+                                                  : fmt::format("model.layers.{}.", index);
+    GENESIS_TRY_VOID(norm(weight(names_.attention_norm), spec_.hidden, out.attention_norm));
+    GENESIS_TRY_VOID(norm(weight(names_.mlp_norm), spec_.hidden, out.mlp_norm));
+    if (spec_.post_norms) {
+      GENESIS_TRY_VOID(
+          norm(weight(names_.attention_post_norm), spec_.hidden, out.attention_post_norm));
+      GENESIS_TRY_VOID(norm(weight(names_.mlp_post_norm), spec_.hidden, out.mlp_post_norm));
+    }
+    GENESIS_TRY_VOID(heads(out));
+    GENESIS_TRY_VOID(matrix(weight(names_.o), spec_.hidden, spec_.query_size(), out.o));
+    if (spec_.fused) {
+      const std::string name = weight(names_.gate_up);
+      const std::int32_t both = 2 * spec_.mlp;
+      GENESIS_TRY_VOID(rows_of(name, both, {0, spec_.mlp}, out.gate));
+      GENESIS_TRY_VOID(rows_of(name, both, {spec_.mlp, spec_.mlp}, out.up));
+    } else {
+      GENESIS_TRY_VOID(matrix(weight(names_.gate), spec_.mlp, spec_.hidden, out.gate));
+      GENESIS_TRY_VOID(matrix(weight(names_.up), spec_.mlp, spec_.hidden, out.up));
+    }
+    return matrix(weight(names_.down), spec_.hidden, spec_.mlp, out.down);
+  }
+
+  Result<void> heads(LayerWeights& out) {
     const std::int32_t q = spec_.query_size();
     const std::int32_t kv = spec_.kv_size();
-    GENESIS_TRY_VOID(vector(weight(names.attention_norm), spec_.hidden, out.attention_norm));
-    GENESIS_TRY_VOID(vector(weight(names.mlp_norm), spec_.hidden, out.mlp_norm));
-    GENESIS_TRY_VOID(matrix(weight(names.q), q, spec_.hidden, out.q, order(spec_.heads)));
-    GENESIS_TRY_VOID(matrix(weight(names.k), kv, spec_.hidden, out.k, order(spec_.kv_heads)));
-    GENESIS_TRY_VOID(matrix(weight(names.v), kv, spec_.hidden, out.v));
-    GENESIS_TRY_VOID(matrix(weight(names.o), spec_.hidden, q, out.o));
-    GENESIS_TRY_VOID(matrix(weight(names.gate), spec_.mlp, spec_.hidden, out.gate));
-    GENESIS_TRY_VOID(matrix(weight(names.up), spec_.mlp, spec_.hidden, out.up));
-    GENESIS_TRY_VOID(matrix(weight(names.down), spec_.hidden, spec_.mlp, out.down));
+    if (spec_.fused) {
+      const std::string name = weight(names_.qkv);
+      const std::int32_t all = q + 2 * kv;
+      GENESIS_TRY_VOID(rows_of(name, all, {0, q}, out.q, order(spec_.heads)));
+      GENESIS_TRY_VOID(rows_of(name, all, {q, kv}, out.k, order(spec_.kv_heads)));
+      GENESIS_TRY_VOID(rows_of(name, all, {q + kv, kv}, out.v));
+    } else {
+      GENESIS_TRY_VOID(matrix(weight(names_.q), q, spec_.hidden, out.q, order(spec_.heads)));
+      GENESIS_TRY_VOID(matrix(weight(names_.k), kv, spec_.hidden, out.k, order(spec_.kv_heads)));
+      GENESIS_TRY_VOID(matrix(weight(names_.v), kv, spec_.hidden, out.v));
+    }
     if (spec_.attention_bias) {
-      GENESIS_TRY_VOID(vector(bias(names.q), q, out.q_bias, order(spec_.heads)));
-      GENESIS_TRY_VOID(vector(bias(names.k), kv, out.k_bias, order(spec_.kv_heads)));
-      GENESIS_TRY_VOID(vector(bias(names.v), kv, out.v_bias));
+      GENESIS_TRY_VOID(vector(bias(names_.q), q, out.q_bias, order(spec_.heads)));
+      GENESIS_TRY_VOID(vector(bias(names_.k), kv, out.k_bias, order(spec_.kv_heads)));
+      GENESIS_TRY_VOID(vector(bias(names_.v), kv, out.v_bias));
+    }
+    if (spec_.qk_norm) {
+      GENESIS_TRY_VOID(norm(weight(names_.q_norm), spec_.head_dim, out.q_norm, order(1)));
+      GENESIS_TRY_VOID(norm(weight(names_.k_norm), spec_.head_dim, out.k_norm, order(1)));
     }
     return {};
   }
 
-  Result<const TensorView*> find(std::string_view name, std::span<const std::int64_t> shape) const {
+  std::string weight(std::string_view part) const {
+    return fmt::format("{}{}.weight", prefix_, part);
+  }
+
+  std::string bias(std::string_view part) const { return fmt::format("{}{}.bias", prefix_, part); }
+
+  std::vector<std::int32_t> order(std::int32_t heads) const {
+    return spec_.rotary_pairs == RotaryPairs::kAdjacent ? halves_from_adjacent(spec_, heads)
+                                                        : std::vector<std::int32_t>{};
+  }
+
+  // Biases and norms change the result: one that nothing here reads means another architecture.
+  Result<void> refuse_unread() const {
+    for (const TensorView& tensor : file_.tensors()) {
+      const bool counts = tensor.name.ends_with(".bias") || tensor.name.ends_with("norm.weight");
+      if (counts && !read_.contains(tensor.name)) {
+        return fail_param(
+            tensor.name,
+            fmt::format("tensor {} is not part of architecture '{}' as it is run here",
+                        tensor.name.substr(0, 200),
+                        spec_.architecture),
+            ErrorCode::kUnsupported);
+      }
+    }
+    return {};
+  }
+
+  Result<const TensorView*> find(std::string_view name, std::span<const std::int64_t> shape) {
     const TensorView* tensor = file_.find(name);
     if (tensor == nullptr) {
       return fail_param(
@@ -145,14 +220,13 @@ class Loader {
                                     fmt::join(shape, ", ")),
                         ErrorCode::kDataLoss);
     }
+    read_.emplace(name);
     return tensor;
   }
 
-  Result<void> matrix(std::string_view name,
-                      std::int32_t outputs,
-                      std::int32_t inputs,
-                      Panels& target,
-                      std::vector<std::int32_t> order = {}) {
+  Result<const TensorView*> find_matrix(std::string_view name,
+                                        std::int32_t outputs,
+                                        std::int32_t inputs) {
     GENESIS_TRY(const TensorView* tensor, find(name, std::array<std::int64_t, 2>{outputs, inputs}));
     if (static_cast<std::size_t>(inputs) % weights::block_layout(tensor->type).elements != 0) {
       return fail_param(std::string(name),
@@ -162,12 +236,57 @@ class Loader {
                                     name),
                         ErrorCode::kDataLoss);
     }
+    return tensor;
+  }
+
+  Result<void> matrix(std::string_view name,
+                      std::int32_t outputs,
+                      std::int32_t inputs,
+                      Panels& target,
+                      std::vector<std::int32_t> order = {}) {
+    GENESIS_TRY(const TensorView* tensor, find_matrix(name, outputs, inputs));
+    plan(tensor, std::move(order), target);
+    return {};
+  }
+
+  struct Rows {
+    std::int32_t first;
+    std::int32_t count;
+  };
+
+  // Some rows of a matrix of `outputs` rows and hidden columns.
+  Result<void> rows_of(std::string_view name,
+                       std::int32_t outputs,
+                       Rows rows,
+                       Panels& target,
+                       std::vector<std::int32_t> order = {}) {
+    GENESIS_TRY(const TensorView* tensor, find_matrix(name, outputs, spec_.hidden));
+    TensorView& part = parts_.emplace_back(*tensor);
+    const std::size_t row_bytes = tensor->data.size() / static_cast<std::size_t>(outputs);
+    part.shape[0] = rows.count;
+    part.data = part.data.subspan(static_cast<std::size_t>(rows.first) * row_bytes,
+                                  static_cast<std::size_t>(rows.count) * row_bytes);
+    plan(&part, std::move(order), target);
+    return {};
+  }
+
+  void plan(const TensorView* tensor, std::vector<std::int32_t> order, Panels& target) {
     const auto ready = ready_format();
     const kernel::Format format = ready ? *ready : packed_format(*tensor, place_.fp32);
     Planned planned{{tensor, std::move(order), format}, bytes_, &target};
     bytes_ += packed_bytes(planned.job.shape());
     panels_ += planned.job.shape().panels();
     planned_.push_back(std::move(planned));
+  }
+
+  Result<void> norm(std::string_view name,
+                    std::int32_t size,
+                    std::vector<float>& out,
+                    const std::vector<std::int32_t>& order = {}) {
+    GENESIS_TRY_VOID(vector(name, size, out, order));
+    for (float& value : out) {
+      value += spec_.norm_offset;
+    }
     return {};
   }
 
@@ -279,7 +398,11 @@ class Loader {
 
   const TensorFile& file_;
   const ModelSpec& spec_;
+  LayerNames names_;
   const PanelPlace& place_;
+  std::string prefix_;            // of the layer that is being read
+  std::set<std::string> read_;    // names
+  std::deque<TensorView> parts_;  // of fused tensors
   std::vector<Planned> planned_;
   std::size_t bytes_ = 0;
   std::int64_t panels_ = 0;

@@ -27,6 +27,10 @@ struct LayerWeights {
   kernel::Panels down;
   std::vector<float> attention_norm;
   std::vector<float> mlp_norm;
+  std::vector<float> attention_post_norm;  // empty unless the spec says post_norms
+  std::vector<float> mlp_post_norm;        // likewise
+  std::vector<float> q_norm;               // empty unless the spec says qk_norm; of one head
+  std::vector<float> k_norm;
   std::vector<float> q_bias;  // empty unless the spec says attention_bias
   std::vector<float> k_bias;
   std::vector<float> v_bias;

@@ -217,7 +217,7 @@ PackedFileWriter::PackedFileWriter(std::filesystem::path path, std::filesystem::
     : path_(std::move(path)), temporary_(std::move(temporary)) {}
 
 PackedFileWriter::~PackedFileWriter() {
-  if (!temporary_.empty() && writer_) {
+  if (!temporary_.empty()) {
     std::error_code ignored;  // at worst a leftover of the name that the next writer empties
     std::filesystem::remove(temporary_, ignored);
   }

@@ -14,7 +14,10 @@ namespace genesis::model {
 // a step: a microsecond, where a table over a long context would cost start-up time and memory.
 class Rotary {
  public:
-  explicit Rotary(const ModelSpec& spec);
+  // The first for all layers but those with a window, if those have a base of their own; the second
+  // for them.
+  static Rotary of(const ModelSpec& spec);
+  static Rotary of_windows(const ModelSpec& spec);
 
   // Makes room for the rows of a step, then fills them one by one.
   void resize(std::size_t rows);
@@ -27,7 +30,10 @@ class Rotary {
   const float* sin(std::size_t row) const { return sin_.data() + row * inverse_.size(); }
 
  private:
+  Rotary(double base, std::int32_t dims, const std::vector<float>& factors, float amplitude);
+
   std::vector<float> inverse_;  // frequencies, radians per token
+  float amplitude_;
   std::vector<float> cos_;
   std::vector<float> sin_;
 };

@@ -103,12 +103,14 @@ class SharedPrefix : public testing::TestWithParam<Mode> {
     return agents;
   }
 
+  void check(const TestModel& shape, int rounds);
+
   Random random_{kSeed};
   std::int32_t next_page_ = 0;
 };
 
-TEST_P(SharedPrefix, ChangesNoBit) {
-  const auto opened = open_test_model({});
+void SharedPrefix::check(const TestModel& shape, int rounds) {
+  const auto opened = open_test_model(shape);
   std::vector<Agent> agents = make_agents();
   const auto reference = make_executor(*opened, GetParam(), 1);
   std::vector<std::vector<float>> alone;
@@ -125,7 +127,7 @@ TEST_P(SharedPrefix, ChangesNoBit) {
   }
   for (const int threads : {1, 2}) {
     const auto model = make_executor(*opened, GetParam(), threads);
-    for (int round = 0; round < 6; ++round) {
+    for (int round = 0; round < rounds; ++round) {
       std::vector<Agent> batch = agents;
       for (std::size_t i = 0; i < batch.size(); i += 5) {
         const std::size_t prefix = batch[i].group == 0 ? 352 : 160;
@@ -159,9 +161,23 @@ TEST_P(SharedPrefix, ChangesNoBit) {
         step(*model, active, counts);
       }
       for (std::size_t i = 0; i < batch.size(); ++i) {
-        ASSERT_EQ(batch[i].logits, alone[i]) << "agent " << i << ", " << threads
-                                             << " threads, round " << round << ", seed " << kSeed;
+        ASSERT_EQ(batch[i].logits, alone[i])
+            << shape.architecture << " agent " << i << ", " << threads << " threads, round "
+            << round << ", seed " << kSeed;
       }
+    }
+  }
+}
+
+TEST_P(SharedPrefix, ChangesNoBit) {
+  check({}, 6);
+}
+
+TEST_P(SharedPrefix, ChangesNoBitWithAWindow) {
+  for (const TestModel& shape : family_models()) {
+    if (shape.window > 0) {
+      next_page_ = 0;
+      check(shape, 1);
     }
   }
 }

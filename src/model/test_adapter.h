@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -28,12 +29,12 @@ struct TestAdapter {
   std::string type;        // dtype to declare instead of F32
   int outer_too_many = 0;  // added to the outer size of every A
 
-  std::string config() const {
-    return fmt::format(
-        R"({{"peft_type":"LORA","r":{},"lora_alpha":8,)"
-        R"("target_modules":["q_proj","v_proj","o_proj","gate_proj","down_proj"]{}}})",
-        rank,
-        extra);
+  std::string config(bool fused = false) const {
+    return fmt::format(R"({{"peft_type":"LORA","r":{},"lora_alpha":8,)"
+                       R"("target_modules":[{},"o_proj","down_proj"]{}}})",
+                       rank,
+                       fused ? R"("qkv_proj","gate_up_proj")" : R"("q_proj","v_proj","gate_proj")",
+                       extra);
   }
 
   std::string safetensors(const ModelSpec& spec) const {
@@ -65,12 +66,19 @@ struct TestAdapter {
                             data.size());
     };
     for (int i = 0; i < spec.layers; ++i) {
-      for (const auto& [name, inputs, outputs] :
-           {std::tuple{"self_attn.q_proj", spec.hidden, spec.query_size()},
-            std::tuple{"self_attn.v_proj", spec.hidden, spec.kv_size()},
-            std::tuple{"self_attn.o_proj", spec.query_size(), spec.hidden},
-            std::tuple{"mlp.gate_proj", spec.hidden, spec.mlp},
-            std::tuple{"mlp.down_proj", spec.mlp, spec.hidden}}) {
+      std::vector<std::tuple<std::string, int, int>> modules{
+          {"self_attn.o_proj", spec.query_size(), spec.hidden},
+          {"mlp.down_proj", spec.mlp, spec.hidden}};
+      if (spec.fused) {
+        modules.emplace_back(
+            "self_attn.qkv_proj", spec.hidden, spec.query_size() + 2 * spec.kv_size());
+        modules.emplace_back("mlp.gate_up_proj", spec.hidden, 2 * spec.mlp);
+      } else {
+        modules.emplace_back("self_attn.q_proj", spec.hidden, spec.query_size());
+        modules.emplace_back("self_attn.v_proj", spec.hidden, spec.kv_size());
+        modules.emplace_back("mlp.gate_proj", spec.hidden, spec.mlp);
+      }
+      for (const auto& [name, inputs, outputs] : modules) {
         const std::string module = fmt::format("base_model.model.model.layers.{}.{}", i, name);
         add(module + ".lora_A.weight", rank + outer_too_many, inputs);
         add(module + ".lora_B.weight", outputs, rank);
@@ -85,7 +93,7 @@ struct TestAdapter {
     if (!file) {
       return std::unexpected(file.error());
     }
-    return build_adapter(config(), **file, spec, fp32);
+    return build_adapter(config(spec.fused), **file, spec, fp32);
   }
 };
 

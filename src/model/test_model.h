@@ -1,5 +1,5 @@
-// A small random Llama as a GGUF file in memory, for the tests of this room. Every number that a
-// test wants to lie about can be set before build().
+// A small random model as a GGUF file in memory, for the tests of this room: a Llama, or what
+// `architecture` names. Every number that a test wants to lie about can be set before build().
 #pragma once
 
 #include "base/check.h"
@@ -37,6 +37,10 @@ struct TestModel {
   std::string architecture = "llama";
   bool tied = false;
   bool biases = false;
+  std::uint32_t window = 0;      // 0 = not told
+  std::uint32_t windowless = 0;  // each how many-th layer has no window; 0 = not told
+  float attention_cap = 0.0F;    // 0 = not told
+  float logit_cap = 0.0F;
   std::string skip;  // name of a tensor to leave out
   // Overrides the type of a tensor; default: a mix of all packed forms.
   std::function<std::uint32_t(const std::string& name)> type_of;
@@ -61,6 +65,16 @@ struct TestModel {
     number("context_length", context);
     file.put_number(architecture + ".attention.layer_norm_rms_epsilon", 6, 1e-5F);
     file.put_number(architecture + ".rope.freq_base", 6, 10000.0F);
+    if (window > 0) {
+      number("attention.sliding_window", window);
+    }
+    if (windowless > 0) {
+      number("attention.sliding_window_pattern", windowless);
+    }
+    if (attention_cap > 0.0F) {
+      file.put_number(architecture + ".attn_logit_softcapping", 6, attention_cap);
+      file.put_number(architecture + ".final_logit_softcapping", 6, logit_cap);
+    }
     Random random(seed);
     add(file, random, "token_embd.weight", hidden, vocab);
     if (!tied) {
@@ -81,13 +95,29 @@ struct TestModel {
                  Random& random,
                  const std::string& prefix) const {
     add(file, random, prefix + "attn_norm.weight", hidden, 0);
-    add(file, random, prefix + "attn_q.weight", hidden, heads * head_dim);
-    add(file, random, prefix + "attn_k.weight", hidden, kv_heads * head_dim);
-    add(file, random, prefix + "attn_v.weight", hidden, kv_heads * head_dim);
+    if (architecture == "phi3") {
+      add(file, random, prefix + "attn_qkv.weight", hidden, (heads + 2 * kv_heads) * head_dim);
+    } else {
+      add(file, random, prefix + "attn_q.weight", hidden, heads * head_dim);
+      add(file, random, prefix + "attn_k.weight", hidden, kv_heads * head_dim);
+      add(file, random, prefix + "attn_v.weight", hidden, kv_heads * head_dim);
+    }
+    if (architecture == "qwen3" || architecture == "gemma3") {
+      add(file, random, prefix + "attn_q_norm.weight", head_dim, 0);
+      add(file, random, prefix + "attn_k_norm.weight", head_dim, 0);
+    }
+    if (architecture.starts_with("gemma")) {
+      add(file, random, prefix + "post_attention_norm.weight", hidden, 0);
+      add(file, random, prefix + "post_ffw_norm.weight", hidden, 0);
+    }
     add(file, random, prefix + "attn_output.weight", heads * head_dim, hidden);
     add(file, random, prefix + "ffn_norm.weight", hidden, 0);
-    add(file, random, prefix + "ffn_gate.weight", hidden, mlp);
-    add(file, random, prefix + "ffn_up.weight", hidden, mlp);
+    if (architecture == "phi3") {
+      add(file, random, prefix + "ffn_up.weight", hidden, 2 * mlp);
+    } else {
+      add(file, random, prefix + "ffn_gate.weight", hidden, mlp);
+      add(file, random, prefix + "ffn_up.weight", hidden, mlp);
+    }
     add(file, random, prefix + "ffn_down.weight", mlp, hidden);
     if (biases) {
       add(file, random, prefix + "attn_q.bias", heads * head_dim, 0);
@@ -161,6 +191,32 @@ struct TestModel {
     return out;
   }
 };
+
+// One of each way in which families differ. Windows end within a page, within a split and beyond
+// one.
+inline std::vector<TestModel> family_models() {
+  return {
+      {.architecture = "qwen2", .biases = true},
+      {.head_dim = 64, .architecture = "qwen3"},
+      {.architecture = "llama", .window = 45},
+      {.layers = 3,
+       .heads = 4,
+       .architecture = "gemma2",
+       .tied = true,
+       .window = 70,
+       .attention_cap = 1.5F,
+       .logit_cap = 2.0F},
+      {.layers = 3,
+       .heads = 4,
+       .kv_heads = 1,
+       .head_dim = 256,
+       .architecture = "gemma3",
+       .tied = true,
+       .window = 40,
+       .windowless = 3},
+      {.architecture = "phi3", .window = 270},
+  };
+}
 
 // The bytes and the file opened over them.
 struct OpenedModel {

@@ -164,6 +164,32 @@ void write_logprobs(JsonWriter& json, const ChatRequest& request, bool token_ids
   }
 }
 
+// vLLM's and our engine's words: OpenAI's own completions cannot be given a form.
+void write_form(JsonWriter& json, const AnswerFormat& format) {
+  if (format.kind == AnswerFormat::Kind::kText) {
+    return;
+  }
+  json.key("structured_outputs");
+  json.begin_object();
+  switch (format.kind) {
+    case AnswerFormat::Kind::kText:
+      break;
+    case AnswerFormat::Kind::kJsonObject:
+      json.field_bool("json_object", true);
+      break;
+    case AnswerFormat::Kind::kJsonSchema:
+      json.field_raw("json", format.source);
+      break;
+    case AnswerFormat::Kind::kRegex:
+      json.field("regex", format.source);
+      break;
+    case AnswerFormat::Kind::kGbnf:
+      json.field("grammar", format.source);
+      break;
+  }
+  json.end_object();
+}
+
 std::string write_body(const ChatRequest& request, std::string_view model, bool token_ids) {
   JsonWriter json;
   json.begin_object();
@@ -178,6 +204,7 @@ std::string write_body(const ChatRequest& request, std::string_view model, bool 
   }
   write_sampling(json, request.sampling);
   write_logprobs(json, request, token_ids);
+  write_form(json, request.input->format);
   json.field_bool("stream", request.stream);
   if (request.stream) {
     json.field_raw("stream_options", stream_options(""));

@@ -104,6 +104,24 @@ TEST(OpenAiRequest, AsksForTokensInTgisDialect) {
             R"({"model":"up\"m","prompt":"Once","logprobs":5,"echo":true,"stream":false})");
 }
 
+TEST(OpenAiRequest, TellsTheFormThatTgisDialectAskedFor) {
+  const auto form = [](AnswerFormat::Kind kind, std::string source) {
+    ChatRequest request;
+    request.dialect = Dialect::kTgi;
+    auto input = std::make_shared<ChatInput>();
+    input->prompt = "a";
+    input->format = {.kind = kind, .source = std::move(source)};
+    request.input = std::move(input);
+    return built(request);
+  };
+  EXPECT_EQ(form(AnswerFormat::Kind::kRegex, "[0-9]\"+"),
+            R"({"model":"up\"m","prompt":"a","structured_outputs":{"regex":"[0-9]\"+"},)"
+            R"("stream":false})");
+  EXPECT_EQ(form(AnswerFormat::Kind::kJsonSchema, R"({"type":"null"})"),
+            R"({"model":"up\"m","prompt":"a","structured_outputs":{"json":{"type":"null"}},)"
+            R"("stream":false})");
+}
+
 TEST(OpenAiRequest, SendsPromptTokens) {
   ChatRequest request;
   request.dialect = Dialect::kOpenAiCompletion;

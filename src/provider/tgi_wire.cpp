@@ -111,6 +111,9 @@ Result<void> refuse_unsupported(const ChatRequest& request, const UpstreamOption
                     std::string(field));
     }
   }
+  if (!request.input->demands.empty()) {
+    return cannot(options, "force the form of an answer", request.input->demands.front());
+  }
   for (const std::string_view field : {"suffix", "best_of"}) {
     const std::string_view value = member_of(request.input->body, field);
     if (!value.empty() && value != "null" && value != "1" && value != "\"\"") {

@@ -312,6 +312,9 @@ Result<InferenceCall> parse_anthropic_request(std::string_view text, AnthropicRo
   input.native = text;
   input.native_only = translation.native_only();
   std::ranges::replace(input.demands, std::string("response_format"), translation.format_field());
+  if (input.format.field == "response_format") {
+    input.format.field = translation.format_field();
+  }
   return call;
 }
 

@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "server/fields.h"
+#include "server/parse_format.h"
 #include "server/parse_messages.h"
 #include "server/parse_sampling.h"
 
@@ -167,56 +168,6 @@ Result<void> read_completion_logprobs(const json::object& body, ChatRequest& req
   return {};
 }
 
-// An object of OpenAI's with a string `type`.
-Result<std::string> type_of(const json::object& body, std::string_view key) {
-  const json::object* object = body.at(key).if_object();
-  if (object == nullptr) {
-    return fail_param(std::string(key), fmt::format("'{}' must be an object", key));
-  }
-  GENESIS_TRY(auto type, get_string(*object, "type", std::string(key) + "."));
-  if (!type) {
-    return fail_param(fmt::format("{}.type", key), fmt::format("'{}.type' is required", key));
-  }
-  return *std::move(type);
-}
-
-Result<bool> forces_tool(const json::object& body) {
-  const json::value& choice = body.at("tool_choice");
-  if (!choice.is_string()) {
-    GENESIS_TRY_VOID(type_of(body, "tool_choice"));
-    return true;
-  }
-  const std::string_view word = choice.get_string();
-  if (word != "none" && word != "auto" && word != "required") {
-    return fail_param("tool_choice",
-                      "'tool_choice' must be 'none', 'auto', 'required' or an object");
-  }
-  return word == "required";
-}
-
-// What an answer must look like, as far as it is more than text.
-Result<std::vector<std::string>> read_demands(const json::object& body) {
-  std::vector<std::string> demands;
-  if (is_given(body, "response_format")) {
-    GENESIS_TRY(const std::string type, type_of(body, "response_format"));
-    if (type != "text") {
-      demands.emplace_back("response_format");
-    }
-  }
-  if (is_given(body, "tool_choice")) {
-    GENESIS_TRY(const bool forced, forces_tool(body));
-    if (forced) {
-      demands.emplace_back("tool_choice");
-    }
-  }
-  for (const std::string_view old : {"functions", "function_call"}) {
-    if (is_given(body, old)) {
-      demands.emplace_back(old);
-    }
-  }
-  return demands;
-}
-
 }  // namespace
 
 Result<InferenceCall> parse_chat_request(std::string_view text) {
@@ -231,7 +182,7 @@ Result<InferenceCall> read_chat_request(const json::object& body, std::string_vi
   auto input = std::make_shared<ChatInput>();
   GENESIS_TRY(input->messages, parse_messages(body));
   GENESIS_TRY(input->tools_json, raw_tools(text, body));
-  GENESIS_TRY(input->demands, read_demands(body));
+  GENESIS_TRY_VOID(read_answer_form(body, *input));
   input->body = text;
   call.request.input = std::move(input);
   GENESIS_TRY_VOID(validate_sampling(call.request.sampling));
@@ -246,6 +197,7 @@ Result<InferenceCall> parse_completion_request(std::string_view text) {
   GENESIS_TRY_VOID(read_completion_logprobs(body, call.request));
   auto input = std::make_shared<ChatInput>();
   GENESIS_TRY_VOID(read_prompt(body, *input));
+  GENESIS_TRY_VOID(read_answer_form(body, *input));
   input->body = text;
   call.request.input = std::move(input);
   GENESIS_TRY_VOID(validate_sampling(call.request.sampling));

@@ -261,6 +261,7 @@ Result<InferenceCall> parse_responses_request(std::string_view text) {
   for (std::string& demand : call.open_input().demands) {
     demand = own_name(std::move(demand));
   }
+  call.open_input().format.field = own_name(std::move(call.open_input().format.field));
   call.request.dialect = Dialect::kResponses;
   call.session_hint = std::move(session);
   call.wire.echo = std::move(echo);

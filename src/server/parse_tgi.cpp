@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "server/fields.h"
+#include "server/parse_format.h"
 
 #include <boost/json.hpp>
 #include <fmt/format.h>
@@ -32,9 +33,6 @@ Result<void> refuse_unsupported(const json::object& parameters) {
   GENESIS_TRY(const auto watermark, get_bool(parameters, "watermark", kPrefix));
   if (watermark.value_or(false)) {
     return unsupported("watermark");
-  }
-  if (is_given(parameters, "grammar")) {
-    return refuse("grammar", "grammar is not supported");
   }
   for (const std::string_view field : {"truncate", "adapter_id"}) {
     if (is_given(parameters, field)) {
@@ -214,6 +212,11 @@ Result<InferenceCall> parse_tgi_request(std::string_view text, TgiRoute route) {
   }
   const json::object parameters = given ? body.at("parameters").get_object() : json::object();
   GENESIS_TRY_VOID(read_parameters(parameters, !given, call));
+  if (is_given(parameters, "grammar")) {
+    ChatInput& open = call.open_input();
+    GENESIS_TRY(open.format, read_tgi_grammar(parameters.at("grammar"), kPrefix));
+    open.demands.push_back(open.format.field);
+  }
   return call;
 }
 

@@ -77,7 +77,11 @@ TEST(ParseTgi, ValidationTextsAreTgis) {
       {R"({"best_of":2,"do_sample":true})", "`best_of` != 1 is not allowed for this endpoint"},
       {R"({"seed":-1})", "`seed` must be positive"},
       {R"({"watermark":true})", "`watermark` is not supported"},
-      {R"({"grammar":{"type":"regex","value":"a"}})", "grammar is not supported"},
+      {R"({"grammar":{"type":"regex","value":""}})",
+       "'parameters.grammar.value' must be a string that is not empty"},
+      {R"({"grammar":{"type":"lark","value":"a"}})",
+       "`grammar` type must be json, json_schema or regex"},
+      {R"({"grammar":{"type":"json"}})", "`grammar` must be an object with a `type` and a `value`"},
       {R"({"adapter_id":"x"})", "`adapter_id` is not supported"},
   };
   for (const auto& [parameters, message] : table) {

@@ -1,6 +1,8 @@
 #include "text/added_tokens.h"
 
 #include <algorithm>
+#include <functional>
+#include <iterator>
 
 namespace genesis::text {
 
@@ -17,7 +19,7 @@ TokenMatcher::TokenMatcher(std::vector<AddedToken> tokens, std::shared_ptr<const
         ends_.push_back(-1);
       }
     }
-    ends_[node] = static_cast<std::int32_t>(i);
+    ends_[node] = ends_[node] < 0 ? static_cast<std::int32_t>(i) : ends_[node];
     starts_[static_cast<unsigned char>(tokens_[i].content.front())] = true;
   }
 }
@@ -72,15 +74,15 @@ std::size_t TokenMatcher::space_end(std::string_view text, std::size_t at) const
   return at;
 }
 
-std::vector<Segment> TokenMatcher::split(std::string_view text, const Options& options) const {
+std::vector<Segment> TokenMatcher::split(const Piece& piece, const Options& options) const {
+  const std::string_view text = piece.text;
   std::vector<Segment> out;
   std::size_t done = 0;  // everything before is in `out`
-  std::size_t next_span = 0;
   const auto is_plain = [&](std::size_t at) {
-    while (next_span < options.plain_spans.size() && options.plain_spans[next_span].end <= at) {
-      ++next_span;
-    }
-    return next_span < options.plain_spans.size() && options.plain_spans[next_span].begin <= at;
+    const std::size_t in_input = piece.origin != nullptr ? piece.origin[at].begin : piece.base + at;
+    const auto after = std::ranges::upper_bound(
+        options.plain_spans, in_input, std::ranges::less(), &PlainSpan::begin);
+    return after != options.plain_spans.begin() && in_input < std::prev(after)->end;
   };
   for (std::size_t at = 0; at < text.size() && !tokens_.empty();) {
     if (!starts_[static_cast<unsigned char>(text[at])]) {

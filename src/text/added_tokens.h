@@ -2,6 +2,7 @@
 // Semantics follow tokenizers' added_vocabulary.rs.
 #pragma once
 
+#include "text/aligned_text.h"
 #include "text/flat_map.h"
 #include "text/tokenizer.h"
 #include "text/unicode.h"
@@ -25,6 +26,7 @@ struct AddedToken {
   bool lstrip = false;       // takes the white space before it along
   bool rstrip = false;       // takes the white space after it along
   bool normalized = false;   // matched against the normalized text
+  bool verbatim = false;     // then the content is not normalized itself
 };
 
 // A part of the text: an added token, or text (id < 0) for the next stage.
@@ -44,13 +46,19 @@ class TokenMatcher {
 
   bool has_special() const;
 
+  // Where the longest token that begins at `at` ends.
+  std::optional<std::size_t> longest_end(std::string_view text, std::size_t at) const {
+    const std::optional<Hit> hit = longest_at(text, at);
+    return hit ? std::optional(hit->end) : std::nullopt;
+  }
+
   struct Options {
     bool parse_special = true;
-    std::span<const PlainSpan> plain_spans = {};  // in bytes of the text given, sorted, disjoint
+    std::span<const PlainSpan> plain_spans = {};  // in bytes of the input, sorted, disjoint
   };
 
-  // Covers `text` (valid UTF-8) with segments in order.
-  std::vector<Segment> split(std::string_view text, const Options& options) const;
+  // Covers the text of `piece` (valid UTF-8) with segments in order.
+  std::vector<Segment> split(const Piece& piece, const Options& options) const;
 
  private:
   struct Hit {

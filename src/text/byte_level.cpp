@@ -9,7 +9,9 @@ ByteAlphabet::ByteAlphabet() {
   std::size_t next = 0x100;
   for (std::size_t byte = 0; byte < 256; ++byte) {
     const bool itself = (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte != 0xAD);
-    byte_of_[itself ? byte : next++] = static_cast<std::int16_t>(byte);
+    const std::size_t character = itself ? byte : next++;
+    byte_of_[character] = static_cast<std::int16_t>(byte);
+    character_of_[byte] = static_cast<char32_t>(character);
   }
 }
 

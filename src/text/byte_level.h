@@ -18,10 +18,14 @@ class ByteAlphabet {
   // The bytes a vocabulary entry stands for; nullopt if a character is not in the alphabet.
   std::optional<std::string> to_bytes(std::string_view token) const;
 
+  // The character of a byte.
+  char32_t character(unsigned char byte) const { return character_of_[byte]; }
+
  private:
   static constexpr std::size_t kCharacters = 0x144;  // last one used is U+0143
 
   std::array<std::int16_t, kCharacters> byte_of_{};  // -1: not in the alphabet
+  std::array<char32_t, 256> character_of_{};
 };
 
 }  // namespace genesis::text

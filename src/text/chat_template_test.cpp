@@ -141,6 +141,9 @@ TEST(ChatTemplate, HoldsItsLimits) {
                 "{% set s.l = [s.l] %}{% endfor %}"));
   EXPECT_TRUE(exhausted("{{ range(20000) }}"));
   EXPECT_TRUE(exhausted("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"));
+  EXPECT_TRUE(exhausted("{{ 10 ** 10 ** 10 }}"));
+  EXPECT_TRUE(exhausted("{{ 'x' | center(10 ** 9) }}"));
+  EXPECT_TRUE(exhausted("{{ '%99999d' % 1 }}"));
 }
 
 TEST(ChatTemplate, RefusesDeepTrees) {
@@ -166,6 +169,117 @@ TEST(ChatTemplate, ObjectsThatHoldThemselvesAreFreed) {
               "{% macro m() %}{% endmacro %}{% set ns.m = m %}"
               "{% for x in [1] %}{{ loop.changed(loop) }}{% set ns.loop = loop %}{% endfor %}"),
       "True");
+}
+
+// The error of rendering `messages_json` with a template in the ChatML style.
+Error message_error(std::string_view messages_json) {
+  const auto chat = ChatTemplate::parse(kChatMl);
+  const auto prompt = chat->render({.messages = messages_json});
+  EXPECT_FALSE(prompt.has_value()) << messages_json;
+  return prompt ? Error() : prompt.error();
+}
+
+TEST(ChatTemplate, AMessageItCannotTakeIsNamed) {
+  for (const std::string_view odd : {R"({"role":"user","content":null})",
+                                     R"({"role":"user","content":["x"]})",
+                                     R"({"role":"user","content":7})",
+                                     R"({"role":"user"})",
+                                     R"({"content":"x"})"}) {
+    const Error error =
+        message_error(R"([{"role":"user","content":"fine"},)" + std::string(odd) + "]");
+    EXPECT_EQ(error.code, ErrorCode::kInvalidArgument) << odd;
+    EXPECT_EQ(error.param, "messages[1]") << odd;
+    EXPECT_THAT(error.message, HasSubstr("messages[1]")) << odd;
+  }
+  EXPECT_EQ(message_error(R"(["x"])").code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(message_error(R"({"a":1})").code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(error_of("{{ messages[0].calls[0].name }}").param, "messages[0]");
+  EXPECT_EQ(error_of("{{ 1 + none }}").param, "messages");
+  EXPECT_EQ(error_of("{{ raise_exception('no ' + messages[1].role) }}").param, "messages[1]");
+}
+
+TEST(ChatTemplate, SaysWhichMessageAndFieldTextCameFrom) {
+  const auto chat = ChatTemplate::parse(
+      "{% for m in messages %}{{ m.role ~ ':' ~ m.content }}{{ m.name }}{{ m.thinking }}"
+      "{{ m.tool_calls }}{% endfor %}{{ tools[0] }}{{ city }}{{ bos_token }}");
+  const auto prompt = chat->render({.messages = R"([{"role":"u","content":"ab"},)"
+                                                R"({"role":"a","content":"c","name":"n",)"
+                                                R"("thinking":"t","tool_calls":"x"}])",
+                                    .tools = R"(["tool"])",
+                                    .model_values = R"({"bos_token":"<s>"})",
+                                    .client_values = R"({"city":"W"})"});
+  ASSERT_TRUE(prompt);
+  EXPECT_EQ(prompt->text, "u:aba:cntxtoolW<s>");
+  EXPECT_THAT(prompt->sources,
+              testing::ElementsAre(SourceSpan{0, 1, 0, SourcePart::kRole},
+                                   SourceSpan{2, 4, 0, SourcePart::kContent},
+                                   SourceSpan{4, 5, 1, SourcePart::kRole},
+                                   SourceSpan{6, 7, 1, SourcePart::kContent},
+                                   SourceSpan{7, 8, 1, SourcePart::kOther},
+                                   SourceSpan{8, 9, 1, SourcePart::kReasoning},
+                                   SourceSpan{9, 10, 1, SourcePart::kToolCalls},
+                                   SourceSpan{10, 14, std::nullopt, SourcePart::kTools},
+                                   SourceSpan{14, 15, std::nullopt, SourcePart::kVariables}));
+  ASSERT_EQ(prompt->from_messages.size(), 3U);
+  EXPECT_EQ(prompt->from_messages.back().end, 15U);
+}
+
+TEST(ChatTemplate, FollowsTextThroughChangesOfCase) {
+  EXPECT_THAT(marked("{{ ('ßß' ~ messages[0].content ~ 'İ') | upper }}"),
+              testing::ElementsAre("HI <B>"));
+  EXPECT_THAT(marked("{{ ('éa ' ~ messages[0].content ~ ' ßx').title() }}"),
+              testing::ElementsAre("Hi <B>"));
+}
+
+TEST(ChatTemplate, MarksWhatTheModelWrites) {
+  const auto written = [](std::string_view source) {
+    const auto chat = ChatTemplate::parse(source);
+    const auto prompt = chat->render({.messages = kMessages,
+                                      .model_values = R"({"eos_token":"<|im_end|>"})",
+                                      .mark_assistant = true});
+    std::vector<std::string> out;
+    for (const PlainSpan& span : prompt.value().from_assistant) {
+      out.push_back(prompt->text.substr(span.begin, span.end - span.begin));
+    }
+    return out;
+  };
+  EXPECT_THAT(written(kChatMl), testing::ElementsAre("Yo<|im_end|>"));
+  EXPECT_THAT(written("{% for m in messages %}{% generation %}[{{ m.content }}]{% endgeneration %}"
+                      "|{% endfor %}"),
+              testing::ElementsAre("[Hi <b>]", "[Yo]"));
+  EXPECT_THAT(written("{% set x %}a{% generation %}b{% endgeneration %}c{% endset %}{{ x[1:] }}"),
+              testing::ElementsAre("b"));
+  EXPECT_THAT(written("{{ messages[0].content }}"), testing::IsEmpty());
+}
+
+TEST(ChatTemplate, AsksTheClockItIsGiven) {
+  const auto chat = ChatTemplate::parse("{{ strftime_now('%s') }}");
+  EXPECT_EQ(chat->render({.messages = "[]", .now = 1'773'065'106})->text, "1773065106");
+  EXPECT_GT(chat->render({.messages = "[]"})->text, "1773065106");
+}
+
+TEST(ChatTemplate, TellsWhatItMentionsAndReads) {
+  const auto chat = ChatTemplate::parse(
+      "<a>{% set own = tools %}{% if f(x=own['<b>']) is in ('<c>',) %}{% endif %}{{ y.attribute "
+      "}}");
+  ASSERT_TRUE(chat);
+  for (const std::string_view literal : {"<a>", "<b>", "<c>", "a"}) {
+    EXPECT_TRUE(chat->mentions(literal)) << literal;
+  }
+  EXPECT_FALSE(chat->mentions("<d>"));
+  for (const std::string_view name : {"tools", "f", "own", "y"}) {
+    EXPECT_TRUE(chat->uses_variable(name)) << name;
+  }
+  for (const std::string_view name : {"x", "attribute", "messages"}) {
+    EXPECT_FALSE(chat->uses_variable(name)) << name;
+  }
+}
+
+TEST(ChatTemplate, MissingFiltersFailWhereTheyRun) {
+  EXPECT_EQ(text_of("{% if false %}{{ 1 | frobnicate }}{% endif %}x"), "x");
+  EXPECT_EQ(error_of("{% if true %}{{ 1 | frobnicate }}{% endif %}x").code,
+            ErrorCode::kUnsupported);
+  EXPECT_FALSE(ChatTemplate::parse("{% for a in [] %}{{ 1 | frobnicate }}{% endfor %}"));
 }
 
 TEST(ChatTemplate, ChecksItsInput) {

@@ -1,39 +1,47 @@
-// Incremental detokenizer: holds back the bytes of an unfinished character, nothing else.
+// What a Tokenizer does by default, in terms of the bytes of its tokens, and the Detokenizer.
 #include "text/tokenizer.h"
-#include "text/unicode.h"
+#include "text/utf8_stream.h"
 
 #include <utility>
 
 namespace genesis::text {
 
-Detokenizer::Detokenizer(std::shared_ptr<const Tokenizer> tokenizer, bool skip_special)
-    : tokenizer_(std::move(tokenizer)), skip_special_(skip_special) {}
+namespace {
 
-std::string Detokenizer::push(std::int32_t id) {
-  if (skip_special_ && tokenizer_->is_special(id)) {
-    return {};
-  }
-  pending_ += tokenizer_->token_bytes(id);
-  // The longest beginning that later bytes cannot change: all but a cut character at the end, which
-  // is at most three bytes.
-  std::size_t whole = pending_.size();
-  for (std::size_t back = 1; back <= 3 && back <= pending_.size(); ++back) {
-    const std::size_t at = pending_.size() - back;
-    if ((static_cast<unsigned char>(pending_[at]) & 0xC0) == 0x80) {
-      continue;
+class ByteStream final : public DecodeStream {
+ public:
+  ByteStream(const Tokenizer& tokenizer, bool skip_special)
+      : tokenizer_(tokenizer), skip_special_(skip_special) {}
+
+  std::string push(std::int32_t id) override {
+    if (skip_special_ && tokenizer_.is_special(id)) {
+      return {};
     }
-    if (utf8_step(std::string_view(pending_).substr(at)).kind == Utf8Step::Kind::kIncomplete) {
-      whole = at;
-    }
-    break;
+    return bytes_.push(tokenizer_.token_bytes(id));
   }
-  std::string out = to_valid_utf8(std::string_view(pending_).substr(0, whole));
-  pending_.erase(0, whole);
+
+  std::string flush() override { return bytes_.flush(); }
+
+ private:
+  const Tokenizer& tokenizer_;
+  bool skip_special_;
+  Utf8Stream bytes_;
+};
+
+}  // namespace
+
+std::unique_ptr<DecodeStream> Tokenizer::stream(bool skip_special) const {
+  return std::make_unique<ByteStream>(*this, skip_special);
+}
+
+Encoding Tokenizer::encode_with_offsets(std::string_view text, const EncodeOptions& options) const {
+  Encoding out;
+  out.ids = encode(text, options);
+  out.offsets.resize(out.ids.size());
   return out;
 }
 
-std::string Detokenizer::flush() {
-  return to_valid_utf8(std::exchange(pending_, {}));
-}
+Detokenizer::Detokenizer(std::shared_ptr<const Tokenizer> tokenizer, bool skip_special)
+    : tokenizer_(std::move(tokenizer)), stream_(tokenizer_->stream(skip_special)) {}
 
 }  // namespace genesis::text

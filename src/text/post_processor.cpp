@@ -5,6 +5,7 @@
 #include <boost/json.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -15,7 +16,7 @@ namespace {
 using Slot = PostProcessor::Slot;
 
 constexpr std::size_t kMaxDepth = 8;
-constexpr std::size_t kMaxTemplates = 8;
+constexpr std::size_t kMaxSteps = 16;
 constexpr std::size_t kMaxSlots = 64;
 constexpr std::string_view kPrefix = "post_processor.";
 
@@ -81,14 +82,14 @@ Result<std::vector<Slot>> template_slots(const boost::json::object& processor,
 }
 
 // "cls": ["<s>", 0] and "sep": ["</s>", 2]
-Result<std::vector<Slot>> roberta_slots(const boost::json::object& processor,
-                                        std::int32_t vocab_size) {
+Result<std::vector<Slot>> class_slots(const boost::json::object& processor,
+                                      std::int32_t vocab_size) {
   std::vector<Slot> slots(3);
   slots[1].is_text = true;
   for (const auto& [name, slot] : {std::pair{"cls", 0U}, std::pair{"sep", 2U}}) {
     const boost::json::value* pair = processor.if_contains(name);
     if (pair == nullptr || !pair->is_array() || pair->get_array().size() != 2) {
-      return unsupported(fmt::format("RobertaProcessing needs '{}': [token, id]", name));
+      return unsupported(fmt::format("'{}' must be [token, id]", name));
     }
     GENESIS_TRY(const std::int32_t id, checked_id(pair->get_array()[1], vocab_size));
     slots[slot].ids.push_back(id);
@@ -107,25 +108,37 @@ Result<PostProcessor> PostProcessor::parse(const boost::json::value& json,
   return out;
 }
 
+Result<void> PostProcessor::add_trim(const boost::json::object& json) {
+  GENESIS_TRY(const auto trims, get_bool(json, "trim_offsets", kPrefix));
+  GENESIS_TRY(const auto prefix, get_bool(json, "add_prefix_space", kPrefix));
+  if (trims.value_or(true)) {
+    steps_.push_back({{}, Trim{prefix.value_or(true)}});
+  }
+  return {};
+}
+
 Result<void> PostProcessor::add(const boost::json::value& json,
                                 std::int32_t vocab_size,
                                 std::size_t depth) {
-  if (!json.is_object() || depth == kMaxDepth || templates_.size() == kMaxTemplates) {
+  if (!json.is_object() || depth == kMaxDepth || steps_.size() >= kMaxSteps) {
     return unsupported("a post-processor must be an object, and a chain of them short and flat");
   }
   const boost::json::object& object = json.get_object();
   GENESIS_TRY(const auto type, get_string(object, "type", kPrefix));
   if (type == "ByteLevel") {
-    return {};  // moves offsets only
+    return add_trim(object);
   }
   if (type == "TemplateProcessing") {
     GENESIS_TRY(auto slots, template_slots(object, vocab_size));
-    templates_.push_back(std::move(slots));
+    steps_.push_back({std::move(slots), {}});
     return {};
   }
-  if (type == "RobertaProcessing") {
-    GENESIS_TRY(auto slots, roberta_slots(object, vocab_size));
-    templates_.push_back(std::move(slots));
+  if (type == "RobertaProcessing" || type == "BertProcessing") {
+    if (type == "RobertaProcessing") {
+      GENESIS_TRY_VOID(add_trim(object));
+    }
+    GENESIS_TRY(auto slots, class_slots(object, vocab_size));
+    steps_.push_back({std::move(slots), {}});
     return {};
   }
   const boost::json::value* inner = object.if_contains("processors");
@@ -140,9 +153,12 @@ Result<void> PostProcessor::add(const boost::json::value& json,
 
 std::vector<std::int32_t> PostProcessor::apply(std::vector<std::int32_t> ids,
                                                bool add_special_tokens) const {
-  for (const std::vector<Slot>& slots : templates_) {
+  for (const Step& step : steps_) {
+    if (step.trim) {
+      continue;
+    }
     std::vector<std::int32_t> out;
-    for (const Slot& slot : slots) {
+    for (const Slot& slot : step.slots) {
       const std::vector<std::int32_t>& from = slot.is_text ? ids : slot.ids;
       if (slot.is_text || add_special_tokens) {
         out.insert(out.end(), from.begin(), from.end());
@@ -153,11 +169,54 @@ std::vector<std::int32_t> PostProcessor::apply(std::vector<std::int32_t> ids,
   return ids;
 }
 
+bool PostProcessor::trims() const {
+  return std::ranges::any_of(steps_, [](const Step& step) { return step.trim.has_value(); });
+}
+
+// Rules: tokenizers, pre_tokenizers/byte_level.rs, process_offsets.
+Encoding PostProcessor::apply(Encoding encoding,
+                              std::vector<TokenMargins> margins,
+                              bool add_special_tokens) const {
+  margins.resize(encoding.ids.size());
+  for (const Step& step : steps_) {
+    if (step.trim) {
+      for (std::size_t i = 0; i < encoding.ids.size(); ++i) {
+        TokenOffsets& at = encoding.offsets[i];
+        const bool is_first = i == 0 || at.begin == 0;
+        const bool kept = is_first && step.trim->keeps_prefix && margins[i].leading == 1;
+        at.begin = std::min(at.begin + (kept ? 0 : margins[i].leading), at.end);
+        if (margins[i].trailing > 0 && at.end >= margins[i].trailing) {
+          at.end = std::max(at.end - margins[i].trailing, at.begin);
+        }
+      }
+      continue;
+    }
+    Encoding out;
+    std::vector<TokenMargins> out_margins;
+    for (const Slot& slot : step.slots) {
+      if (slot.is_text) {
+        out.ids.insert(out.ids.end(), encoding.ids.begin(), encoding.ids.end());
+        out.offsets.insert(out.offsets.end(), encoding.offsets.begin(), encoding.offsets.end());
+        out_margins.insert(out_margins.end(), margins.begin(), margins.end());
+      } else if (add_special_tokens) {
+        out.ids.insert(out.ids.end(), slot.ids.begin(), slot.ids.end());
+        out.offsets.resize(out.ids.size());
+        out_margins.resize(out.ids.size());
+      }
+    }
+    encoding = std::move(out);
+    margins = std::move(out_margins);
+  }
+  return encoding;
+}
+
 std::optional<std::int32_t> PostProcessor::first_id() const {
-  if (templates_.empty() || templates_.back().empty() || templates_.back().front().ids.empty()) {
+  const auto last = std::ranges::find_if(
+      steps_.rbegin(), steps_.rend(), [](const Step& step) { return !step.trim; });
+  if (last == steps_.rend() || last->slots.empty() || last->slots.front().ids.empty()) {
     return std::nullopt;
   }
-  return templates_.back().front().ids.front();
+  return last->slots.front().ids.front();
 }
 
 }  // namespace genesis::text

@@ -1,16 +1,14 @@
 #include "text/pre_tokenizer.h"
 
 #include "base/json.h"
-#include "text/gpt_split.h"
-#include "text/regex.h"
-#include "text/split_behavior.h"
+#include "text/pre_tokenizer_steps.h"
 
 #include <boost/json.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
-#include <variant>
 
 namespace genesis::text {
 
@@ -21,154 +19,7 @@ using Table = std::shared_ptr<const CharTable>;
 
 constexpr std::size_t kMaxDepth = 8;
 constexpr std::size_t kMaxSteps = 64;
-// A pattern that ran into its limit this often in one text is not tried any more.
-constexpr std::size_t kMaxFailures = 4;
-
-// A pattern as fast as we can run it.
-class Finder {
- public:
-  static Result<Finder> for_regex(std::string_view pattern, const Table& table) {
-    if (auto fast = GptSplit::for_pattern(pattern, table)) {
-      return Finder(std::move(*fast));
-    }
-    GENESIS_TRY(Regex regex, Regex::compile(pattern));
-    return Finder(std::move(regex));
-  }
-
-  static Finder for_text(std::string text) { return Finder(std::move(text)); }
-
-  // False when a hostile pattern ran into its limit.
-  bool find_all(std::string_view text, std::vector<Match>& out) const {
-    if (const auto* regex = std::get_if<Regex>(&how_)) {
-      return regex->find_all(text, out);
-    }
-    if (const auto* fast = std::get_if<GptSplit>(&how_)) {
-      fast->find_all(text, out);
-    } else {
-      const std::string& needle = std::get<std::string>(how_);
-      for (std::size_t at = text.find(needle); at != std::string_view::npos;
-           at = text.find(needle, at + needle.size())) {
-        out.push_back({at, at + needle.size()});
-      }
-    }
-    return true;
-  }
-
- private:
-  using How = std::variant<GptSplit, Regex, std::string>;
-
-  explicit Finder(How how) : how_(std::move(how)) {}
-
-  How how_;
-};
-
-class Split final : public PreTokenizer {
- public:
-  Split(Finder finder, SplitBehavior behavior, bool invert)
-      : finder_(std::move(finder)), behavior_(behavior), invert_(invert) {}
-
-  void split(Pieces& pieces) const override {
-    std::vector<std::string_view> out;
-    out.reserve(pieces.list.size() * 4);
-    std::vector<Match> matches;
-    std::size_t failures = 0;
-    for (const std::string_view piece : pieces.list) {
-      matches.clear();
-      if (failures < kMaxFailures && !finder_.find_all(piece, matches)) {
-        ++failures;
-      }
-      cut(piece, matches, behavior_, invert_, out);
-    }
-    pieces.list = std::move(out);
-  }
-
- private:
-  Finder finder_;
-  SplitBehavior behavior_;
-  bool invert_;
-};
-
-class Digits final : public PreTokenizer {
- public:
-  Digits(bool individual, Table table) : individual_(individual), table_(std::move(table)) {}
-
-  void split(Pieces& pieces) const override {
-    std::vector<std::string_view> out;
-    out.reserve(pieces.list.size() * 2);
-    for (const std::string_view piece : pieces.list) {
-      split_one(piece, out);
-    }
-    pieces.list = std::move(out);
-  }
-
- private:
-  void split_one(std::string_view piece, std::vector<std::string_view>& out) const {
-    std::size_t begin = 0;
-    bool in_digits = false;
-    for (std::size_t at = 0; at < piece.size();) {
-      const CodePoint point = decode_valid(piece, at);
-      const bool digit = (table_->flags(point.value) & kNumeric) != 0;
-      if (at > begin && (digit != in_digits || (digit && individual_))) {
-        out.push_back(piece.substr(begin, at - begin));
-        begin = at;
-      }
-      in_digits = digit;
-      at += point.bytes;
-    }
-    out.push_back(piece.substr(begin));
-  }
-
-  bool individual_;
-  Table table_;
-};
-
-// The mapping to printable characters itself is left out: the model works on bytes.
-class ByteLevel final : public PreTokenizer {
- public:
-  ByteLevel(bool add_prefix_space, std::optional<GptSplit> words)
-      : add_prefix_space_(add_prefix_space), words_(std::move(words)) {}
-
-  void split(Pieces& pieces) const override {
-    if (add_prefix_space_) {
-      for (std::string_view& piece : pieces.list) {
-        if (!piece.starts_with(' ')) {
-          piece = pieces.made.emplace_back(" " + std::string(piece));
-        }
-      }
-    }
-    if (!words_) {
-      return;
-    }
-    std::vector<std::string_view> out;
-    std::vector<Match> matches;
-    for (const std::string_view piece : pieces.list) {
-      matches.clear();
-      words_->find_all(piece, matches);
-      for (const Match& match : matches) {
-        out.push_back(piece.substr(match.begin, match.end - match.begin));
-      }
-    }
-    pieces.list = std::move(out);
-  }
-
- private:
-  bool add_prefix_space_;
-  std::optional<GptSplit> words_;
-};
-
-class Sequence final : public PreTokenizer {
- public:
-  explicit Sequence(std::vector<Owned> steps) : steps_(std::move(steps)) {}
-
-  void split(Pieces& pieces) const override {
-    for (const Owned& step : steps_) {
-      step->split(pieces);
-    }
-  }
-
- private:
-  std::vector<Owned> steps_;
-};
+constexpr std::string_view kPrefix = "pre_tokenizer.";
 
 std::unexpected<Error> unsupported(std::string what) {
   return fail_param("pre_tokenizer", std::move(what), ErrorCode::kUnsupported);
@@ -190,149 +41,200 @@ Result<SplitBehavior> behavior_named(std::string_view name) {
   return unsupported(fmt::format("Split behavior '{}' is not supported", name));
 }
 
+// A member that holds exactly one character.
+Result<std::string> one_character(const boost::json::object& json, std::string_view key) {
+  GENESIS_TRY(auto text, get_string(json, key, kPrefix));
+  if (!text || text->empty() || decode_valid(*text, 0).bytes != text->size()) {
+    return unsupported(fmt::format("'{}' must be one character", key));
+  }
+  return std::move(*text);
+}
+
 Result<Owned> parse_split(const boost::json::object& json, const Table& table) {
-  constexpr std::string_view kPrefix = "pre_tokenizer.";
   GENESIS_TRY(const auto behavior_name, get_string(json, "behavior", kPrefix));
   GENESIS_TRY(const auto invert, get_bool(json, "invert", kPrefix));
   GENESIS_TRY(const SplitBehavior behavior, behavior_named(behavior_name.value_or("")));
-  const boost::json::value* pattern = json.if_contains("pattern");
-  if (pattern == nullptr || !pattern->is_object()) {
-    return unsupported("Split without a 'pattern' object is not supported");
-  }
-  GENESIS_TRY(const auto regex, get_string(pattern->get_object(), "Regex", kPrefix));
-  GENESIS_TRY(const auto text, get_string(pattern->get_object(), "String", kPrefix));
-  if (regex) {
-    GENESIS_TRY(Finder finder, Finder::for_regex(*regex, table));
-    return std::make_unique<Split>(std::move(finder), behavior, invert.value_or(false));
-  }
-  if (!text || text->empty()) {
-    return unsupported("Split needs a 'Regex' or a non-empty 'String' pattern");
-  }
-  return std::make_unique<Split>(Finder::for_text(*text), behavior, invert.value_or(false));
+  GENESIS_TRY(Finder finder, Finder::parse(json, table, "pre_tokenizer"));
+  return std::make_unique<Split>(std::move(finder), behavior, invert.value_or(false));
 }
 
-Result<Owned> parse_byte_level(const boost::json::object& json, const Table& table) {
-  constexpr std::string_view kPrefix = "pre_tokenizer.";
+// Files of before version 0.14 say add_prefix_space instead of prepend_scheme.
+Result<Owned> parse_metaspace(const boost::json::object& json) {
+  GENESIS_TRY(std::string replacement, one_character(json, "replacement"));
+  GENESIS_TRY(const auto scheme, get_string(json, "prepend_scheme", kPrefix));
+  GENESIS_TRY(const auto prefix_space, get_bool(json, "add_prefix_space", kPrefix));
+  GENESIS_TRY(const auto splits, get_bool(json, "split", kPrefix));
+  using Prepend = Metaspace::Prepend;
+  Prepend prepend = Prepend::kAlways;
+  if (scheme == "first") {
+    prepend = Prepend::kFirst;
+  } else if (scheme == "never") {
+    prepend = Prepend::kNever;
+  } else if (scheme && scheme != "always") {
+    return unsupported(fmt::format("prepend_scheme '{}' is not supported", *scheme));
+  }
+  if (!prefix_space.value_or(true)) {
+    if (scheme && prepend != Prepend::kNever) {
+      return unsupported("add_prefix_space contradicts prepend_scheme");
+    }
+    prepend = Prepend::kNever;
+  }
+  return std::make_unique<Metaspace>(std::move(replacement), prepend, splits.value_or(true));
+}
+
+Result<Owned> parse_fixed_length(const boost::json::object& json) {
+  GENESIS_TRY(const auto length, get_integer(json, "length", kPrefix));
+  if (length.value_or(5) <= 0) {
+    return unsupported("FixedLength needs a 'length' above 0");
+  }
+  return std::make_unique<FixedLength>(static_cast<std::size_t>(length.value_or(5)));
+}
+
+Result<Owned> parse_digits(const boost::json::object& json, const Table& table) {
+  GENESIS_TRY(const auto individual, get_bool(json, "individual_digits", kPrefix));
+  return std::make_unique<ClassSplit>(
+      ClassSplit::Class::kNumeric,
+      individual.value_or(false) ? SplitBehavior::kIsolated : SplitBehavior::kContiguous,
+      table);
+}
+
+Result<Owned> parse_punctuation(const boost::json::object& json, const Table& table) {
+  GENESIS_TRY(const auto name, get_string(json, "behavior", kPrefix));
+  GENESIS_TRY(const SplitBehavior behavior, behavior_named(name.value_or("Isolated")));
+  return std::make_unique<ClassSplit>(ClassSplit::Class::kPunctuation, behavior, table);
+}
+
+Owned white_space_split(const Table& table) {
+  return std::make_unique<ClassSplit>(ClassSplit::Class::kSpace, SplitBehavior::kRemoved, table);
+}
+
+// Every type but Sequence and ByteLevel, which need to know their place in the chain.
+Result<Owned> parse_step(std::string_view type,
+                         const boost::json::object& json,
+                         const Table& table) {
+  if (type == "Split") {
+    return parse_split(json, table);
+  }
+  if (type == "Digits") {
+    return parse_digits(json, table);
+  }
+  if (type == "Metaspace") {
+    return parse_metaspace(json);
+  }
+  if (type == "Punctuation") {
+    return parse_punctuation(json, table);
+  }
+  if (type == "BertPreTokenizer") {
+    return make_bert_pre_tokenizer(table);
+  }
+  if (type == "Whitespace") {
+    return std::make_unique<WordSplit>(table);
+  }
+  if (type == "WhitespaceSplit") {
+    return white_space_split(table);
+  }
+  if (type == "UnicodeScripts") {
+    return std::make_unique<ScriptSplit>();
+  }
+  if (type == "FixedLength") {
+    return parse_fixed_length(json);
+  }
+  if (type == "CharDelimiterSplit") {
+    GENESIS_TRY(std::string delimiter, one_character(json, "delimiter"));
+    return std::make_unique<Split>(
+        Finder::for_text(std::move(delimiter)), SplitBehavior::kRemoved, false);
+  }
+  return unsupported(fmt::format("pre-tokenizer '{}' is not supported", type));
+}
+
+// The steps of nested Sequences in one list.
+Result<void> flatten(const boost::json::value& json,
+                     std::size_t depth,
+                     std::vector<const boost::json::object*>& out) {
+  if (!json.is_object()) {
+    return unsupported("a pre-tokenizer must be an object");
+  }
+  const boost::json::object& object = json.get_object();
+  GENESIS_TRY(const auto type, get_string(object, "type", kPrefix));
+  if (type != "Sequence") {
+    if (out.size() == kMaxSteps) {
+      return unsupported(fmt::format("more than {} steps are not supported", kMaxSteps));
+    }
+    out.push_back(&object);
+    return {};
+  }
+  const boost::json::value* inner = object.if_contains("pretokenizers");
+  if (inner == nullptr || !inner->is_array() || depth == kMaxDepth) {
+    return unsupported("Sequence needs a 'pretokenizers' array, nested less deeply");
+  }
+  for (const boost::json::value& step : inner->get_array()) {
+    GENESIS_TRY_VOID(flatten(step, depth + 1, out));
+  }
+  return {};
+}
+
+Result<Owned> parse_byte_level(const boost::json::object& json, const Table& table, bool to_text) {
   GENESIS_TRY(const auto prefix_space, get_bool(json, "add_prefix_space", kPrefix));
   GENESIS_TRY(const auto use_regex, get_bool(json, "use_regex", kPrefix));
   return std::make_unique<ByteLevel>(
-      prefix_space.value_or(true),
+      ByteLevel::Options{prefix_space.value_or(true), to_text},
       use_regex.value_or(true) ? GptSplit::for_pattern(kGpt2Pattern, table) : std::nullopt);
 }
 
-// Flattens nested Sequences, and sees to it that ByteLevel comes last and only once.
-class ChainParser {
- public:
-  explicit ChainParser(const Table& table) : table_(table) {}
+bool is_type(const boost::json::object& json, std::string_view type) {
+  const boost::json::value* found = json.if_contains("type");
+  return found != nullptr && found->is_string() && found->get_string() == type;
+}
 
-  Result<void> add(const boost::json::value& json, std::size_t depth) {
-    if (!json.is_object()) {
-      return unsupported("a pre-tokenizer must be an object");
-    }
-    const boost::json::object& object = json.get_object();
-    GENESIS_TRY(const auto type, get_string(object, "type", "pre_tokenizer."));
-    if (type == "Sequence") {
-      return add_sequence(object, depth);
-    }
-    if (ends_in_byte_level_) {
-      return unsupported(
-          fmt::format("'{}' after ByteLevel is not supported", type.value_or("null")));
-    }
-    if (steps_.size() == kMaxSteps) {
-      return unsupported(fmt::format("more than {} steps are not supported", kMaxSteps));
-    }
-    GENESIS_TRY(auto step, parse_step(type.value_or("null"), object));
-    steps_.push_back(std::move(step));
-    return {};
-  }
-
-  Result<Owned> finish() {
-    if (!ends_in_byte_level_) {
-      return unsupported("a pre-tokenizer that does not end in ByteLevel is not supported");
-    }
-    return std::make_unique<Sequence>(std::move(steps_));
-  }
-
- private:
-  Result<void> add_sequence(const boost::json::object& object, std::size_t depth) {
-    const boost::json::value* inner = object.if_contains("pretokenizers");
-    if (inner == nullptr || !inner->is_array() || depth == kMaxDepth) {
-      return unsupported("Sequence needs a 'pretokenizers' array, nested less deeply");
-    }
-    for (const boost::json::value& step : inner->get_array()) {
-      GENESIS_TRY_VOID(add(step, depth + 1));
-    }
-    return {};
-  }
-
-  Result<Owned> parse_step(std::string_view type, const boost::json::object& object) {
-    if (type == "Split") {
-      return parse_split(object, table_);
-    }
-    if (type == "Digits") {
-      GENESIS_TRY(const auto individual, get_bool(object, "individual_digits", "pre_tokenizer."));
-      return std::make_unique<Digits>(individual.value_or(false), table_);
-    }
-    if (type == "ByteLevel") {
-      ends_in_byte_level_ = true;
-      return parse_byte_level(object, table_);
-    }
-    return unsupported(fmt::format("pre-tokenizer '{}' is not supported", type));
-  }
-
-  const Table& table_;
-  std::vector<Owned> steps_;
-  bool ends_in_byte_level_ = false;
-};
-
-// The chains behind the names, as tokenizer.json writes them. Sources: llama.cpp, llm_tokenizer_bpe
-// in src/llama-vocab.cpp, and the tokenizer.json of SmolLM2, GPT-2, Llama 3 and Qwen2.
-Result<std::unique_ptr<const PreTokenizer>> chain_of(std::span<const std::string_view> patterns,
-                                                     const Table& table) {
-  std::vector<Owned> steps;
-  for (const std::string_view pattern : patterns) {
-    GENESIS_TRY(Finder finder, Finder::for_regex(pattern, table));
-    steps.push_back(std::make_unique<Split>(std::move(finder), SplitBehavior::kIsolated, false));
-  }
-  return std::make_unique<Sequence>(std::move(steps));
+bool prepends_at_start(const boost::json::object& json) {
+  const boost::json::value* scheme = json.if_contains("prepend_scheme");
+  return is_type(json, "Metaspace") && scheme != nullptr && scheme->is_string() &&
+         scheme->get_string() == "first";
 }
 
 }  // namespace
 
-Result<Owned> parse_pre_tokenizer(const boost::json::value& json, Table table) {
-  ChainParser chain(table);
-  GENESIS_TRY_VOID(chain.add(json, 0));
-  return chain.finish();
+Result<PreTokenizerPlan> parse_pre_tokenizer(const boost::json::value& json,
+                                             Table table,
+                                             PreTokenizerOptions options) {
+  PreTokenizerPlan plan;
+  if (json.is_null()) {
+    return plan;
+  }
+  std::vector<const boost::json::object*> parts;
+  GENESIS_TRY_VOID(flatten(json, 0, parts));
+  const auto is_byte_level = [](const auto* part) { return is_type(*part, "ByteLevel"); };
+  plan.byte_level = options.bytes_wanted && std::ranges::count_if(parts, is_byte_level) == 1 &&
+                    is_byte_level(parts.back());
+  bool changed = options.after_normalizer;
+  std::vector<Owned> steps;
+  for (const boost::json::object* part : parts) {
+    plan.needs_origin = plan.needs_origin || (changed && prepends_at_start(*part));
+    changed = changed || is_byte_level(part) || is_type(*part, "Metaspace");
+    Result<Owned> step = std::unique_ptr<const PreTokenizer>();
+    if (is_byte_level(part)) {
+      step = parse_byte_level(*part, table, !plan.byte_level);
+    } else {
+      GENESIS_TRY(const auto type, get_string(*part, "type", kPrefix));
+      step = parse_step(type.value_or("null"), *part, table);
+    }
+    if (!step) {
+      return std::unexpected(step.error());
+    }
+    steps.push_back(std::move(*step));
+  }
+  if (!steps.empty()) {
+    plan.chain = std::make_unique<PreTokenizerSequence>(std::move(steps));
+  }
+  return plan;
 }
 
-Result<Owned> gguf_pre_tokenizer(std::string_view name, Table table) {
-  if (name == "smollm") {
-    std::vector<Owned> steps;
-    steps.push_back(std::make_unique<Digits>(true, table));
-    steps.push_back(std::make_unique<ByteLevel>(false, GptSplit::for_pattern(kGpt2Pattern, table)));
-    return std::make_unique<Sequence>(std::move(steps));
-  }
-  if (name == "gpt-2") {
-    return std::make_unique<ByteLevel>(false, GptSplit::for_pattern(kGpt2Pattern, table));
-  }
-  if (name == "llama-bpe") {
-    return chain_of(std::array{kLlama3Pattern}, table);
-  }
-  if (name == "qwen2") {
-    return chain_of(std::array{kQwen2Pattern}, table);
-  }
-  if (name == "default") {
-    return chain_of(
-        std::array<std::string_view, 4>{
-            R"([\p{P}\$\+<=>\^~\|]+)",
-            R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S))",
-            R"(\p{N}+)",
-            "[0-9][0-9][0-9]"},
-        table);
-  }
-  return fail_param("tokenizer.ggml.pre",
-                    fmt::format("pre-tokenizer '{}' is not supported", name),
-                    ErrorCode::kUnsupported);
+Owned make_bert_pre_tokenizer(Table table) {
+  std::vector<Owned> steps;
+  steps.push_back(white_space_split(table));
+  steps.push_back(std::make_unique<ClassSplit>(
+      ClassSplit::Class::kPunctuation, SplitBehavior::kIsolated, table));
+  return std::make_unique<PreTokenizerSequence>(std::move(steps));
 }
 
 }  // namespace genesis::text

@@ -1,8 +1,9 @@
 // Pre-tokenizers: cut a text into the words the model sees one by one. Semantics follow the
-// `tokenizers` package; a component is one class here and one line in pre_tokenizer.cpp's table.
+// `tokenizers` package; a component is one class and one line in pre_tokenizer.cpp's table.
 #pragma once
 
 #include "base/result.h"
+#include "text/aligned_text.h"
 #include "text/unicode.h"
 
 #include <boost/json/fwd.hpp>
@@ -17,8 +18,8 @@ namespace genesis::text {
 
 // Words in order. Views point into the caller's text or into `made`.
 struct Pieces {
-  std::vector<std::string_view> list;
-  std::deque<std::string> made;  // words that are not part of the text, e.g. with a prefix space
+  std::vector<Piece> list;
+  std::deque<AlignedText> made;  // words that are not part of the text, e.g. with a prefix space
 };
 
 // Immutable; safe from any thread.
@@ -29,13 +30,25 @@ class PreTokenizer {
   virtual void split(Pieces& pieces) const = 0;
 };
 
-// Reads the "pre_tokenizer" member of a tokenizer.json. In this release the chain must end in
-// ByteLevel, so that what leaves it are the bytes of the words.
-Result<std::unique_ptr<const PreTokenizer>> parse_pre_tokenizer(
-    const boost::json::value& json, std::shared_ptr<const CharTable> table);
+struct PreTokenizerPlan {
+  std::unique_ptr<const PreTokenizer> chain;  // null: the text is one word
+  // The words leave as bytes, because the chain ends in ByteLevel and `bytes_wanted` was given.
+  bool byte_level = false;
+  // A step asks where in the input a piece began, and only a tracked text knows.
+  bool needs_origin = false;
+};
 
-// The chain a GGUF file means by `tokenizer.ggml.pre`; kUnsupported names an unknown one.
-Result<std::unique_ptr<const PreTokenizer>> gguf_pre_tokenizer(
-    std::string_view name, std::shared_ptr<const CharTable> table);
+struct PreTokenizerOptions {
+  bool bytes_wanted = false;      // leave out the mapping to printable characters if it comes last
+  bool after_normalizer = false;  // the text may be changed already
+};
+
+// Reads the "pre_tokenizer" member of a tokenizer.json; null gives an empty plan.
+Result<PreTokenizerPlan> parse_pre_tokenizer(const boost::json::value& json,
+                                             std::shared_ptr<const CharTable> table,
+                                             PreTokenizerOptions options);
+
+// White space separates, punctuation stands alone.
+std::unique_ptr<const PreTokenizer> make_bert_pre_tokenizer(std::shared_ptr<const CharTable> table);
 
 }  // namespace genesis::text

@@ -61,13 +61,28 @@ std::vector<Part> join_to_next(const std::vector<Part>& parts) {
 
 }  // namespace
 
-void cut(std::string_view text,
+void cut(const Piece& piece,
          const std::vector<Match>& matches,
-         SplitBehavior behavior,
-         bool invert,
-         std::vector<std::string_view>& out) {
-  std::vector<Part> parts = parts_of(text, matches, invert);
-  switch (behavior) {
+         SplitRule rule,
+         std::vector<Piece>& out) {
+  if (rule.behavior == SplitBehavior::kIsolated) {  // the common one, without the detour
+    std::size_t at = 0;
+    for (const Match& match : matches) {
+      if (match.begin > at) {
+        out.push_back(piece.slice(at, match.begin));
+      }
+      if (match.end > match.begin) {
+        out.push_back(piece.slice(match.begin, match.end));
+      }
+      at = match.end;
+    }
+    if (at < piece.text.size()) {
+      out.push_back(piece.slice(at, piece.text.size()));
+    }
+    return;
+  }
+  std::vector<Part> parts = parts_of(piece.text, matches, rule.invert);
+  switch (rule.behavior) {
     case SplitBehavior::kIsolated:
       break;
     case SplitBehavior::kRemoved:
@@ -85,7 +100,7 @@ void cut(std::string_view text,
   }
   for (const Part& part : parts) {
     if (part.range.end > part.range.begin) {
-      out.push_back(text.substr(part.range.begin, part.range.end - part.range.begin));
+      out.push_back(piece.slice(part.range.begin, part.range.end));
     }
   }
 }

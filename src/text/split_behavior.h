@@ -1,10 +1,10 @@
 // What becomes of the matches when text is cut at a pattern (tokenizers: SplitDelimiterBehavior).
 #pragma once
 
+#include "text/aligned_text.h"
 #include "text/regex.h"
 
 #include <cstdint>
-#include <string_view>
 #include <vector>
 
 namespace genesis::text {
@@ -17,12 +17,15 @@ enum class SplitBehavior : std::uint8_t {
   kContiguous,
 };
 
-// Appends the non-empty parts of `text`. `matches` are sorted and disjoint; `invert` takes what
-// lies between them for the matches.
-void cut(std::string_view text,
+struct SplitRule {
+  SplitBehavior behavior;
+  bool invert;  // take what lies between the matches for the matches
+};
+
+// Appends the non-empty parts of `piece`. `matches` are sorted and disjoint.
+void cut(const Piece& piece,
          const std::vector<Match>& matches,
-         SplitBehavior behavior,
-         bool invert,
-         std::vector<std::string_view>& out);
+         SplitRule rule,
+         std::vector<Piece>& out);
 
 }  // namespace genesis::text

@@ -93,9 +93,13 @@ TEST(GptSplit, KnownWords) {
 
 TEST(Cut, Behaviours) {
   const auto parts = [](SplitBehavior behavior, bool invert) {
-    std::vector<std::string_view> out;
-    cut("a--b-c", {{1, 2}, {2, 3}, {4, 5}}, behavior, invert, out);
-    return Words(out.begin(), out.end());
+    std::vector<Piece> out;
+    cut({"a--b-c"}, {{1, 2}, {2, 3}, {4, 5}}, {behavior, invert}, out);
+    Words words;
+    for (const Piece& piece : out) {
+      words.emplace_back(piece.text);
+    }
+    return words;
   };
   EXPECT_EQ(parts(SplitBehavior::kIsolated, false), (Words{"a", "-", "-", "b", "-", "c"}));
   EXPECT_EQ(parts(SplitBehavior::kRemoved, false), (Words{"a", "b", "c"}));

@@ -17,7 +17,7 @@ namespace genesis::text {
 
 // The vocabulary as GGUF metadata holds it (keys tokenizer.ggml.*), already read by `weights`.
 struct GgufVocabulary {
-  std::string model;  // "gpt2" = byte-level BPE
+  std::string model;  // "gpt2", "llama", "gemma", "bert" or "t5"
   std::string pre;    // name of the pre-tokenizer, e.g. "smollm", "llama-bpe", "qwen2"
   std::vector<std::string> tokens;
   std::vector<std::int32_t>
@@ -29,6 +29,17 @@ struct GgufVocabulary {
   std::optional<std::int32_t> unknown_id;
   std::optional<std::int32_t> padding_id;
   bool add_bos = false;
+  bool add_eos = false;
+  // Models "llama" (sentencepiece BPE) and "t5" (unigram).
+  std::vector<float> scores;
+  bool add_space_prefix = true;
+  bool remove_extra_whitespaces = false;
+  std::string precompiled_charsmap;
+};
+
+// What a tokenizer.model file leaves to tokenizer_config.json.
+struct SentencePieceOptions {
+  bool add_bos = true;
   bool add_eos = false;
 };
 
@@ -44,20 +55,53 @@ struct EncodeOptions {
   std::span<const PlainSpan> plain_spans = {};  // sorted, disjoint; exempt from parse_special
 };
 
+// Which part of the input a token stands for: a half-open range of code points.
+struct TokenOffsets {
+  std::size_t begin = 0;
+  std::size_t end = 0;
+
+  bool operator==(const TokenOffsets&) const = default;
+};
+
+struct Encoding {
+  std::vector<std::int32_t> ids;
+  std::vector<TokenOffsets> offsets;  // of each id; {0, 0} for tokens that are not in the text
+};
+
+// Decoding of one answer, id by id. The concatenation of all text returned equals
+// Tokenizer::decode of all ids. Must not outlive its tokenizer; not thread-safe.
+class DecodeStream {
+ public:
+  virtual ~DecodeStream() = default;
+  // The text that is certain now: whole characters.
+  virtual std::string push(std::int32_t id) = 0;
+  virtual std::string flush() = 0;
+};
+
 class Tokenizer {
  public:
-  // Both refuse what they cannot run exactly, naming the component (kUnsupported), and treat their
-  // input as hostile.
+  // All refuse what they cannot run exactly, naming the component (kUnsupported), and treat their
+  // input as hostile. Blocks "truncation" and "padding" of a tokenizer.json are not applied: what
+  // is too long is the engine's business. `model` of from_sentencepiece is a tokenizer.model file.
   static Result<std::shared_ptr<const Tokenizer>> from_tokenizer_json(std::string_view json);
   static Result<std::shared_ptr<const Tokenizer>> from_gguf(const GgufVocabulary& vocabulary);
+  static Result<std::shared_ptr<const Tokenizer>> from_sentencepiece(
+      std::string_view model, SentencePieceOptions options = {});
 
   virtual ~Tokenizer() = default;
 
   virtual std::vector<std::int32_t> encode(std::string_view text,
                                            const EncodeOptions& options = {}) const = 0;
+  // The same with the place of every token in `text`; several times slower. Of a tokenizer that
+  // does not know places (a wrapper's default) all offsets are {0, 0}.
+  virtual Encoding encode_with_offsets(std::string_view text,
+                                       const EncodeOptions& options = {}) const;
   // As the `tokenizers` package decodes, invalid UTF-8 replaced by U+FFFD.
   virtual std::string decode(std::span<const std::int32_t> ids, bool skip_special) const = 0;
-  // The bytes one token stands for (possibly half a character); empty for an unknown id.
+  // A decode() that takes ids one by one. The default knows token_bytes() only.
+  virtual std::unique_ptr<DecodeStream> stream(bool skip_special) const;
+  // The bytes one token stands for between others (possibly half a character): sentencepiece's mark
+  // is a space, a byte token its byte. Empty for an unknown id.
   virtual std::string token_bytes(std::int32_t id) const = 0;
   virtual bool is_special(std::int32_t id) const = 0;
   virtual std::int32_t vocab_size() const = 0;  // highest id + 1, added tokens included
@@ -73,14 +117,14 @@ class Detokenizer {
  public:
   Detokenizer(std::shared_ptr<const Tokenizer> tokenizer, bool skip_special);
 
-  std::string push(std::int32_t id);
+  std::string push(std::int32_t id) { return stream_->push(id); }
+
   // What is still held back, as U+FFFD where it never became a character.
-  std::string flush();
+  std::string flush() { return stream_->flush(); }
 
  private:
   std::shared_ptr<const Tokenizer> tokenizer_;
-  bool skip_special_;
-  std::string pending_;  // at most 3 bytes of an unfinished character
+  std::unique_ptr<DecodeStream> stream_;
 };
 
 // Finds stop strings in a stream of text pieces, also across pieces. Text that could be the

@@ -338,7 +338,97 @@ nothing
 {% endfor -%}
 """
 
+PHI3 = """\
+{% for message in messages %}{% if message['role'] == 'system' and message['content'] %}{{'<|system|>\\n' + message['content'] + '<|end|>\\n'}}{% elif message['role'] == 'user' %}{{'<|user|>\\n' + message['content'] + '<|end|>\\n'}}{% elif message['role'] == 'assistant' %}{{'<|assistant|>\\n' + message['content'] + '<|end|>\\n'}}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% else %}{{ eos_token }}{% endif %}"""
+
+PHI4 = """\
+{% for message in messages %}
+{%- if message['role'] in ['system', 'user', 'assistant'] %}
+{{- '<|im_start|>' ~ message['role'] ~ '<|im_sep|>' ~ message['content'] ~ '<|im_end|>' }}
+{%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{ '<|im_start|>assistant<|im_sep|>' }}{% endif %}
+"""
+
+FALCON3 = """\
+{%- if tools %}
+{{- '<|system|>\\n' }}
+{%- if messages[0]['role'] == 'system' %}
+{{- messages[0]['content'] }}
+{%- set remaining = messages[1:] %}
+{%- else %}
+{%- set remaining = messages %}
+{%- endif %}
+{{- '\\nYou may call these functions: \\n<tools>\\n' }}
+{%- for tool in tools %}{{- tool | tojson }}{{- '\\n' }}{%- endfor %}
+{{- '</tools>\\n' }}
+{%- else %}
+{%- set remaining = messages %}
+{%- endif %}
+{%- for message in remaining %}
+{%- if message['role'] == 'assistant' and message.tool_calls %}
+{%- for call in message.tool_calls %}{{- '<|assistant|>\\n<tool_call>\\n' ~ call.function | tojson ~ '\\n</tool_call>' }}{%- endfor %}
+{{- eos_token ~ '\\n' }}
+{%- elif message['role'] == 'assistant' %}
+{%- if not loop.last %}{{- '<|assistant|>\\n' + message['content'] + eos_token + '\\n' }}
+{%- else %}{{- '<|assistant|>\\n' + message['content'] + eos_token }}{%- endif %}
+{%- elif message['role'] == 'tool' %}{{- '<|user|>\\n<tool_response>\\n' ~ message.content ~ '\\n</tool_response>\\n' }}
+{%- else %}{{- '<|' ~ message['role'] ~ '|>\\n' + message['content'] + '\\n' }}
+{%- endif %}
+{%- if loop.last and add_generation_prompt %}{{- '<|assistant|>\\n' }}{%- endif %}
+{%- endfor %}
+"""
+
+QWEN2_5 = """\
+{%- set default_system = 'You are a helper.' %}
+{%- if messages and messages[0]['role'] == 'system' %}{%- set start = messages[0]['content'] %}{%- else %}{%- set start = default_system %}{%- endif %}
+{{- '<|im_start|>system\\n' + start }}
+{%- if tools %}
+    {{- "\\n\\n# Tools\\n\\n<tools>" }}
+    {%- for tool in tools %}{{- "\\n" }}{{- tool | tojson }}{%- endfor %}
+    {{- "\\n</tools>" }}
+{%- endif %}
+{{- '<|im_end|>\\n' }}
+{%- for message in messages %}
+    {%- if (message.role == "user") or (message.role == "system" and not loop.first) or (message.role == "assistant" and not message.tool_calls) %}
+        {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>' + '\\n' }}
+    {%- elif message.role == "assistant" %}
+        {{- '<|im_start|>' + message.role }}
+        {%- if message.content %}{{- '\\n' + message.content }}{%- endif %}
+        {%- for tool_call in message.tool_calls %}
+            {%- if tool_call.function is defined %}{%- set tool_call = tool_call.function %}{%- endif %}
+            {{- '\\n<tool_call>\\n{"name": "' }}{{- tool_call.name }}{{- '", "arguments": ' }}{{- tool_call.arguments | tojson }}{{- '}\\n</tool_call>' }}
+        {%- endfor %}
+        {{- '<|im_end|>\\n' }}
+    {%- elif message.role == "tool" %}
+        {%- if (loop.index0 == 0) or (messages[loop.index0 - 1].role != "tool") %}{{- '<|im_start|>user' }}{%- endif %}
+        {{- '\\n<tool_response>\\n' }}{{- message.content }}{{- '\\n</tool_response>' }}
+        {%- if loop.last or (messages[loop.index0 + 1].role != "tool") %}{{- '<|im_end|>\\n' }}{%- endif %}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}
+"""
+
+# Marks what the model generates, also inside a macro and a loop.
+TRAINING = """\
+{%- macro calls(message) %}{% for call in message.tool_calls or [] %}<call>{{ call.function | tojson }}</call>{% endfor %}{% endmacro %}
+{%- for message in messages %}
+{{- '<|im_start|>' + message.role + '\\n' }}
+{%- if message.role == 'assistant' %}
+{%- generation %}{{ message.content or '' }}{{ calls(message) }}{{ '<|im_end|>' }}{% endgeneration %}{{ '\\n' }}
+{%- else %}
+{{- message.content | string + '<|im_end|>\\n' }}
+{%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}
+"""
+
 STYLES = {
+    "phi3": PHI3,
+    "phi4": PHI4,
+    "falcon3": FALCON3,
+    "qwen2_5": QWEN2_5,
+    "training": TRAINING,
     "chatml": CHATML,
     "llama3": LLAMA3,
     "mistral": MISTRAL,
@@ -411,6 +501,15 @@ SNIPPETS = [
     ("{{ 'abc'.startswith('ab') }} {{ 'abc'.endswith(('x', 'c')) }} {{ 'abc'.find('c') }} {{ 'abc'.find('z') }} {{ 'äbc'.index('c') }} {{ 'aXbX'.rfind('X') }} {{ 'abab'.count('ab') }} {{ 'abc'.replace('b', 'x') }} {{ 'a b'.title() }} {{ 'they\\'re bill\\'s'.title() }} {{ 'aBc'.upper().lower().capitalize() }}", False),
     ("{{ '-'.join(['a', 'b']) }} {{ 'a\\nb\\r\\nc'.splitlines() }} {{ '12'.isdigit() }} {{ 'ab'.isalpha() }} {{ 'ab1'.isalnum() }} {{ ' '.isspace() }} {{ 'Ab'.islower() }} {{ 'prefix-x'.removeprefix('prefix-') }} {{ 'x.py'.removesuffix('.py') }} {{ '{} {1} {a} {{}}'.format('x', 'y', a=3) }}", True),
     ("{{ '{} {} {a} {{}} {b[0]} {c.role!r}'.format('x', none, a=3, b=[7], c=messages[0]) }} {{ mapping.values() | list }} {{ [1, 2, 1].count(1) }} {{ [1, 2].index(2) }} {{ messages[0].get('nope') }} {{ mapping.get('b') + 1 }}", False),
+    # Markup, unknown filters in branches not taken, self, odd subscripts.
+    ("{{ '<b>' | safe + '<i>' }} {{ '<' + ('&' | e) }} {{ ('<b>%s</b>' | safe) % '<x>' }} {{ ('<b>{}</b>' | safe).format('<x>') }} {{ '<' | safe ~ '<' }} {{ ['<' | safe] }} {{ ('<' | e | e) }}", False),
+    ("{{ (', ' | safe).join(['<', '>' | safe]) }} {{ ('<a>' | safe).replace('a', '<') }} {{ ('<a>' | safe | replace('a', '<')) + '<' }} {{ ('<a>' | safe)[1:] + '<' }} {{ ('<a>' | safe | upper) + '<' }} {{ ('<' | safe) * 2 + '<' }}", False),
+    ("{% if false %}{{ 1 | nofilter }}{{ 1 is notest }}{% endif %}{{ (1 | nofilter) if false else 2 }}", False),
+    ("{% if true %}{{ 1 | nofilter }}{% endif %}", True),
+    ("{% if false %}{% for x in [] %}{{ 1 | nofilter }}{% endfor %}{% endif %}", True),
+    ("{{ self.nothing }}{{ self.x is defined }}{{ dict.from_pairs([('a', 1)]) }}{{ mapping[[1]] }}{{ mapping[{}] is defined }}", False),
+    # The clock.
+    ("{{ strftime_now('%Y-%m-%d %H:%M:%S %d %b %B %A %a %j %y %-d %e %p %I %%') }}{{ strftime_now('é' ~ messages[0].role) }}", False),
     # Failures.
     ("{{ raise_exception('no ' + messages[0].role) }}", True),
     ("{{ nope.attr }}", True),

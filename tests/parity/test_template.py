@@ -5,16 +5,14 @@ for each construct. Also checks that from_messages marks exactly the bytes users
 Needs GENESIS_BIN_DIR (holding text_probe) and GENESIS_TEST_GGUF.
 """
 
-import json
 import os
-import pathlib
-import subprocess
 
 import gguf
 import jinja2
 import pytest
 from template_cases import SNIPPETS, STYLES
-from transformers.utils.chat_template_utils import _compile_jinja_template
+from template_probe import FixedDatetime, Probe
+from transformers.utils import chat_template_utils
 
 EXTRA = {
     "bos_token": "<s>", "eos_token": "</s>", "date_string": "26 Jul 2024", "enable_thinking": True,
@@ -81,35 +79,6 @@ CONVERSATIONS = {
 }  # fmt: skip
 
 
-class Probe:
-    """text_probe with one template loaded."""
-
-    def __init__(self, source, folder):
-        path = pathlib.Path(folder) / "template.jinja"
-        path.write_bytes(source.encode())
-        binary = pathlib.Path(os.environ["GENESIS_BIN_DIR"]) / "text_probe"
-        self.child = subprocess.Popen(
-            [binary, "template", path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-
-    def render(self, messages, tools, prompt, extra=EXTRA):
-        request = {
-            "messages": json.dumps(messages), "add_generation_prompt": prompt,
-            "tools": "" if tools is None else json.dumps(tools), "extra": json.dumps(extra),
-        }  # fmt: skip
-        self.child.stdin.write(json.dumps(request).encode() + b"\n")
-        self.child.stdin.flush()
-        line = self.child.stdout.readline()
-        return json.loads(line)
-
-    def close(self):
-        self.child.stdin.close()
-        self.child.stdout.close()
-        errors = self.child.stderr.read().decode()
-        self.child.stderr.close()
-        assert self.child.wait() == 0, errors
-
-
 @pytest.fixture
 def probe(tmp_path):
     opened = []
@@ -123,10 +92,15 @@ def probe(tmp_path):
         one.close()
 
 
+@pytest.fixture(autouse=True)
+def fixed_clock(monkeypatch):
+    monkeypatch.setattr(chat_template_utils, "datetime", FixedDatetime)
+
+
 def expected(source, messages, tools, prompt, extra=EXTRA):
     """What jinja2 renders, or None where it fails."""
     try:
-        template = _compile_jinja_template(source)
+        template = chat_template_utils._compile_jinja_template(source)
         return template.render(
             messages=messages, tools=tools, documents=None, add_generation_prompt=prompt, **extra
         )
@@ -137,7 +111,7 @@ def expected(source, messages, tools, prompt, extra=EXTRA):
 def check(source, one, cases):
     for name, messages, tools, prompt in cases:
         want = expected(source, messages, tools, prompt)
-        got = one.render(messages, tools, prompt)
+        got = one.render(messages, tools, prompt, EXTRA)
         assert got.get("text") == want, (source, name, prompt, got)
 
 
@@ -167,6 +141,24 @@ def test_family_styles(probe, name):
     check(source, probe(source), MATRIX)
 
 
+def test_a_raised_message_reaches_the_caller(probe):
+    for source in (STYLES["mistral"], STYLES["llama3"], "{{ raise_exception('no ' ~ messages[0].role) }}"):
+        one = probe(source)
+        for _, messages, tools, prompt in MATRIX:
+            try:
+                template = chat_template_utils._compile_jinja_template(source)
+                template.render(
+                    messages=messages, tools=tools, documents=None, add_generation_prompt=prompt, **EXTRA
+                )
+            except jinja2.exceptions.UndefinedError:
+                continue
+            except jinja2.exceptions.TemplateError as error:
+                reply = one.render(messages, tools, prompt, EXTRA)
+                assert (reply["error"], reply["code"]) == (str(error), "invalid_argument")
+            except (TypeError, AttributeError):
+                assert one.render(messages, tools, prompt, EXTRA)["code"] == "invalid_argument"
+
+
 @pytest.mark.parametrize("at", range(len(SNIPPETS)))
 def test_snippets(probe, at):
     source, fails = SNIPPETS[at]
@@ -185,7 +177,7 @@ def test_model_template_marks_what_users_wrote(probe):
     one = probe(model_template())
     for messages in (CONVERSATIONS["turns"], CONVERSATIONS["hostile"], CONVERSATIONS["system"]):
         want = [part for m in messages for part in (m["role"], m["content"]) if part]
-        assert marked(one.render(messages, None, True)) == want
+        assert marked(one.render(messages, None, True, EXTRA)) == want
 
 
 PROVENANCE = [
@@ -205,10 +197,17 @@ PROVENANCE = [
     ("{{ messages[0].content | replace('abc', '<|im_end|>') }}", [" <x> Y"]),
     ("{{ messages[0].role | title | reverse }}", ["resU"]),
     ("{{ messages[0].content | e }}", ["abc ", "x", " Y"]),
+    ("{{ ('a' ~ messages[0].content ~ 'Straße').upper() }}", ["ABC <X> Y"]),
+    ("{{ ('ß ' ~ messages[0].content ~ 'İ').lower() | capitalize }}", ["abc <x> y"]),
+    ("{{ (messages[0].content ~ 'éa b')[::-1].title() }}", ["y >X< Cba"]),
+    ("{{ (messages[0].content * 2).split('<x>')[1].strip() ~ '!' }}", ["Yabc"]),
+    ("{{ '-'.join(messages[0].content.split()) }}", ["abc", "<x>", "Y"]),
+    ("{{ '<b>' | safe + messages[0].content }}", ["abc ", "x", " Y"]),
+    ("{{ messages[0].content | replace('b', 'own') | indent(2, true) }}", ["a", "c <x> Y"]),
 ]
 
 
 @pytest.mark.parametrize("source, want", PROVENANCE, ids=range(len(PROVENANCE)))
 def test_provenance(probe, source, want):
-    reply = probe(source).render([{"role": "user", "content": "abc <x> Y"}], None, False)
+    reply = probe(source).render([{"role": "user", "content": "abc <x> Y"}], None, False, EXTRA)
     assert marked(reply) == want

@@ -21,8 +21,10 @@ namespace genesis::text {
 // Everything a client can make large. Beyond it a language is refused (kInvalidArgument).
 struct GrammarLimits {
   std::size_t source_bytes = 512 * 1024;  // of one schema, pattern or GBNF text
-  std::size_t nodes = 200'000;            // of all expressions, repeats counted as often as they say
-  std::size_t depth = 64;                 // of nested schemas and groups
+  std::size_t nodes = 200'000;  // of all expressions, repeats counted as often as they say
+  std::size_t depth = 64;       // of nested schemas and groups
+  // Of one grammar's automaton and masks for one vocabulary; beyond it they are made anew.
+  std::size_t cache_bytes = 64 * 1024 * 1024;
 };
 
 struct CodePointRange {

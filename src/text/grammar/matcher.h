@@ -14,6 +14,11 @@
 
 namespace genesis::text {
 
+namespace grammar {
+class Machine;
+struct State;
+}  // namespace grammar
+
 // The vocabulary as a trie of bytes, made once per tokenizer. Special tokens are apart: only
 // GrammarBuilder::special_token() reaches them. Immutable; safe from any thread.
 class TokenTrie {
@@ -23,7 +28,9 @@ class TokenTrie {
 };
 
 // One bit per token id, least significant first; as many words as the vocabulary needs.
-constexpr std::size_t mask_words(std::size_t vocab_size) { return (vocab_size + 63) / 64; }
+constexpr std::size_t mask_words(std::size_t vocab_size) {
+  return (vocab_size + 63) / 64;
+}
 
 // Cheap to copy: a copy is a place to come back to. Not thread-safe; different matchers of one
 // grammar may be used from different threads and share its cached masks.
@@ -52,9 +59,13 @@ class GrammarMatcher {
   std::string forced(std::size_t most) const;
 
  private:
-  struct State;
-  explicit GrammarMatcher(std::shared_ptr<const State> state);
-  std::shared_ptr<const State> state_;
+  GrammarMatcher(std::shared_ptr<const Grammar> grammar,
+                 std::shared_ptr<grammar::Machine> machine,
+                 grammar::State* state);
+
+  std::shared_ptr<const Grammar> grammar_;
+  std::shared_ptr<grammar::Machine> machine_;
+  grammar::State* state_;  // belongs to the machine
 };
 
 }  // namespace genesis::text

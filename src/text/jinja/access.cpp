@@ -85,6 +85,12 @@ Result<std::optional<Value>> own_attribute(const Value& value, std::string_view 
       callable != nullptr && (*callable)->kind == Callable::Kind::kMacro && name == "name") {
     return Value::text(std::string_view((*callable)->name));
   }
+  // In Python dict["x"] is a generic alias, which jinja2 tries after the attribute: a dict again.
+  if (const auto* callable = value.get<std::shared_ptr<const Callable>>();
+      callable != nullptr && (*callable)->kind == Callable::Kind::kFunction &&
+      (*callable)->name == "dict" && name != "fromkeys") {
+    return value;
+  }
   if (is_mutator(value, name)) {
     return Value::undefined(
         fmt::format("access to attribute '{}' of '{}' object is unsafe", name, type_name(value)));
@@ -99,12 +105,11 @@ Result<std::optional<Value>> own_attribute(const Value& value, std::string_view 
 // The entry of a dict, list or text; nullopt if there is none.
 Result<std::optional<Value>> entry(Context& context, const Value& value, const Value& key) {
   if (const Dict* dict = value.as_dict()) {
+    context.touch(*dict);
     if (!hashable(key)) {
-      return template_error(fmt::format("a {} cannot be a key of a dict", type_name(key)));
+      return std::nullopt;  // jinja2 takes Python's TypeError for a missing member
     }
-    if (!key.is<TextRef>()) {
-      GENESIS_TRY_VOID(context.spend(dict->items.size()));
-    }
+    GENESIS_TRY_VOID(context.spend(key.is<TextRef>() ? extent_of(key).weight : dict->items.size()));
     const Value* found = dict->find(key);
     return found != nullptr ? std::optional(*found) : std::nullopt;
   }
@@ -168,18 +173,22 @@ Result<Value> slice_text(Context& context, const Text& text, const SliceRange& r
         character_offset(std::string_view(text.bytes).substr(begin), range.count);
     return context.text(part_of(text, begin, begin + bytes));
   }
-  std::vector<std::size_t> starts;
-  for (std::size_t at = 0; at < text.bytes.size(); at += decode_valid(text.bytes, at).bytes) {
-    starts.push_back(at);
-  }
-  GENESIS_TRY_VOID(context.spend(starts.size() / 16));
+  GENESIS_TRY_VOID(context.spend(text.bytes.size() / 16 + text.marks.size()));
   TextBuilder out;
-  Int index = range.start;
-  for (std::size_t i = 0; i < range.count; ++i, index += range.step) {
-    const std::size_t at = starts[static_cast<std::size_t>(index)];
-    out.add_part(text, at, at + decode_valid(text.bytes, at).bytes);
+  if (range.count > 0) {
+    std::size_t at = character_offset(text.bytes, static_cast<std::size_t>(range.start));
+    const Int stride = range.step < 0 ? -range.step : range.step;
+    for (std::size_t i = 0; i < range.count; ++i) {
+      for (Int moved = 0; i > 0 && moved < stride; ++moved) {
+        at = range.step < 0 ? previous_start(text.bytes, at)
+                            : at + decode_valid(text.bytes, at).bytes;
+      }
+      out.add_part(text, at, at + decode_valid(text.bytes, at).bytes);
+    }
   }
-  return context.text(out.take());
+  Text made = out.take();
+  made.markup = text.markup;
+  return context.text(std::move(made));
 }
 
 }  // namespace
@@ -187,6 +196,9 @@ Result<Value> slice_text(Context& context, const Text& text, const SliceRange& r
 Result<Value> attribute(Context& context, const Value& value, std::string_view name) {
   if (value.is_undefined()) {
     return undefined_error(value);
+  }
+  if (const Dict* dict = value.as_dict()) {
+    context.touch(*dict);
   }
   if (name.starts_with('_')) {
     return Value::undefined(
@@ -264,7 +276,9 @@ Result<std::vector<Value>> iterate(Context& context, const Value& value) {
     return out;
   }
   if (const Text* text = value.as_text()) {
-    GENESIS_TRY_VOID(context.spend(text->bytes.size()));
+    // One object a character.
+    constexpr std::uint64_t kStepsPerCharacter = 4;
+    GENESIS_TRY_VOID(context.spend(text->bytes.size() * kStepsPerCharacter));
     for (std::size_t at = 0; at < text->bytes.size();) {
       const std::size_t bytes = decode_valid(text->bytes, at).bytes;
       out.push_back(Value::text(part_of(*text, at, at + bytes)));
@@ -310,14 +324,16 @@ std::optional<std::size_t> length(const Value& value) {
 Result<bool> contains(Context& context, const Value& container, const Value& member) {
   if (const Text* text = container.as_text()) {
     GENESIS_TRY(const TextRef part, need_text(member, "the left side of 'in' a string"));
-    GENESIS_TRY_VOID(context.spend_for(container));
-    return text->bytes.contains(part->bytes);
+    GENESIS_TRY_VOID(context.spend(extent_of(container).weight + extent_of(member).weight));
+    return find_in(text->bytes, part->bytes) != std::string_view::npos;
   }
   if (const Dict* dict = container.as_dict()) {
     if (!hashable(member)) {
       return template_error(fmt::format("a {} cannot be a key of a dict", type_name(member)));
     }
-    GENESIS_TRY_VOID(context.spend(member.is<TextRef>() ? 1 : dict->items.size()));
+    context.touch(*dict);
+    GENESIS_TRY_VOID(
+        context.spend(member.is<TextRef>() ? extent_of(member).weight : dict->items.size()));
     return dict->find(member) != nullptr;
   }
   GENESIS_TRY(const std::vector<Value> items, iterate(context, container));

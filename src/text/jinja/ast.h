@@ -65,7 +65,7 @@ struct Expression {
     kSlice,            // parts[0] [ parts[1] : parts[2] : parts[3] ], null where left out
     kCall,             // parts[0] ( arguments )
     kFilter,           // parts[0] | filter ( arguments ); parts[0] null in a filter block
-    kTest,             // parts[0] is test ( arguments )
+    kTest,             // parts[0] is test ( arguments ); test and filter are null if unknown
     kCondition,        // parts[0] if parts[1] else parts[2], which may be null
     kAttributeTarget,  // name . text, in {% set %}
   };
@@ -107,7 +107,7 @@ struct Statement {
     kCallBlock,    // expression: the call; signature, body
     kFilterBlock,  // expression: the filters; body
     kWith,         // targets = expressions; body
-    kScope,        // body; {% generation %}
+    kGeneration,   // body
     kBreak,
     kContinue,
   };

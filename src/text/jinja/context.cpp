@@ -8,7 +8,12 @@ namespace genesis::text::jinja {
 
 namespace {
 
-constexpr std::size_t kTextBytesPerStep = 256;
+// A step buys 16 bytes of new text, and every value costs a step or more, so the budget of steps
+// bounds the memory of a rendering as well as its time.
+constexpr std::size_t kTextBytesPerStep = 16;
+constexpr std::uint64_t kStepsPerMark = 2;
+constexpr std::uint64_t kStepsPerContainer = 2;
+constexpr std::uint64_t kStepsPerEntry = 3;
 constexpr std::size_t kMaxValueDepth = 160;
 // Levels of evaluation per level of the template's own depth: an expression inside a macro inside a
 // loop takes a handful.
@@ -43,18 +48,20 @@ Result<void> Context::spend(std::uint64_t steps) {
   return {};
 }
 
+Result<void> Context::spend_for_text(const Text& text) {
+  return spend(1 + text.bytes.size() / kTextBytesPerStep + text.marks.size() * kStepsPerMark);
+}
+
 Result<Value> Context::text(Text text) {
   if (text.bytes.size() > limits_.output_bytes) {
-    return fail(
-        ErrorCode::kResourceExhausted,
-        fmt::format("the chat template made a text of more than {} bytes", limits_.output_bytes));
+    return too_long();
   }
-  GENESIS_TRY_VOID(spend(text.bytes.size() / kTextBytesPerStep));
+  GENESIS_TRY_VOID(spend_for_text(text));
   return Value::text(std::move(text));
 }
 
 Result<Value> Context::list(std::vector<Value> items, bool tuple) {
-  GENESIS_TRY_VOID(spend(items.size()));
+  GENESIS_TRY_VOID(spend(kStepsPerContainer + items.size()));
   Value made = make_list(std::move(items), tuple);
   if (extent_of(made).depth > kMaxValueDepth) {
     return fail(ErrorCode::kResourceExhausted, "the chat template nested lists too deeply");
@@ -63,7 +70,7 @@ Result<Value> Context::list(std::vector<Value> items, bool tuple) {
 }
 
 Result<Value> Context::generator(std::vector<Value> items, std::optional<Error> failure) {
-  GENESIS_TRY_VOID(spend(items.size()));
+  GENESIS_TRY_VOID(spend(kStepsPerContainer + items.size()));
   // Running out of a budget is no affair of the template's; it ends the rendering at once.
   if (failure && failure->code == ErrorCode::kResourceExhausted) {
     return std::unexpected(std::move(*failure));
@@ -73,7 +80,7 @@ Result<Value> Context::generator(std::vector<Value> items, std::optional<Error> 
 
 Result<Value> Context::dict(DictBuilder builder) {
   Value made = builder.take();
-  GENESIS_TRY_VOID(spend(made.as_dict()->items.size()));
+  GENESIS_TRY_VOID(spend(kStepsPerContainer + made.as_dict()->items.size() * kStepsPerEntry));
   if (extent_of(made).depth > kMaxValueDepth) {
     return fail(ErrorCode::kResourceExhausted, "the chat template nested dicts too deeply");
   }
@@ -83,6 +90,12 @@ Result<Value> Context::dict(DictBuilder builder) {
 Result<std::shared_ptr<Namespace>> Context::new_namespace() {
   GENESIS_TRY_VOID(spend(kStepsPerNamespace));
   return namespaces_.emplace_back(std::make_shared<Namespace>());
+}
+
+std::unexpected<Error> Context::too_long() const {
+  return fail(
+      ErrorCode::kResourceExhausted,
+      fmt::format("the chat template made a text of more than {} bytes", limits_.output_bytes));
 }
 
 std::unexpected<Error> Context::raise(std::string message) {

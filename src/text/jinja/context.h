@@ -36,6 +36,11 @@ class Context {
   // Every operation pays before it works: one step, more for what grows with its input.
   Result<void> spend(std::uint64_t steps);
 
+  std::uint64_t steps_left() const { return steps_left_; }
+
+  // For a text that is made or copied.
+  Result<void> spend_for_text(const Text& text);
+
   Result<void> spend_for(const Value& walked) { return spend(extent_of(walked).weight); }
 
   // New values, paid for and within the limits.
@@ -54,6 +59,21 @@ class Context {
   std::unexpected<Error> raise(std::string message);
 
   bool was_raised() const { return raised_; }
+
+  // A text beyond limits().output_bytes.
+  std::unexpected<Error> too_long() const;
+
+  // Members are being read: an error that follows is likely about this message.
+  void touch(const Dict& dict) {
+    last_message_ = dict.message != kNoMessage ? dict.message : last_message_;
+  }
+
+  std::uint32_t last_message() const { return last_message_; }
+
+  // Seconds since 1970, for strftime_now().
+  std::int64_t now() const { return now_; }
+
+  void set_now(std::int64_t now) { now_ = now; }
 
   // Counts nested evaluation for as long as it lives.
   class Nested {
@@ -76,6 +96,8 @@ class Context {
   std::uint64_t steps_left_;
   std::size_t depth_ = 0;
   bool raised_ = false;
+  std::uint32_t last_message_ = kNoMessage;
+  std::int64_t now_ = 0;
   // Namespaces can hold each other in a circle; the destructor empties them all.
   std::vector<std::shared_ptr<Namespace>> namespaces_;
 };

@@ -14,6 +14,12 @@
 
 namespace genesis::text::jinja {
 
+namespace {
+
+constexpr std::size_t kVariablesPerStep = 32;
+
+}  // namespace
+
 Result<Value> Interpreter::evaluate(const Expression& expression) {
   const Nested nested(*this);
   Result<void> paid = nested.check();
@@ -83,10 +89,17 @@ Result<Value> Interpreter::dispatch(const Expression& expression) {
 }
 
 Result<Value> Interpreter::name(const Expression& expression) {
-  if (const Value* found = scope_->find(expression.name)) {
-    return *found;
+  const Scope::Found found = scope_->find(expression.name);
+  GENESIS_TRY_VOID(spend(found.passed / kVariablesPerStep));
+  if (found.value != nullptr) {
+    return *found.value;
   }
   const std::string& name = program_.names[expression.name];
+  if (name == "self") {
+    // The blocks of the template; it has none.
+    GENESIS_TRY(std::shared_ptr<Namespace> blocks, new_namespace());
+    return Value(Value::Data(std::move(blocks)));
+  }
   if (is_function(name)) {
     return make_callable({.name = name});
   }
@@ -251,6 +264,10 @@ Result<Value> Interpreter::call_value(const Value& callee, Arguments args) {
 }
 
 Result<Value> Interpreter::filter(const Expression& expression, const Value& input) {
+  if (expression.filter == nullptr) {
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("filter '{}' is not supported", expression.text));
+  }
   GENESIS_TRY(Arguments args, arguments(expression.arguments));
   return expression.filter->run(*this, input, args);
 }
@@ -267,6 +284,10 @@ Result<Value> Interpreter::filtered(const Expression& expression, const Value& i
 }
 
 Result<Value> Interpreter::test(const Expression& expression) {
+  if (expression.test == nullptr) {
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("test '{}' is not supported", expression.text));
+  }
   GENESIS_TRY(const Value input, evaluate(*expression.parts.front()));
   GENESIS_TRY(Arguments args, arguments(expression.arguments));
   GENESIS_TRY(const bool holds, expression.test->run(*this, input, args));

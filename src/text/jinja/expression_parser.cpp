@@ -82,6 +82,7 @@ Made ExpressionParser::wrap(Kind kind, ExpressionPtr part) const {
 Made ExpressionParser::condition() {
   const TokenStream::Nested nested(stream_);
   GENESIS_TRY_VOID(nested.check());
+  const std::size_t unknown = stream_.unknown_count();
   GENESIS_TRY(ExpressionPtr value, logical_or());
   while (stream_.current().is_name("if")) {
     ExpressionPtr made = make(Kind::kCondition);
@@ -94,6 +95,7 @@ Made ExpressionParser::condition() {
     made->parts.push_back(std::move(value));
     made->parts.push_back(std::move(test));
     made->parts.push_back(std::move(otherwise));
+    stream_.forgive_unknown(unknown);
     GENESIS_TRY(value, finish(std::move(made)));
   }
   return value;

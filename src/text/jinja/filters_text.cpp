@@ -3,7 +3,7 @@
 #include "text/jinja/filters.h"
 #include "text/jinja/format.h"
 #include "text/jinja/print.h"
-#include "text/jinja/text_methods.h"
+#include "text/jinja/text_edit.h"
 #include "text/unicode.h"
 
 #include <algorithm>
@@ -62,7 +62,8 @@ Result<Value> replace(Context& context, const Value& input, Arguments& arguments
   if (!args[0] || !args[1]) {
     return template_error("replace needs what to replace and by what");
   }
-  GENESIS_TRY(const Text text, to_str(context, input));
+  GENESIS_TRY(Text text, to_str(context, input));
+  text.markup = false;
   GENESIS_TRY(const Text old_part, to_str(context, *args[0]));
   GENESIS_TRY(const Text new_part, to_str(context, *args[1]));
   const bool limited = args[2] && !args[2]->is<None>();
@@ -70,17 +71,20 @@ Result<Value> replace(Context& context, const Value& input, Arguments& arguments
   return replace_text(context, text, old_part, new_part, most);
 }
 
-// & < > ' " as HTML; done with replacements so that foreign bytes stay known.
 Result<Value> escape(Context& context, const Value& input, Arguments& arguments) {
   GENESIS_TRY_VOID(bind("escape", arguments, {}));
-  constexpr auto kEntities = std::to_array<std::pair<std::string_view, std::string_view>>(
-      {{"&", "&amp;"}, {">", "&gt;"}, {"<", "&lt;"}, {"'", "&#39;"}, {"\"", "&#34;"}});
-  GENESIS_TRY(Text text, to_str(context, input));
-  for (const auto& [plain, entity] : kEntities) {
-    GENESIS_TRY(const Value next,
-                replace_text(context, text, own_text(plain), own_text(entity), -1));
-    text = *next.as_text();
+  if (const Text* text = input.as_text(); text != nullptr && text->markup) {
+    return input;
   }
+  GENESIS_TRY(const Text text, to_str(context, input));
+  GENESIS_TRY(Text escaped, escaped_text(context, text));
+  return context.text(std::move(escaped));
+}
+
+Result<Value> safe(Context& context, const Value& input, Arguments& arguments) {
+  GENESIS_TRY_VOID(bind("safe", arguments, {}));
+  GENESIS_TRY(Text text, to_str(context, input));
+  text.markup = true;
   return context.text(std::move(text));
 }
 
@@ -103,7 +107,8 @@ Result<Value> indent(Context& context, const Value& input, Arguments& arguments)
   with_end.add("\n");
   const Text whole = with_end.take();
   TextBuilder out;
-  const std::vector<PlainSpan> lines = lines_of(whole.bytes);
+  const std::vector<PlainSpan> lines = lines_of(whole.bytes, context.steps_left());
+  GENESIS_TRY_VOID(context.spend(lines.size()));
   for (std::size_t i = 0; i < lines.size(); ++i) {
     const bool is_blank = lines[i].begin == lines[i].end;
     out.add(i == 0 ? "" : "\n");
@@ -112,24 +117,30 @@ Result<Value> indent(Context& context, const Value& input, Arguments& arguments)
     }
     out.add_part(whole, lines[i].begin, lines[i].end);
     if (out.size() > context.limits().output_bytes) {
-      return fail(ErrorCode::kResourceExhausted, "the chat template made a text too long");
+      return context.too_long();
     }
   }
-  return context.text(out.take());
+  Text made = out.take();
+  made.markup = text->markup;
+  return context.text(std::move(made));
 }
 
 Result<Value> join(Context& context, const Value& input, Arguments& arguments) {
   GENESIS_TRY(const auto args, bind("join", arguments, {"d", "attribute"}));
   GENESIS_TRY(const std::vector<Value> items, iterate(context, input));
-  GENESIS_TRY(const Text separator,
-              to_str(context, args[0].value_or(Value::text(std::string_view()))));
-  std::vector<Text> parts;
+  GENESIS_TRY(Text separator, to_str(context, args[0].value_or(Value::text(std::string_view()))));
+  separator.markup = false;
+  std::vector<TextRef> parts;
   for (Value part : items) {
     if (args[1] && !args[1]->is<None>()) {
       GENESIS_TRY(part, attribute_path(context, part, *args[1]));
     }
+    if (const TextRef* text = part.get<TextRef>()) {
+      parts.push_back(*text);
+      continue;
+    }
     GENESIS_TRY(Text text, to_str(context, part));
-    parts.push_back(std::move(text));
+    parts.push_back(std::make_shared<const Text>(std::move(text)));
   }
   return join_texts(context, separator, parts);
 }
@@ -157,7 +168,7 @@ Result<Value> center(Context& context, const Value& input, Arguments& arguments)
   GENESIS_TRY(const Int width, need_int(args[0].value_or(Value::integer(80)), "width"));
   const auto length = static_cast<Int>(length_in_characters(text.bytes));
   if (width > static_cast<Int>(context.limits().output_bytes)) {
-    return fail(ErrorCode::kResourceExhausted, "the chat template made a text too long");
+    return context.too_long();
   }
   const Int margin = std::max<Int>(width - length, 0);
   // str.center puts the odd space on the left when the width is odd.
@@ -166,7 +177,9 @@ Result<Value> center(Context& context, const Value& input, Arguments& arguments)
   out.add(std::string(static_cast<std::size_t>(left), ' '));
   out.add(text);
   out.add(std::string(static_cast<std::size_t>(margin - left), ' '));
-  return context.text(out.take());
+  Text made = out.take();
+  made.markup = text.markup;
+  return context.text(std::move(made));
 }
 
 constexpr auto kFilters = std::to_array<Filter>({
@@ -179,7 +192,7 @@ constexpr auto kFilters = std::to_array<Filter>({
     {"join", join},
     {"lower", change_case<Casing::kLower>},
     {"replace", replace},
-    {"safe", string},
+    {"safe", safe},
     {"string", string},
     {"title", title},
     {"trim", trim},

@@ -3,6 +3,7 @@
 #include "text/jinja/access.h"
 #include "text/jinja/literal.h"
 #include "text/jinja/print.h"
+#include "text/jinja/text_edit.h"
 
 #include <fmt/format.h>
 
@@ -44,7 +45,7 @@ class PercentFormatter {
       }
       GENESIS_TRY_VOID(context_.spend(1));
       if (out_.size() > context_.limits().output_bytes) {
-        return fail(ErrorCode::kResourceExhausted, "the chat template made a text too long");
+        return context_.too_long();
       }
     }
     const List* tuple = values_.as_list();
@@ -52,7 +53,9 @@ class PercentFormatter {
     if (used_ < given && values_.as_dict() == nullptr) {
       return template_error("not all arguments converted during string formatting");
     }
-    return context_.text(out_.take());
+    Text made = out_.take();
+    made.markup = pattern_.markup;
+    return context_.text(std::move(made));
   }
 
  private:
@@ -63,7 +66,7 @@ class PercentFormatter {
     while (peek() >= '0' && peek() <= '9') {
       value = value * 10 + static_cast<std::size_t>(pattern_.bytes[at_++] - '0');
       if (value > kMaxWidth) {
-        return template_error("a field of a format is too wide");
+        return fail(ErrorCode::kResourceExhausted, "a field of a format is too wide");
       }
     }
     return value;
@@ -127,6 +130,9 @@ class PercentFormatter {
       case 'r': {
         GENESIS_TRY(Text text,
                     how.type == 's' ? to_str(context_, value) : to_repr(context_, value));
+        if (pattern_.markup && !text.markup) {
+          GENESIS_TRY(text, escaped_text(context_, text));
+        }
         if (how.precision) {
           text = part_of(text, 0, character_offset(text.bytes, *how.precision));
         }
@@ -327,15 +333,20 @@ Result<Value> brace_format(Context& context, const Text& pattern, const Argument
       return template_error("a single brace in a format string");
     }
     BraceField field(context, bytes.substr(at + 1, close - at - 1));
-    GENESIS_TRY(const Text text, field.fill(arguments, numbering));
+    GENESIS_TRY(Text text, field.fill(arguments, numbering));
+    if (pattern.markup && !text.markup) {
+      GENESIS_TRY(text, escaped_text(context, text));
+    }
     GENESIS_TRY_VOID(context.spend(1 + text.bytes.size() / 256));
     out.add(text);
     if (out.size() > context.limits().output_bytes) {
-      return fail(ErrorCode::kResourceExhausted, "the chat template made a text too long");
+      return context.too_long();
     }
     at = close + 1;
   }
-  return context.text(out.take());
+  Text made = out.take();
+  made.markup = pattern.markup;
+  return context.text(std::move(made));
 }
 
 }  // namespace genesis::text::jinja

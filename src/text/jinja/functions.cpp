@@ -75,7 +75,8 @@ Result<DictBuilder> pairs_of(Context& context, Arguments& arguments) {
       if (!hashable(key)) {
         return template_error(fmt::format("a {} cannot be a key of a dict", type_name(key)));
       }
-      GENESIS_TRY_VOID(context.spend(key.is<TextRef>() ? 1 : items.size() / 16));
+      GENESIS_TRY_VOID(
+          context.spend(extent_of(key).weight + (key.is<TextRef>() ? 1 : items.size() / 16)));
       out.set(key, dict != nullptr ? *dict->find(key) : pair->items[1]);
     }
   }
@@ -110,15 +111,14 @@ Result<Value> raise_exception(Context& context, Arguments& arguments) {
 Result<Value> strftime_now(Context& context, Arguments& arguments) {
   GENESIS_TRY(auto args, bind("strftime_now", arguments, {"format"}));
   GENESIS_TRY(const TextRef format, need_text(args[0].value_or(Value()), "the format of a date"));
-  const std::time_t now = std::time(nullptr);
+  const auto now = static_cast<std::time_t>(context.now());
   std::tm local{};
   localtime_r(&now, &local);
   std::array<char, 4096> buffer{};
   const std::size_t bytes =
       std::strftime(buffer.data(), buffer.size(), format->bytes.c_str(), &local);
   const std::string date = to_valid_utf8(std::string_view(buffer.data(), bytes));
-  const Text* const input = format.get();
-  return context.text(derived(date, std::span(&input, 1)));
+  return context.text(derived(date, *format));
 }
 
 Result<Value> joiner(Context& context, Arguments& arguments) {

@@ -11,15 +11,18 @@
 
 namespace genesis::text::jinja {
 
-const Value* Scope::find(NameId name) const {
+Scope::Found Scope::find(NameId name) const {
+  Found out;
   for (const Scope* scope = this; scope != nullptr; scope = scope->outer.get()) {
     for (const auto& [known, value] : scope->variables) {
       if (known == name) {
-        return &value;
+        out.value = &value;
+        return out;
       }
+      ++out.passed;
     }
   }
-  return nullptr;
+  return out;
 }
 
 void Scope::set(NameId name, Value value) {
@@ -65,8 +68,15 @@ void Interpreter::define(std::string_view name, Value value) {
 std::unexpected<Error> Interpreter::located(Error error, std::uint32_t line) {
   if (!located_) {
     located_ = true;
+    // What the template does not take is a fault of the messages it was given.
+    const bool about_messages = error.code == ErrorCode::kInvalidArgument && error.param.empty();
+    const bool known = about_messages && last_message() != kNoMessage;
+    if (about_messages) {
+      error.param = known ? fmt::format("messages[{}]", last_message()) : "messages";
+    }
     if (!was_raised()) {
-      error.message = fmt::format("chat template line {}: {}", line, error.message);
+      const std::string where = known ? fmt::format(" (while reading {})", error.param) : "";
+      error.message = fmt::format("chat template line {}: {}{}", line, error.message, where);
     }
   }
   return std::unexpected(std::move(error));
@@ -140,10 +150,9 @@ Result<Interpreter::Flow> Interpreter::dispatch(const Statement& statement, Text
     }
     case Kind::kWith:
       return with(statement, out);
-    case Kind::kScope: {
-      const InScope inner(*this, scope_);
-      return execute(statement.body, out);
-    }
+    case Kind::kGeneration:
+      GENESIS_TRY_VOID(generation(statement, out));
+      return Flow::kNext;
     case Kind::kBreak:
       return Flow::kBreak;
     case Kind::kContinue:
@@ -152,7 +161,14 @@ Result<Interpreter::Flow> Interpreter::dispatch(const Statement& statement, Text
   return Flow::kNext;
 }
 
-Result<void> Interpreter::add_output(TextBuilder& out, const Text& text) const {
+// The parser sees to it that break and continue do not leave the block.
+Result<void> Interpreter::generation(const Statement& statement, TextBuilder& out) {
+  GENESIS_TRY(const Text text, captured(statement.body));
+  return add_output(out, as_generated(text));
+}
+
+Result<void> Interpreter::add_output(TextBuilder& out, const Text& text) {
+  GENESIS_TRY_VOID(spend_for_text(text));
   if (out.size() + text.bytes.size() > limits().output_bytes) {
     return fail(
         ErrorCode::kResourceExhausted,
@@ -164,7 +180,6 @@ Result<void> Interpreter::add_output(TextBuilder& out, const Text& text) const {
 
 Result<void> Interpreter::output(const Value& value, TextBuilder& out) {
   if (const Text* text = value.as_text()) {
-    GENESIS_TRY_VOID(spend_for(value));
     return add_output(out, *text);
   }
   GENESIS_TRY(const Text text, to_str(*this, value));
@@ -292,7 +307,7 @@ Result<void> Interpreter::assign(const Expression& target, const Value& value) {
   if (target.kind == Expression::Kind::kTuple) {
     return assign_parts(target, value);
   }
-  const Value* holder = scope_->find(target.name);
+  const Value* const holder = scope_->find(target.name).value;
   const auto* space = holder != nullptr ? holder->get<std::shared_ptr<Namespace>>() : nullptr;
   if (space == nullptr) {
     return template_error("cannot assign attribute on non-namespace object");
@@ -314,82 +329,6 @@ Result<void> Interpreter::assign_parts(const Expression& target, const Value& va
   }
   for (std::size_t i = 0; i < parts.size(); ++i) {
     GENESIS_TRY_VOID(assign(*target.parts[i], parts[i]));
-  }
-  return {};
-}
-
-Value Interpreter::macro_value(const Statement& macro, std::string_view name) {
-  return make_callable({.kind = Callable::Kind::kMacro,
-                        .name = std::string(name),
-                        .macro = &macro,
-                        .scope = scope_});
-}
-
-Result<void> Interpreter::call_block(const Statement& statement, TextBuilder& out) {
-  GENESIS_TRY(const Value value, call(*statement.expression, macro_value(statement, "caller")));
-  return output(value, out);
-}
-
-Result<Value> Interpreter::call_macro(const Callable& macro, Arguments arguments) {
-  const Nested nested(*this);
-  GENESIS_TRY_VOID(nested.check());
-  ScopePtr outer = macro.scope.lock();
-  const InScope inner(*this, outer ? std::move(outer) : globals_);
-  GENESIS_TRY_VOID(bind_parameters(macro, arguments));
-  TextBuilder out;
-  GENESIS_TRY_VOID(execute(macro.macro->body, out));
-  return Context::text(out.take());
-}
-
-// Sets the macro's parameters in the current scope: given ones, defaults, then the special names.
-Result<void> Interpreter::bind_parameters(const Callable& macro, Arguments& arguments) {
-  const Signature& signature = macro.macro->signature;
-  const std::size_t count = signature.parameters.size();
-  const std::size_t first_default = count - signature.defaults.size();
-  for (std::size_t i = 0; i < count; ++i) {
-    const NameId parameter = signature.parameters[i];
-    const std::string& name = program_.names[parameter];
-    Value value;
-    if (i < arguments.positional.size()) {
-      value = arguments.positional[i];
-    } else if (!arguments.take(name, value)) {
-      if (i < first_default) {
-        value = Value::undefined(fmt::format("parameter '{}' was not provided", name));
-      } else {
-        GENESIS_TRY(value, evaluate(*signature.defaults[i - first_default]));
-      }
-    }
-    scope_->set(parameter, std::move(value));
-  }
-  if (signature.uses_caller && caller_name_) {
-    Value caller = Value::undefined("No caller defined");
-    arguments.take("caller", caller);
-    if (scope_->variables.end() ==
-        std::ranges::find(scope_->variables, *caller_name_, &std::pair<NameId, Value>::first)) {
-      scope_->set(*caller_name_, std::move(caller));
-    }
-  }
-  if (signature.uses_kwargs && kwargs_name_) {
-    DictBuilder named;
-    for (auto& [name, value] : arguments.named) {
-      named.set(Value::text(std::string_view(name)), std::move(value));
-    }
-    arguments.named.clear();
-    GENESIS_TRY(Value value, Context::dict(std::move(named)));
-    scope_->set(*kwargs_name_, std::move(value));
-  }
-  if (!arguments.named.empty()) {
-    return template_error(fmt::format(
-        "macro '{}' takes no keyword argument '{}'", macro.name, arguments.named.front().first));
-  }
-  if (signature.uses_varargs && varargs_name_) {
-    const auto skip = static_cast<std::ptrdiff_t>(std::min(count, arguments.positional.size()));
-    GENESIS_TRY(Value rest,
-                list({arguments.positional.begin() + skip, arguments.positional.end()}, true));
-    scope_->set(*varargs_name_, std::move(rest));
-  } else if (arguments.positional.size() > count) {
-    return template_error(
-        fmt::format("macro '{}' takes not more than {} argument(s)", macro.name, count));
   }
   return {};
 }

@@ -5,6 +5,7 @@
 #include "text/jinja/ast.h"
 #include "text/jinja/context.h"
 
+#include <cstddef>
 #include <memory>
 #include <string_view>
 #include <utility>
@@ -17,7 +18,12 @@ struct Scope {
   std::shared_ptr<Scope> outer;
   std::vector<std::pair<NameId, Value>> variables;
 
-  const Value* find(NameId name) const;
+  struct Found {
+    const Value* value = nullptr;
+    std::size_t passed = 0;  // variables looked at
+  };
+
+  Found find(NameId name) const;
   void set(NameId name, Value value);
 };
 
@@ -57,7 +63,8 @@ class Interpreter final : public Context {
   Result<void> assign_parts(const Expression& target, const Value& value);
   Value macro_value(const Statement& macro, std::string_view name);
   Result<void> bind_parameters(const Callable& macro, Arguments& arguments);
-  Result<void> add_output(TextBuilder& out, const Text& text) const;
+  Result<void> generation(const Statement& statement, TextBuilder& out);
+  Result<void> add_output(TextBuilder& out, const Text& text);
 
   // Expressions.
   Result<Value> evaluate(const Expression& expression);

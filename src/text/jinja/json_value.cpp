@@ -13,10 +13,26 @@ namespace genesis::text::jinja {
 
 namespace {
 
+// Names that the templates of the big families use.
+SourcePart part_named(std::string_view field) {
+  if (field == "role" || field == "content" || field == "tool_calls") {
+    return field == "role" ? SourcePart::kRole
+                           : (field == "content" ? SourcePart::kContent : SourcePart::kToolCalls);
+  }
+  const bool reasoning =
+      field == "reasoning_content" || field == "reasoning" || field == "thinking";
+  return reasoning ? SourcePart::kReasoning : SourcePart::kOther;
+}
+
 class Reader {
  public:
-  Reader(std::string_view json, std::string_view what, bool foreign)
-      : json_(json), what_(what), foreign_(foreign) {}
+  Reader(std::string_view json, std::string_view what, JsonSource source)
+      : json_(json), what_(what), of_messages_(source == JsonSource::kMessages) {
+    origin_.foreign = source != JsonSource::kTrusted;
+    if (source == JsonSource::kTools || source == JsonSource::kVariables) {
+      origin_.part = source == JsonSource::kTools ? SourcePart::kTools : SourcePart::kVariables;
+    }
+  }
 
   Result<Value> document() {
     if (!is_valid_utf8(json_)) {
@@ -58,8 +74,8 @@ class Reader {
       case '[':
         return array(depth);
       case '"': {
-        GENESIS_TRY(Text text, string());
-        return Value::text(std::move(text));
+        GENESIS_TRY(const std::string text, string());
+        return Value::text(text_from(text, origin_));
       }
       default:
         break;
@@ -75,6 +91,7 @@ class Reader {
 
   Result<Value> object(std::size_t depth) {
     DictBuilder builder;
+    builder.set_message(origin_.message);
     ++at_;
     skip_space();
     if (take("}")) {
@@ -85,13 +102,17 @@ class Reader {
       if (peek() != '"') {
         return malformed("a member without name");
       }
-      GENESIS_TRY(Text key, string());
+      GENESIS_TRY(const std::string key, string());
+      if (of_messages_ && depth == kMessageDepth) {
+        origin_.part = part_named(key);
+      }
+      Value name = Value::text(text_from(key, origin_));
       skip_space();
       if (!take(":")) {
         return malformed("no ':'");
       }
       GENESIS_TRY(Value value, any(depth + 1));
-      builder.set(Value::text(std::move(key)), std::move(value));
+      builder.set(std::move(name), std::move(value));
       skip_space();
       if (take("}")) {
         return builder.take();
@@ -110,6 +131,9 @@ class Reader {
       return make_list({});
     }
     while (true) {
+      if (of_messages_ && depth + 1 == kMessageDepth) {
+        origin_ = {.message = static_cast<std::uint32_t>(items.size()), .foreign = true};
+      }
       GENESIS_TRY(Value value, any(depth + 1));
       items.push_back(std::move(value));
       skip_space();
@@ -122,7 +146,7 @@ class Reader {
     }
   }
 
-  Result<Text> string() {
+  Result<std::string> string() {
     std::string out;
     ++at_;
     while (peek() != '"') {
@@ -138,7 +162,7 @@ class Reader {
       GENESIS_TRY_VOID(escape(out));
     }
     ++at_;
-    return foreign_ ? foreign_text(out) : own_text(out);
+    return out;
   }
 
   Result<void> escape(std::string& out) {
@@ -224,16 +248,19 @@ class Reader {
     return value ? Result<Value>(Value::integer(*value)) : malformed("an integer too large");
   }
 
+  static constexpr std::size_t kMessageDepth = 1;  // of a message in the array of them
+
   std::string_view json_;
   std::string_view what_;
-  bool foreign_;
+  bool of_messages_;
+  Origin origin_;  // of the text read next
   std::size_t at_ = 0;
 };
 
 }  // namespace
 
-Result<Value> value_from_json(std::string_view json, std::string_view what, bool foreign) {
-  return Reader(json, what, foreign).document();
+Result<Value> value_from_json(std::string_view json, std::string_view what, JsonSource source) {
+  return Reader(json, what, source).document();
 }
 
 }  // namespace genesis::text::jinja

@@ -29,7 +29,9 @@ Result<Value> dict_get(Context& context, const Value& self, Arguments& arguments
   if (!args[0] || !hashable(*args[0])) {
     return template_error("get() needs a key");
   }
-  GENESIS_TRY_VOID(context.spend(args[0]->is<TextRef>() ? 1 : dict_of(self).items.size()));
+  context.touch(dict_of(self));
+  GENESIS_TRY_VOID(context.spend(args[0]->is<TextRef>() ? extent_of(*args[0]).weight
+                                                        : dict_of(self).items.size()));
   const Value* found = dict_of(self).find(*args[0]);
   return found != nullptr ? *found : args[1].value_or(Value::none());
 }

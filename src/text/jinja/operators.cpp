@@ -3,6 +3,7 @@
 #include "text/jinja/access.h"
 #include "text/jinja/format.h"
 #include "text/jinja/order.h"
+#include "text/jinja/text_edit.h"
 
 #include <fmt/format.h>
 
@@ -28,7 +29,7 @@ std::unexpected<Error> wrong_types(Operator op, const Value& a, const Value& b) 
 }
 
 std::unexpected<Error> overflow() {
-  return template_error("a number became too large");
+  return fail(ErrorCode::kResourceExhausted, "a number of the chat template became too large");
 }
 
 double to_real(const Value& value) {
@@ -137,10 +138,19 @@ Result<Value> concatenate(Context& context, const Value& a, const Value& b) {
   const Text* left = a.as_text();
   const Text* right = b.as_text();
   if (left != nullptr && right != nullptr) {
+    const bool markup = left->markup || right->markup;
     TextBuilder out;
-    out.add(*left);
-    out.add(*right);
-    return context.text(out.take());
+    for (const Text* part : {left, right}) {
+      if (markup && !part->markup) {
+        GENESIS_TRY(const Text escaped, escaped_text(context, *part));
+        out.add(escaped);
+      } else {
+        out.add(*part);
+      }
+    }
+    Text made = out.take();
+    made.markup = markup;
+    return context.text(std::move(made));
   }
   const List* x = a.as_list();
   const List* y = b.as_list();
@@ -164,11 +174,14 @@ Result<Value> repeated(Context& context, const Value& value, Int times) {
   }
   const auto count = size == 0 ? std::size_t{0} : static_cast<std::size_t>(times);
   if (const Text* text = value.as_text()) {
+    GENESIS_TRY_VOID(context.spend(count * (1 + text->marks.size())));
     TextBuilder out;
     for (std::size_t i = 0; i < count; ++i) {
       out.add(*text);
     }
-    return context.text(out.take());
+    Text made = out.take();
+    made.markup = text->markup;
+    return context.text(std::move(made));
   }
   GENESIS_TRY_VOID(context.spend(static_cast<std::size_t>(size) * count));
   std::vector<Value> items;

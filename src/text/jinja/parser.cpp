@@ -18,7 +18,9 @@ namespace {
 using Kind = Statement::Kind;
 using Names = std::initializer_list<std::string_view>;
 
-constexpr std::size_t kMaxSource = 4 * 1024 * 1024;
+// Bounds the memory of the tree, some 200 bytes for each of the source. The longest template known
+// is an eighth of it.
+constexpr std::size_t kMaxSource = 256 * 1024;
 
 class Parser {
  public:
@@ -116,6 +118,7 @@ class Parser {
       return stream_.unexpected_token("'in'");
     }
     GENESIS_TRY(loop.expression, expressions_.tuple(false, "recursive"));
+    const std::size_t unknown = stream_.unknown_count();
     if (stream_.skip_name("if")) {
       GENESIS_TRY(loop.condition, expressions_.expression());
     }
@@ -128,12 +131,14 @@ class Parser {
     if (stream_.next().text == "else") {
       GENESIS_TRY(loop.otherwise, inside_up_to("endfor"));
     }
+    GENESIS_TRY_VOID(stream_.refuse_unknown(unknown));
     return loop;
   }
 
   Result<Statement> if_else() {
     Statement choice = make(Kind::kIf);
     std::string tag = "if";
+    const std::size_t unknown = stream_.unknown_count();
     while (tag == "if" || tag == "elif") {
       Statement::Branch branch;
       stream_.next();
@@ -146,6 +151,7 @@ class Parser {
     if (tag == "else") {
       GENESIS_TRY(choice.otherwise, inside_up_to("endif"));
     }
+    stream_.forgive_unknown(unknown);
     return choice;
   }
 
@@ -166,7 +172,9 @@ class Parser {
   // A body that break and continue cannot leave.
   Result<Body> scoped_up_to(std::string_view end) {
     const std::size_t loops = std::exchange(loops_, 0);
+    const std::size_t unknown = stream_.unknown_count();
     GENESIS_TRY(Body out, inside_up_to(end));
+    GENESIS_TRY_VOID(stream_.refuse_unknown(unknown));
     loops_ = loops;
     return out;
   }
@@ -257,12 +265,14 @@ class Parser {
       GENESIS_TRY(ExpressionPtr value, expressions_.expression());
       out.bindings.emplace_back(std::move(target), std::move(value));
     }
+    const std::size_t unknown = stream_.unknown_count();
     GENESIS_TRY(out.body, inside_up_to("endwith"));
+    GENESIS_TRY_VOID(stream_.refuse_unknown(unknown));
     return out;
   }
 
   Result<Statement> generation() {
-    Statement out = make(Kind::kScope);
+    Statement out = make(Kind::kGeneration);
     stream_.next();
     GENESIS_TRY(out.body, scoped_up_to("endgeneration"));
     return out;
@@ -300,6 +310,7 @@ Result<std::unique_ptr<const Template>> parse_template(std::string_view source,
   TokenStream stream(std::move(tokens), limits);
   auto out = std::make_unique<Template>();
   GENESIS_TRY(out->body, Parser(stream).body({}));
+  GENESIS_TRY_VOID(stream.refuse_unknown(0));
   out->names = stream.take_names();
   return out;
 }

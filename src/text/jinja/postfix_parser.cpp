@@ -154,8 +154,7 @@ Made ExpressionParser::filter(ExpressionPtr base) {
   GENESIS_TRY(made->text, stream_.expect_name());
   made->filter = find_filter(made->text);
   if (made->filter == nullptr) {
-    return stream_.error(fmt::format("filter '{}' is not supported", made->text),
-                         ErrorCode::kUnsupported);
+    stream_.note_unknown(fmt::format("filter '{}' is not supported", made->text));
   }
   made->parts.push_back(std::move(base));
   if (stream_.current().is_operator("(")) {
@@ -180,8 +179,7 @@ Made ExpressionParser::test(ExpressionPtr base) {
   GENESIS_TRY(made->text, stream_.expect_name());
   made->test = find_test(made->text);
   if (made->test == nullptr) {
-    return stream_.error(fmt::format("test '{}' is not supported", made->text),
-                         ErrorCode::kUnsupported);
+    stream_.note_unknown(fmt::format("test '{}' is not supported", made->text));
   }
   made->parts.push_back(std::move(base));
   const Token& token = stream_.current();

@@ -166,11 +166,11 @@ class Printer {
       const std::string replaced = escape(point.value);
       if (!replaced.empty()) {
         out_.add_part(text, copied, at);
-        while (span < text.foreign.size() && text.foreign[span].end <= at) {
+        while (span < text.marks.size() && text.marks[span].end <= at) {
           ++span;
         }
-        const bool foreign = span < text.foreign.size() && text.foreign[span].begin <= at;
-        out_.add(replaced, foreign);
+        const bool marked = span < text.marks.size() && text.marks[span].begin <= at;
+        out_.add(replaced, marked ? text.marks[span].origin : Origin{});
         copied = at + point.bytes;
       }
       at += point.bytes;
@@ -180,6 +180,7 @@ class Printer {
 
   // Single quotes, unless only double ones avoid an escape.
   void quote_for_repr(const Text& text) {
+    out_.add(text.markup ? "Markup(" : "");
     const bool doubles = text.bytes.contains('\'') && !text.bytes.contains('"');
     const char32_t quote = doubles ? '"' : '\'';
     out_.add(doubles ? "\"" : "'");
@@ -208,6 +209,7 @@ class Printer {
                                       : fmt::format("\\U{:08x}", number));
     });
     out_.add(doubles ? "\"" : "'");
+    out_.add(text.markup ? ")" : "");
   }
 
   void quote_for_json(const Text& text) {

@@ -2,6 +2,7 @@
 
 #include "text/jinja/access.h"
 #include "text/jinja/format.h"
+#include "text/jinja/text_edit.h"
 #include "text/unicode.h"
 
 #include <fmt/format.h>
@@ -20,11 +21,12 @@ const Text& self_text(const Value& self) {
 }
 
 Result<Value> text_list(Context& context, const Text& text, const std::vector<PlainSpan>& parts) {
+  constexpr std::uint64_t kStepsPerPart = 4;
+  GENESIS_TRY_VOID(context.spend(parts.size() * kStepsPerPart + text.bytes.size() / 16));
   std::vector<Value> out;
   for (const PlainSpan& part : parts) {
     out.push_back(Value::text(part_of(text, part.begin, part.end)));
   }
-  GENESIS_TRY_VOID(context.spend(extent_of(Value::text(text)).weight));
   return context.list(std::move(out));
 }
 
@@ -87,7 +89,7 @@ std::vector<PlainSpan> parts_between(std::string_view text,
   PlainSpan rest{0, text.size()};
   while (most != 0) {
     const std::string_view view = text.substr(rest.begin, rest.end - rest.begin);
-    const std::size_t found = from_right ? view.rfind(separator) : view.find(separator);
+    const std::size_t found = from_right ? rfind_in(view, separator) : find_in(view, separator);
     if (found == std::string_view::npos) {
       break;
     }
@@ -112,7 +114,10 @@ template <bool from_right>
 Result<Value> split(Context& context, const Value& self, Arguments& arguments) {
   GENESIS_TRY(const auto args, bind("split", arguments, {"sep", "maxsplit"}));
   const Text& text = self_text(self);
-  GENESIS_TRY(const Int most, need_int(args[1].value_or(Value::integer(-1)), "maxsplit"));
+  GENESIS_TRY(Int most, need_int(args[1].value_or(Value::integer(-1)), "maxsplit"));
+  // More parts than that could not be paid for.
+  const auto affordable = static_cast<Int>(context.steps_left());
+  most = most < 0 ? affordable : std::min(most, affordable);
   GENESIS_TRY_VOID(context.spend(1 + text.bytes.size() / 16));
   if (!args[0] || args[0]->is<None>()) {
     return text_list(context, text, words_of(text.bytes, most, from_right));
@@ -126,7 +131,8 @@ Result<Value> split(Context& context, const Value& self, Arguments& arguments) {
 
 Result<Value> splitlines(Context& context, const Value& self, Arguments& arguments) {
   GENESIS_TRY_VOID(bind("splitlines", arguments, {}));
-  return text_list(context, self_text(self), lines_of(self_text(self).bytes));
+  const Text& text = self_text(self);
+  return text_list(context, text, lines_of(text.bytes, context.steps_left()));
 }
 
 template <bool from_right>
@@ -139,7 +145,7 @@ Result<Value> partition(Context& context, const Value& self, Arguments& argument
   const Text& text = self_text(self);
   GENESIS_TRY_VOID(context.spend_for(self));
   const std::size_t at =
-      from_right ? text.bytes.rfind(separator->bytes) : text.bytes.find(separator->bytes);
+      from_right ? rfind_in(text.bytes, separator->bytes) : find_in(text.bytes, separator->bytes);
   const std::size_t size = text.bytes.size();
   if (at == std::string::npos) {
     const Value empty = Value::text(std::string_view());
@@ -215,7 +221,7 @@ Result<Value> find(Context& context, const Value& self, Arguments& arguments) {
   std::size_t found = std::string_view::npos;
   if (range.begin <= range.end) {
     const auto view = std::string_view(text.bytes).substr(range.begin, range.end - range.begin);
-    found = from_right ? view.rfind(part->bytes) : view.find(part->bytes);
+    found = from_right ? rfind_in(view, part->bytes) : find_in(view, part->bytes);
   }
   if (found == std::string_view::npos) {
     return must_exist ? Result<Value>(template_error("substring not found")) : Value::integer(-1);
@@ -233,8 +239,8 @@ Result<Value> count(Context& context, const Value& self, Arguments& arguments) {
     return Value::integer(static_cast<Int>(length_in_characters(text) + 1));
   }
   Int n = 0;
-  for (std::size_t at = text.find(part->bytes); at != std::string_view::npos;
-       at = text.find(part->bytes, at + part->bytes.size())) {
+  for (std::size_t at = find_in(text, part->bytes); at != std::string_view::npos;
+       at = find_in(text, part->bytes, at + part->bytes.size())) {
     ++n;
   }
   return Value::integer(n);
@@ -245,16 +251,25 @@ Result<Value> replace(Context& context, const Value& self, Arguments& arguments)
   GENESIS_TRY(const TextRef old_part, need_text(args[0].value_or(Value()), "old"));
   GENESIS_TRY(const TextRef new_part, need_text(args[1].value_or(Value()), "new"));
   GENESIS_TRY(const Int most, need_int(args[2].value_or(Value::integer(-1)), "count"));
-  return replace_text(context, self_text(self), *old_part, *new_part, most);
+  const Text& text = self_text(self);
+  if (!text.markup || new_part->markup) {
+    return replace_text(context, text, *old_part, *new_part, most);
+  }
+  GENESIS_TRY(const Text escaped, escaped_text(context, *new_part));
+  return replace_text(context, text, *old_part, escaped, most);
 }
 
 Result<Value> join(Context& context, const Value& self, Arguments& arguments) {
   GENESIS_TRY(const auto args, bind("join", arguments, {"iterable"}));
   GENESIS_TRY(const std::vector<Value> items, iterate(context, args[0].value_or(Value())));
-  std::vector<Text> parts;
+  std::vector<TextRef> parts;
   for (const Value& item : items) {
-    GENESIS_TRY(const TextRef part, need_text(item, "a member of join()"));
-    parts.push_back(*part);
+    GENESIS_TRY(TextRef part, need_text(item, "a member of join()"));
+    if (self_text(self).markup && !part->markup) {
+      GENESIS_TRY(Text escaped, escaped_text(context, *part));
+      part = std::make_shared<const Text>(std::move(escaped));
+    }
+    parts.push_back(std::move(part));
   }
   return join_texts(context, self_text(self), parts);
 }
@@ -368,64 +383,6 @@ constexpr auto kMethods = std::to_array<Entry>({
 TextMethod find_text_method(std::string_view name) {
   const auto found = std::ranges::find(kMethods, name, &Entry::name);
   return found == kMethods.end() ? nullptr : found->run;
-}
-
-Result<Value> replace_text(
-    Context& context, const Text& text, const Text& old_part, const Text& new_part, Int most) {
-  const std::string_view bytes = text.bytes;
-  GENESIS_TRY_VOID(context.spend(1 + bytes.size() / 64));
-  TextBuilder out;
-  std::size_t copied = 0;
-  std::size_t at = 0;
-  const bool between =
-      old_part.bytes.empty();  // then it matches before each character and at the end
-  for (; most != 0 && at <= bytes.size(); most -= most > 0 ? 1 : 0) {
-    const std::size_t found = between ? at : bytes.find(old_part.bytes, at);
-    if (found == std::string_view::npos) {
-      break;
-    }
-    out.add_part(text, copied, found);
-    out.add(new_part);
-    copied = found + old_part.bytes.size();
-    at = copied;
-    if (between) {
-      at += at < bytes.size() ? decode_valid(bytes, at).bytes : 1;
-    }
-    if (out.size() > context.limits().output_bytes) {
-      return fail(ErrorCode::kResourceExhausted, "the chat template made a text too long");
-    }
-  }
-  out.add_part(text, std::min(copied, bytes.size()), bytes.size());
-  return context.text(out.take());
-}
-
-Result<Value> join_texts(Context& context, const Text& separator, const std::vector<Text>& parts) {
-  TextBuilder out;
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    if (i > 0) {
-      out.add(separator);
-    }
-    out.add(parts[i]);
-    if (out.size() > context.limits().output_bytes) {
-      return fail(ErrorCode::kResourceExhausted, "the chat template made a text too long");
-    }
-  }
-  return context.text(out.take());
-}
-
-Result<Value> strip_text(Context& context,
-                         const Text& text,
-                         StripSide side,
-                         const std::optional<Value>& chars) {
-  std::string_view set;
-  const bool given = chars && !chars->is<None>();
-  TextRef kept;
-  if (given) {
-    GENESIS_TRY(kept, need_text(*chars, "the characters to strip"));
-    set = kept->bytes;
-  }
-  const PlainSpan left = stripped(text.bytes, side, given ? &set : nullptr);
-  return context.text(part_of(text, left.begin, left.end));
 }
 
 }  // namespace genesis::text::jinja

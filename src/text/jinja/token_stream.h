@@ -90,6 +90,20 @@ class TokenStream {
     return found->second;
   }
 
+  // Filters and tests that do not exist. As in jinja2 they fail where they run if they stand in a
+  // branch that may not be taken, and otherwise when the template is parsed.
+  void note_unknown(std::string_view what) {
+    unknown_.push_back(error(what, ErrorCode::kUnsupported).error());
+  }
+
+  std::size_t unknown_count() const { return unknown_.size(); }
+
+  void forgive_unknown(std::size_t from) { unknown_.resize(from); }
+
+  Result<void> refuse_unknown(std::size_t from) const {
+    return unknown_.size() > from ? std::unexpected(unknown_[from]) : Result<void>();
+  }
+
   std::vector<std::string> take_names() { return std::move(names_); }
 
   const ParseLimits& limits() const { return limits_; }
@@ -121,6 +135,7 @@ class TokenStream {
   std::size_t depth_ = 0;
   std::vector<std::string> names_;
   std::unordered_map<std::string, NameId> ids_;
+  std::vector<Error> unknown_;
 };
 
 }  // namespace genesis::text::jinja

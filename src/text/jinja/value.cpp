@@ -12,7 +12,7 @@ namespace {
 
 // Up to this many entries a search from the front is as good as an index.
 constexpr std::size_t kSmallDict = 8;
-constexpr std::size_t kTextBytesPerNode = 256;
+constexpr std::size_t kTextBytesPerNode = 64;
 // Where counting ends; far above any budget of steps.
 constexpr std::size_t kMostWeight = std::size_t{1} << 40;
 

@@ -106,7 +106,7 @@ class Value {
 };
 
 // How big a value is when written out as a tree: `depth` levels of containers, `weight` nodes,
-// where every 256 bytes of text count as one. A list that holds another twice weighs it twice, so
+// where every 64 bytes of text count as one. A list that holds another twice weighs it twice, so
 // weight bounds the work of printing and comparing.
 struct Extent {
   std::size_t depth = 0;
@@ -128,6 +128,7 @@ struct Dict {
   std::vector<std::pair<Value, Value>> items;
   std::vector<std::uint32_t> by_text;  // positions of text keys in byte order; for large ones only
   Extent extent;
+  std::uint32_t message = kNoMessage;  // which message it is, or is part of
 
   const Value* find(std::string_view key) const;
   const Value* find(const Value& key) const;
@@ -158,6 +159,9 @@ class DictBuilder {
   void set(Value key, Value value);
   // Adds a key without value, for sets; false if it is there already.
   bool add(const Value& key);
+
+  void set_message(std::uint32_t message) { dict_.message = message; }
+
   Value take();
 
  private:
