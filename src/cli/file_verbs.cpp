@@ -7,6 +7,7 @@
 #include "hub/model_store.h"
 #include "model/convert.h"
 #include "model/packed_cache.h"
+#include "model/packed_file.h"
 #include "weights/tensor_file.h"
 
 #include <fmt/format.h>
@@ -222,16 +223,16 @@ int convert(const CommonOptions& common, const ConvertOptions& options) {
     return report(source.error());
   }
   ProgressPrinter progress;
-  const auto done =
-      model::convert_model({.source = *source,
-                            .output = options.output,
-                            .format = options.format,
-                            .force = options.force,
-                            .dry_run = options.dry_run,
-                            .threads = options.threads,
-                            .progress = [&](std::string_view phase, double share) {
-                              progress.update(phase, static_cast<std::int64_t>(share * 1000), 1000);
-                            }});
+  const auto done = model::convert_model(
+      {.source = *source,
+       .output = options.output,
+       .format = options.format,
+       .force = options.force,
+       .dry_run = options.dry_run,
+       .threads = options.threads,
+       .progress = [&](std::string_view phase, std::int64_t done, std::int64_t total) {
+         progress.update(phase, done, total);
+       }});
   progress.finish();
   if (!done) {
     return report(done.error());
@@ -241,7 +242,10 @@ int convert(const CommonOptions& common, const ConvertOptions& options) {
 }
 
 int show_file(const CommonOptions& common, const std::string& path) {
-  const auto file = TensorFile::open_header(path);
+  auto file = TensorFile::open_header(path);
+  if (file && model::is_packed_model(**file)) {
+    file = model::as_model(*std::move(file));  // with its matrices instead of the panels
+  }
   if (!file) {
     return report(file.error());
   }

@@ -256,7 +256,15 @@ class CommandLine {
     CLI::Option* cache = rm.add_flag("--cache", cache_, "All packed weights in the cache folder");
     cache->excludes(model);
     add_json(rm, common_);
-    on(rm, [this] { return cache_ ? clear_cache(common_) : remove_model(common_, name_); });
+    on(rm, [this] {
+      if (!cache_ && name_.empty()) {
+        report(Error{.code = ErrorCode::kInvalidArgument,
+                     .message = "which model? or --cache",
+                     .hint = "genesis ls"});
+        return static_cast<int>(kExitUsage);
+      }
+      return cache_ ? clear_cache(common_) : remove_model(common_, name_);
+    });
     add_convert();
   }
 

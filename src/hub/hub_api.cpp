@@ -128,6 +128,20 @@ Result<std::vector<HubFile>> with_companions(const std::vector<HubFile>& files,
   return chosen;
 }
 
+// The index of sharded weights with its companions, then every shard of the same folder. Whether
+// they are the shards that the index names is checked when the model is opened.
+Result<std::vector<HubFile>> with_shards(const std::vector<HubFile>& files, const HubFile& index) {
+  GENESIS_TRY(auto chosen, with_companions(files, index));
+  const std::string folder = folder_of(index.name);
+  for (const HubFile& file : files) {
+    const std::string_view name = base_name(file.name);
+    if (folder_of(file.name) == folder && name.ends_with(".safetensors") && is_split(name)) {
+      chosen.push_back(file);
+    }
+  }
+  return chosen;
+}
+
 Result<std::vector<HubFile>> chosen_by_name(const std::vector<HubFile>& files,
                                             const std::vector<HubFile>& ggufs,
                                             const ModelSource& source) {
@@ -235,6 +249,7 @@ Result<std::vector<HubFile>> choose_hub_files(const std::vector<HubFile>& files,
     return std::vector<HubFile>{ggufs.front()};
   }
   const HubFile* weights = nullptr;
+  const HubFile* index = nullptr;
   bool split = false;
   bool pickle = false;
   for (const HubFile& file : files) {
@@ -245,9 +260,15 @@ Result<std::vector<HubFile>> choose_hub_files(const std::vector<HubFile>& files,
         (weights == nullptr || file.name.size() < weights->name.size())) {
       weights = &file;
     }
+    if (name == kShardIndex && (index == nullptr || file.name.size() < index->name.size())) {
+      index = &file;
+    }
   }
   if (weights != nullptr) {
     return with_companions(files, *weights);
+  }
+  if (index != nullptr) {
+    return with_shards(files, *index);
   }
   if (split) {
     return fail(

@@ -15,6 +15,9 @@
 
 namespace genesis::hub {
 
+// The file that names the shards of safetensors weights (transformers' SAFE_WEIGHTS_INDEX_NAME).
+inline constexpr std::string_view kShardIndex = "model.safetensors.index.json";
+
 struct HubFile {
   std::string name;        // path inside the repository
   std::int64_t bytes = 0;  // 0 = not told

@@ -32,7 +32,8 @@ bool is_final(const Error& error) {
 
 std::string derived_name(std::string_view weights_file, std::string_view fallback) {
   const std::string stem = std::filesystem::path(weights_file).stem().string();
-  return make_model_name(stem == "model" ? fallback : std::string_view(stem));
+  const bool says_nothing = stem == "model" || weights_file == kShardIndex;
+  return make_model_name(says_nothing ? fallback : std::string_view(stem));
 }
 
 bool files_are_there(const InstalledModel& model) {
@@ -51,6 +52,29 @@ std::vector<HubFile> folder_files(const std::filesystem::path& folder) {
     }
   }
   return files;
+}
+
+// Opens staged weights, shards under their published names, and tells their format.
+Result<std::string> format_of(const std::vector<StagedFile>& files) {
+  if (std::filesystem::path(files.front().name).filename() != kShardIndex) {
+    GENESIS_TRY(const auto file, weights::TensorFile::open(files.front().path));
+    return std::string(file->format());
+  }
+  const std::filesystem::path folder = files.front().path.string() + ".check";
+  std::error_code code;
+  std::filesystem::remove_all(folder, code);  // of a pull that was killed
+  GENESIS_TRY_VOID(make_folders(folder));
+  for (const StagedFile& file : files) {
+    std::filesystem::create_symlink(std::filesystem::absolute(file.path),
+                                    folder / std::filesystem::path(file.name).filename(),
+                                    code);
+  }
+  const auto opened = weights::TensorFile::open(folder / kShardIndex);
+  std::filesystem::remove_all(folder, code);
+  if (!opened) {
+    return std::unexpected(opened.error());
+  }
+  return std::string((*opened)->format());
 }
 
 }  // namespace
@@ -240,11 +264,7 @@ Result<InstalledModel> Puller::check_and_add(const Plan& plan, std::vector<Stage
                             known->name),
                 "nothing was installed; suspect the mirror or proxy");
   }
-  std::string format;
-  {
-    GENESIS_TRY(const auto file, weights::TensorFile::open(weights.path));
-    format = file->format();
-  }
+  GENESIS_TRY(std::string format, format_of(files));
   const std::string own_name =
       known != nullptr ? std::string(known->name) : derived_name(weights.name, plan.fallback_name);
   NewModel model{.name = request_.name.empty() ? own_name : request_.name,

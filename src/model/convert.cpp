@@ -18,7 +18,6 @@
 #include <mutex>
 #include <new>
 #include <optional>
-#include <sys/mman.h>
 #include <unistd.h>
 #include <utility>
 
@@ -129,17 +128,6 @@ Result<void> load_row(const ExportTensor& tensor, std::int64_t row, std::span<fl
   return {};
 }
 
-// The pages are the file's; given back, they no longer count as this process's memory.
-void release(std::span<const std::uint8_t> bytes) {
-  constexpr std::uintptr_t kPage = 4096;
-  const auto begin = (reinterpret_cast<std::uintptr_t>(bytes.data()) + kPage - 1) & ~(kPage - 1);
-  const auto end = reinterpret_cast<std::uintptr_t>(bytes.data() + bytes.size()) & ~(kPage - 1);
-  if (begin < end) {
-    // Only a hint: on failure the pages stay until memory is short.
-    static_cast<void>(::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED));
-  }
-}
-
 struct Job {
   const ExportTensor* from = nullptr;
   GgufTensor to;
@@ -155,7 +143,8 @@ struct Squares {
 
 class Conversion {
  public:
-  Conversion(const ConvertOptions& options, ThreadPool& pool) : options_(options), pool_(pool) {}
+  Conversion(const ConvertOptions& options, const TensorFile& source, ThreadPool& pool)
+      : options_(options), source_(source), pool_(pool) {}
 
   Result<void> plan(const GgufExport& exported, const Format& format) {
     for (const ExportTensor& tensor : exported.tensors) {
@@ -201,6 +190,7 @@ class Conversion {
       report("comparing", i);
       GENESIS_TRY_VOID(verify_tensor(*file, jobs_[i]));
     }
+    report("comparing", jobs_.size());
     return {};
   }
 
@@ -215,10 +205,18 @@ class Conversion {
   const std::vector<Job>& jobs() const { return jobs_; }
 
  private:
-  void report(std::string_view phase, std::size_t job) const {
-    if (options_.progress) {
-      options_.progress(phase, static_cast<double>(job) / static_cast<double>(jobs_.size()));
+  void report(std::string_view phase, std::size_t done_jobs) const {
+    if (!options_.progress) {
+      return;
     }
+    std::int64_t done = 0;
+    std::int64_t total = 0;
+    for (std::size_t i = 0; i < jobs_.size(); ++i) {
+      const auto bytes = static_cast<std::int64_t>(jobs_[i].to.bytes());
+      total += bytes;
+      done += i < done_jobs ? bytes : 0;
+    }
+    options_.progress(phase, done, total);
   }
 
   // Runs `piece(first row, rows)` over all rows, on all threads; the first error counts.
@@ -260,7 +258,7 @@ class Conversion {
       return writer.write(index, static_cast<std::uint64_t>(first) * row_bytes, blocks);
     }));
     if (job.from->source != nullptr) {
-      release(job.from->source->data);
+      source_.release(job.from->source->data);
     }
     return {};
   }
@@ -286,9 +284,9 @@ class Conversion {
       return {};
     }));
     job.error = total.value > 0 ? std::sqrt(total.error / total.value) : 0.0;
-    release(written->data);
+    file.release(written->data);
     if (job.from->source != nullptr) {
-      release(job.from->source->data);
+      source_.release(job.from->source->data);
     }
     return {};
   }
@@ -332,6 +330,7 @@ class Conversion {
   }
 
   const ConvertOptions& options_;
+  const TensorFile& source_;
   ThreadPool& pool_;
   std::vector<Job> jobs_;
 };
@@ -456,7 +455,7 @@ Result<ConvertReport> convert(const ConvertOptions& options) {
   exported.metadata.put_u32("general.file_type", format->file_type);
   ThreadPool pool(
       std::clamp(options.threads > 0 ? options.threads : kernel::physical_cores(), 1, 256));
-  Conversion conversion(options, pool);
+  Conversion conversion(options, *file, pool);
   GENESIS_TRY_VOID(conversion.plan(exported, *format));
   GENESIS_TRY(auto layout, weights::GgufLayout::make(exported.metadata, conversion.table()));
   const std::uint64_t bytes = layout.file_bytes;

@@ -26,8 +26,8 @@ struct ConvertOptions {
   bool force = false;    // overwrite the output
   bool dry_run = false;  // say what would be written
   int threads = 0;       // 0 = physical cores
-  // Told what is done (0 to 1); called on the calling thread.
-  std::function<void(std::string_view phase, double done)> progress;
+  // Told the bytes of the output that are done; called on the calling thread.
+  std::function<void(std::string_view phase, std::int64_t done, std::int64_t total)> progress;
 };
 
 struct ConvertedTensor {

@@ -346,6 +346,19 @@ class Loader {
     return place_.allocate(formats, bytes_);
   }
 
+  // The source of packed panels is not needed again: without this a load would hold the whole file
+  // and what is packed from it. Reordered rows may still be needed by other panels of their head.
+  void release(const Planned& planned, int panel, std::size_t panels) const {
+    const TensorView& tensor = *planned.job.tensor;
+    const auto rows = static_cast<std::size_t>(planned.job.outputs());
+    const std::size_t row_bytes = tensor.data.size() / rows;
+    const std::size_t first = static_cast<std::size_t>(panel) * kernel::kPanelOutputs;
+    const std::size_t last = std::min(rows, first + panels * kernel::kPanelOutputs);
+    if (planned.job.row_order.empty() && first < last) {
+      file_.release(tensor.data.subspan(first * row_bytes, (last - first) * row_bytes));
+    }
+  }
+
   Result<void> pack(const MemoryRegion& memory, ThreadPool& pool) {
     struct Unit {
       const Planned* planned;
@@ -374,6 +387,8 @@ class Loader {
           problem = packed.error();
         }
       }
+      release(
+          *units[begin].planned, units[begin].panel, std::min(begin + kRun, units.size()) - begin);
     });
     if (problem) {
       return std::unexpected(*problem);

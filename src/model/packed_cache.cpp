@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <fstream>
 #include <sys/stat.h>
 #include <utility>
 
@@ -22,6 +23,7 @@ namespace fs = std::filesystem;
 constexpr std::string_view kSuffix = ".panels";
 constexpr std::string_view kTemporaryMark = ".panels.tmp";
 constexpr std::size_t kMaxRecord = 4096;
+constexpr std::size_t kReadBytes = 1U << 20;
 // Packing the largest model takes minutes; a temporary file older than this has lost its process.
 constexpr std::chrono::hours kAbandoned{6};
 // A file written to within the tick of its clock could change again and keep its time.
@@ -104,6 +106,21 @@ void record_hash(const fs::path& record, const FileState& state, const std::stri
   }
 }
 
+// By reads, not by a mapping, whose pages would count as memory of this process.
+Result<std::string> hash_of(const fs::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  std::vector<char> buffer(kReadBytes);
+  Sha256 sha;
+  while (in) {
+    in.read(buffer.data(), static_cast<std::streamsize>(buffer.size()));
+    sha.update(std::string_view(buffer.data(), static_cast<std::size_t>(in.gcount())));
+  }
+  if (!in.eof()) {
+    return fail_param(file.string(), fmt::format("cannot read {}", file.string()), ErrorCode::kIo);
+  }
+  return to_hex(sha.finish());
+}
+
 Result<std::string> file_sha256(const fs::path& file, const fs::path& records) {
   const auto before = state_of(file);
   const fs::path record = records.empty() ? fs::path() : record_path(records, file);
@@ -112,10 +129,7 @@ Result<std::string> file_sha256(const fs::path& file, const fs::path& records) {
       return *std::move(known);
     }
   }
-  GENESIS_TRY(const MappedFile mapping, MappedFile::open(file));
-  Sha256 sha;
-  sha.update(mapping.bytes());
-  std::string hash = to_hex(sha.finish());
+  GENESIS_TRY(std::string hash, hash_of(file));
   if (before && !record.empty() && state_of(file) == before) {
     record_hash(record, *before, hash);
   }

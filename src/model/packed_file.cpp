@@ -113,6 +113,8 @@ class PackedModel final : public TensorFile {
 
   const std::vector<std::filesystem::path>& files() const override { return file_->files(); }
 
+  void release(std::span<const std::uint8_t> bytes) const override { file_->release(bytes); }
+
  private:
   std::shared_ptr<const TensorFile> file_;
   std::vector<TensorView> tensors_;
@@ -215,7 +217,7 @@ PackedFileWriter::PackedFileWriter(std::filesystem::path path, std::filesystem::
     : path_(std::move(path)), temporary_(std::move(temporary)) {}
 
 PackedFileWriter::~PackedFileWriter() {
-  if (!temporary_.empty() && writer_) {
+  if (!temporary_.empty()) {
     std::error_code ignored;  // at worst a leftover of the name that the next writer empties
     std::filesystem::remove(temporary_, ignored);
   }

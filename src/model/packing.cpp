@@ -143,12 +143,19 @@ bool quantize_row(std::span<const float> row, std::size_t c, PanelWriter& out) {
       return false;
     }
     out.scales[g * kPanelOutputs + c] = scale;
-    for (std::size_t k = 0; k < kGroup; ++k) {
-      const float code = step > 0.0F ? std::nearbyint(group[k] / step) : 0.0F;
-      const auto clamped = static_cast<std::int8_t>(std::clamp(code, -127.0F, 127.0F));
-      out.codes[g * kernel::kQ8GroupBytes +
-                kernel::q8_byte(static_cast<int>(c), static_cast<int>(k))] =
-          static_cast<std::uint8_t>(clamped);
+    // Adding and taking away 1.5 2^23 rounds to the nearest integer, ties to even, as nearbyint()
+    // does, but as two instructions of a vector instead of a call for each value.
+    constexpr float kMagic = 12582912.0F;
+    std::array<std::int8_t, kGroup> codes{};
+    for (std::size_t k = 0; step > 0.0F && k < kGroup; ++k) {
+      const float code = (group[k] / step + kMagic) - kMagic;
+      codes[k] = static_cast<std::int8_t>(std::clamp(code, -127.0F, 127.0F));
+    }
+    for (std::size_t k = 0; k < kGroup; k += 4) {
+      std::memcpy(out.codes + g * kernel::kQ8GroupBytes +
+                      kernel::q8_byte(static_cast<int>(c), static_cast<int>(k)),
+                  codes.data() + k,
+                  4);
     }
   }
   return true;

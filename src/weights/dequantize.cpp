@@ -37,18 +37,6 @@ float to_float(int value) {
   return static_cast<float>(value);
 }
 
-void expand_f32(Bytes block, float* out) {
-  *out = load<float>(block);
-}
-
-void expand_f16(Bytes block, float* out) {
-  *out = load_half(block);
-}
-
-void expand_bf16(Bytes block, float* out) {
-  *out = std::bit_cast<float>(static_cast<std::uint32_t>(load<std::uint16_t>(block)) << 16);
-}
-
 // half d; 16 bytes: low nibbles are elements 0-15, high nibbles 16-31. x = d (q - 8)
 void expand_q4_0(Bytes block, float* out) {
   const float d = load_half(block);
@@ -208,16 +196,29 @@ void expand_nf4(Bytes block, float* out) {
   }
 }
 
+bool is_plain(TensorType type) {
+  return type == TensorType::kF32 || type == TensorType::kF16 || type == TensorType::kBF16;
+}
+
+// Types of one value a block, without a call for each.
+void expand_plain(TensorType type, Bytes data, std::span<float> out) {
+  for (std::size_t i = 0; type == TensorType::kF32 && i < out.size(); ++i) {
+    out[i] = load<float>(data + 4 * i);
+  }
+  for (std::size_t i = 0; type == TensorType::kF16 && i < out.size(); ++i) {
+    out[i] = load_half(data + 2 * i);
+  }
+  for (std::size_t i = 0; type == TensorType::kBF16 && i < out.size(); ++i) {
+    out[i] =
+        std::bit_cast<float>(static_cast<std::uint32_t>(load<std::uint16_t>(data + 2 * i)) << 16);
+  }
+}
+
 using Expand = void (*)(Bytes, float*);
 
+// Null for types that are no blocks of several values.
 Expand expander(TensorType type) {
   switch (type) {
-    case TensorType::kF32:
-      return expand_f32;
-    case TensorType::kF16:
-      return expand_f16;
-    case TensorType::kBF16:
-      return expand_bf16;
     case TensorType::kQ4_0:
       return expand_q4_0;
     case TensorType::kQ4_1:
@@ -249,7 +250,7 @@ std::span<const float> nf4_values() {
 
 Result<void> dequantize(TensorType type, std::span<const std::uint8_t> data, std::span<float> out) {
   const Expand expand = expander(type);
-  if (expand == nullptr) {
+  if (expand == nullptr && !is_plain(type)) {
     return fail(ErrorCode::kUnsupported,
                 fmt::format("tensors of type {} are not weights", tensor_type_name(type)));
   }
@@ -262,6 +263,10 @@ Result<void> dequantize(TensorType type, std::span<const std::uint8_t> data, std
                             data.size(),
                             tensor_type_name(type),
                             out.size()));
+  }
+  if (is_plain(type)) {
+    expand_plain(type, data.data(), out);
+    return {};
   }
   for (std::size_t i = 0; i < blocks; ++i) {
     expand(data.data() + i * layout.bytes, out.data() + i * layout.elements);

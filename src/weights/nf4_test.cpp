@@ -74,10 +74,10 @@ TEST(Nf4, ReadsPlainScales) {
   std::string header = R"({"w":{"dtype":"U8","shape":[32,1],"data_offsets":[0,32]},)"
                        R"("w.absmax":{"dtype":"F32","shape":[1],"data_offsets":[32,36]},)"
                        R"("w.quant_map":{"dtype":"F32","shape":[16],"data_offsets":[36,100]},)";
-  header += fmt::format(
-      R"("w.quant_state.bitsandbytes__nf4":{{"dtype":"U8","shape":[{0}],"data_offsets":[100,{1}]}}}})",
-      state.size(),
-      100 + state.size());
+  header += fmt::format(R"("w.quant_state.bitsandbytes__nf4":{{"dtype":"U8","shape":[{0}],)"
+                        R"("data_offsets":[100,{1}]}}}})",
+                        state.size(),
+                        100 + state.size());
   for (const float value : {-1.0F,
                             -0.6961928009986877F,
                             -0.5250730514526367F,

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <limits>
 #include <numeric>
+#include <sys/mman.h>
 #include <utility>
 
 namespace genesis::weights {
@@ -51,6 +52,24 @@ class ParsedFile final : public TensorFile {
   std::uint64_t described_bytes() const override { return contents_.described_bytes; }
 
   const std::vector<std::filesystem::path>& files() const override { return kept_.files; }
+
+  void release(Bytes bytes) const override {
+    constexpr std::uintptr_t kPage = 4096;
+    const auto begin = reinterpret_cast<std::uintptr_t>(bytes.data());
+    const auto end = begin + bytes.size();
+    // Only pages of a file come back; what was joined in memory, or is the caller's, would be lost.
+    const bool mapped = std::ranges::any_of(kept_.mappings, [&](const MappedFile& mapping) {
+      const auto first = reinterpret_cast<std::uintptr_t>(mapping.bytes().data());
+      return begin >= first && end <= first + mapping.bytes().size();
+    });
+    const std::uintptr_t first_page = (begin + kPage - 1) & ~(kPage - 1);
+    const std::uintptr_t last_page = end & ~(kPage - 1);
+    if (mapped && first_page < last_page) {
+      // On failure the pages stay until memory is short.
+      static_cast<void>(
+          ::madvise(reinterpret_cast<void*>(first_page), last_page - first_page, MADV_DONTNEED));
+    }
+  }
 
  private:
   std::string_view format_;

@@ -62,6 +62,9 @@ class TensorFile {
   virtual std::uint64_t described_bytes() const = 0;
   // The files it was opened from, in a fixed order; none when made from bytes.
   virtual const std::vector<std::filesystem::path>& files() const = 0;
+  // A hint that these bytes, part of a tensor's data, are not needed for now: whole pages of a
+  // mapped file stop counting as memory of this process and are read again when touched.
+  virtual void release(std::span<const std::uint8_t> bytes) const = 0;
 };
 
 // Typed metadata reads; nullopt when absent or of another kind.
