@@ -55,8 +55,10 @@ Result<Expr> said_expr(Builder& builder, const FormPlan& plan) {
   }
   const text::ToolLanguage language{
       .format = plan.tool_format, .tools = plan.tools, .tokenizer = plan.tokenizer.get()};
-  const text::CallCount count{
-      .least = 1, .most = plan.parallel ? std::optional<std::size_t>() : std::size_t{1}};
+  // A named tool is called once, as OpenAI does it.
+  const bool several = plan.parallel && plan.mode != Mode::kNamed;
+  const text::CallCount count{.least = 1,
+                              .most = several ? std::optional<std::size_t>() : std::size_t{1}};
   if (plan.mode == Mode::kAuto && plan.format.kind == AnswerFormat::Kind::kText) {
     return text::tool_answer_expr(builder, language, text::ToolChoice{}, count);
   }
