@@ -74,10 +74,9 @@ def tools_of(row):
 
 
 def body(row, choice):
-    messages = row["question"][0]
     return {
-        "model": "model", "messages": messages, "tools": tools_of(row), "tool_choice": choice,
-        "temperature": 0, "max_tokens": 256,
+        "model": "model", "messages": row["question"][0], "tools": tools_of(row), "tool_choice": choice,
+        "parallel_tool_calls": "parallel" in row["id"], "temperature": 0, "max_tokens": 256,
     }  # fmt: skip
 
 

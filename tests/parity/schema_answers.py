@@ -51,7 +51,8 @@ def judge(answer, schema):
     text = document["choices"][0]["message"]["content"]
     try:
         value = json.loads(text)
-        jsonschema.validate(value, schema, format_checker=jsonschema.FormatChecker())
+        judging = jsonschema.Draft202012Validator
+        judging(schema, format_checker=judging.FORMAT_CHECKER).validate(value)
     except (ValueError, jsonschema.ValidationError) as error:
         return f"{str(error).splitlines()[0]}: {text[:200]!r} ({document['choices'][0]['finish_reason']})"
     return None
