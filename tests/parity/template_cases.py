@@ -508,6 +508,8 @@ SNIPPETS = [
     ("{% if true %}{{ 1 | nofilter }}{% endif %}", True),
     ("{% if false %}{% for x in [] %}{{ 1 | nofilter }}{% endfor %}{% endif %}", True),
     ("{{ self.nothing }}{{ self.x is defined }}{{ dict.from_pairs([('a', 1)]) }}{{ mapping[[1]] }}{{ mapping[{}] is defined }}", False),
+    ("{{ 'x' % [1] }}|{{ 'x' % nope }}|{{ 'x' % {} }}|{{ ('<a' | safe) | list }}", False),
+    ("{{ number[1:] }}", True),
     # The clock.
     ("{{ strftime_now('%Y-%m-%d %H:%M:%S %d %b %B %A %a %j %y %-d %e %p %I %%') }}{{ strftime_now('é' ~ messages[0].role) }}", False),
     # Failures.

@@ -281,7 +281,9 @@ Result<std::vector<Value>> iterate(Context& context, const Value& value) {
     GENESIS_TRY_VOID(context.spend(text->bytes.size() * kStepsPerCharacter));
     for (std::size_t at = 0; at < text->bytes.size();) {
       const std::size_t bytes = decode_valid(text->bytes, at).bytes;
-      out.push_back(Value::text(part_of(*text, at, at + bytes)));
+      Text character = part_of(*text, at, at + bytes);
+      character.markup = false;
+      out.push_back(Value::text(std::move(character)));
       at += bytes;
     }
     return out;

@@ -48,9 +48,14 @@ class PercentFormatter {
         return context_.too_long();
       }
     }
-    const List* tuple = values_.as_list();
-    const std::size_t given = tuple != nullptr && tuple->tuple ? tuple->items.size() : 1;
-    if (used_ < given && values_.as_dict() == nullptr) {
+    const List* list = values_.as_list();
+    const bool is_tuple = list != nullptr && list->tuple;
+    const std::size_t given = is_tuple ? list->items.size() : 1;
+    // Python lets whatever can be subscripted, but for tuples and texts, go unused; an undefined
+    // value can be.
+    const bool may_stay =
+        values_.as_dict() != nullptr || (list != nullptr && !is_tuple) || values_.is_undefined();
+    if (used_ < given && !may_stay) {
       return template_error("not all arguments converted during string formatting");
     }
     Text made = out_.take();

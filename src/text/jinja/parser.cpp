@@ -18,8 +18,8 @@ namespace {
 using Kind = Statement::Kind;
 using Names = std::initializer_list<std::string_view>;
 
-// Bounds the memory of the tree, some 200 bytes for each of the source. The longest template known
-// is an eighth of it.
+// Bounds the memory of the tree, some 200 bytes for each of the source. The longest of 927 real
+// templates has 45 KB.
 constexpr std::size_t kMaxSource = 256 * 1024;
 
 class Parser {
