@@ -21,7 +21,7 @@ constexpr std::size_t kMaxSteps = 32;
 constexpr std::string_view kPrefix = "normalizer.";
 // A chain that makes more than this of a text (and more than 16 times its size) is an attack: what
 // is left of it is not run.
-constexpr std::size_t kMostMade = 16 * 1024 * 1024;
+constexpr std::size_t kMostMade = 64 * 1024;
 
 std::unexpected<Error> unsupported(std::string what) {
   return fail_param("normalizer", std::move(what), ErrorCode::kUnsupported);
