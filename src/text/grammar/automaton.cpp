@@ -15,6 +15,26 @@ constexpr std::uint32_t kDeadNode = kNotMade - 1;
 // same text get there.
 constexpr std::size_t kMostConfigs = 2000;
 
+struct ByteRun {
+  std::uint8_t first;
+  std::uint8_t last;
+};
+
+// Well-formed UTF-8 (The Unicode Standard, table 3-7) without what a JSON string has to escape.
+constexpr std::array<std::array<ByteRun, 4>, 11> kPlainForms = {{
+    {{{0x20, 0x21}, {}, {}, {}}},
+    {{{0x23, 0x5B}, {}, {}, {}}},
+    {{{0x5D, 0x7F}, {}, {}, {}}},
+    {{{0xC2, 0xDF}, {0x80, 0xBF}, {}, {}}},
+    {{{0xE0, 0xE0}, {0xA0, 0xBF}, {0x80, 0xBF}, {}}},
+    {{{0xE1, 0xEC}, {0x80, 0xBF}, {0x80, 0xBF}, {}}},
+    {{{0xED, 0xED}, {0x80, 0x9F}, {0x80, 0xBF}, {}}},
+    {{{0xEE, 0xEF}, {0x80, 0xBF}, {0x80, 0xBF}, {}}},
+    {{{0xF0, 0xF0}, {0x90, 0xBF}, {0x80, 0xBF}, {0x80, 0xBF}}},
+    {{{0xF1, 0xF3}, {0x80, 0xBF}, {0x80, 0xBF}, {0x80, 0xBF}}},
+    {{{0xF4, 0xF4}, {0x80, 0x8F}, {0x80, 0xBF}, {0x80, 0xBF}}},
+}};
+
 std::size_t mix(std::size_t hash, std::uint64_t value) {
   return (hash ^ value) * 0x9E3779B97F4A7C15ULL + (hash >> 29);
 }
@@ -46,6 +66,11 @@ Automaton::Automaton(std::shared_ptr<const Nfa> nfa, TokenCosts costs)
       costs_(std::move(costs)),
       entries_(nfa_->rules.size(), kNotMade),
       mark_(nfa_->states(), 0) {
+  for (const auto& form : kPlainForms) {
+    for (unsigned b = form[0].first; b <= form[0].last; ++b) {
+      plain_starts_.set(b);
+    }
+  }
   stacks_.resize(2);
   dead_.cost = kUnreachable;
   dead_.next = std::make_unique<std::atomic<State*>[]>(nfa_->class_byte.size());
@@ -357,30 +382,6 @@ State* Automaton::below(std::uint32_t stack) {
   return stacks_[stack].state;
 }
 
-namespace {
-
-struct ByteRun {
-  std::uint8_t first;
-  std::uint8_t last;
-};
-
-// Well-formed UTF-8 (The Unicode Standard, table 3-7) without what a JSON string has to escape.
-constexpr std::array<std::array<ByteRun, 4>, 11> kPlainForms = {{
-    {{{0x20, 0x21}, {}, {}, {}}},
-    {{{0x23, 0x5B}, {}, {}, {}}},
-    {{{0x5D, 0x7F}, {}, {}, {}}},
-    {{{0xC2, 0xDF}, {0x80, 0xBF}, {}, {}}},
-    {{{0xE0, 0xE0}, {0xA0, 0xBF}, {0x80, 0xBF}, {}}},
-    {{{0xE1, 0xEC}, {0x80, 0xBF}, {0x80, 0xBF}, {}}},
-    {{{0xED, 0xED}, {0x80, 0x9F}, {0x80, 0xBF}, {}}},
-    {{{0xEE, 0xEF}, {0x80, 0xBF}, {0x80, 0xBF}, {}}},
-    {{{0xF0, 0xF0}, {0x90, 0xBF}, {0x80, 0xBF}, {0x80, 0xBF}}},
-    {{{0xF1, 0xF3}, {0x80, 0xBF}, {0x80, 0xBF}, {0x80, 0xBF}}},
-    {{{0xF4, 0xF4}, {0x80, 0x8F}, {0x80, 0xBF}, {0x80, 0xBF}}},
-}};
-
-}  // namespace
-
 bool Automaton::same_after(State* state, std::size_t form, std::size_t at, State*& found) {
   if (at == 4 || kPlainForms[form][at].last == 0) {
     if (found == nullptr) {
@@ -402,9 +403,35 @@ bool Automaton::same_after(State* state, std::size_t form, std::size_t at, State
   return true;
 }
 
+// Strings of limited length call the rule of one character again and again. What one plain
+// character does to that rule is known after the first time.
+State* Automaton::after_plain_call(State* state) {
+  const Config* taker = nullptr;
+  for (const Config& config : state->all) {
+    if ((nodes_[config.node].live & plain_starts_).any()) {
+      if (taker != nullptr || config.stack <= kUnknownBelow) {
+        return nullptr;
+      }
+      taker = &config;
+    }
+  }
+  if (taker == nullptr) {
+    return nullptr;
+  }
+  const std::uint32_t stack = taker->stack;
+  State* called = after_plain(alone(taker->node));
+  const bool ended = called != nullptr && called->leaves && called->live.none() &&
+                     !called->has_special && called->kernel.size() == 1;
+  return ended ? below(stack) : nullptr;
+}
+
 State* Automaton::after_plain(State* state) {
   if (!state->after_plain) {
-    State* found = nullptr;
+    State* found = after_plain_call(state);
+    if (found != nullptr) {
+      state->after_plain = found;
+      return found;
+    }
     bool same = true;
     for (std::size_t form = 0; form < kPlainForms.size() && same; ++form) {
       same = same_after(state, form, 0, found);

@@ -85,6 +85,11 @@ class Automaton {
   // Where it goes on after the rule on top of this stack ends; not for the two lowest stacks.
   State* below(std::uint32_t stack);
 
+  // See well_known_place().
+  std::string place_of(std::uint32_t node) const {
+    return well_known_place(*nfa_, nodes_[node].items);
+  }
+
   std::uint32_t stack_cost(std::uint32_t stack) const { return stacks_[stack].cost; }
 
   State* after_plain(State* state);
@@ -152,6 +157,7 @@ class Automaton {
   State* make_state(std::vector<Config> kernel, const Ends& ends);
   void merge_same_stacks(std::vector<Config>& kernel);
   void add_calls(State& state);
+  State* after_plain_call(State* state);
   bool same_after(State* state, std::size_t form, std::size_t at, State*& found);
 
   std::shared_ptr<const Nfa> nfa_;
@@ -166,6 +172,7 @@ class Automaton {
   std::vector<std::uint32_t> mark_;
   std::uint32_t marked_ = 0;
   std::size_t bytes_ = 0;
+  ByteSet plain_starts_;  // first bytes of characters that a JSON string holds as they are
   State dead_;
   State* start_ = nullptr;
 };

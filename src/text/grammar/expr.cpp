@@ -196,6 +196,13 @@ Expr ExprPool::new_rule() {
   return add(std::move(node));
 }
 
+Expr ExprPool::well_known(std::string_view name, Expr body) {
+  const Expr rule = new_rule();
+  nodes_.back().text = name;
+  define(rule, body);
+  return rule;
+}
+
 void ExprPool::define(Expr rule, Expr body) {
   rules_[at(rule).set] = body;
 }

@@ -51,7 +51,7 @@ struct ExprNode {
   std::uint32_t size = 0;  // kGraph: how many nodes
   std::size_t least = 0;
   std::optional<std::size_t> most;
-  std::string text;  // kLiteral, kSpecial
+  std::string text;  // kLiteral, kSpecial; kRule: its name, if it is well known
   std::vector<Expr> parts;
   std::vector<Arc> arcs;
 };
@@ -81,6 +81,9 @@ class ExprPool {
   Expr graph(std::uint32_t size, std::vector<Arc> arcs);
   Expr new_rule();
   void define(Expr rule, Expr body);
+  // A rule whose language its name tells in every grammar; what is found out about it is kept with
+  // the vocabulary. `body` shares no part with other expressions.
+  Expr well_known(std::string_view name, Expr body);
 
   const ExprNode& at(Expr expr) const { return nodes_[static_cast<std::size_t>(expr)]; }
 

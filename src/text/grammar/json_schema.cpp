@@ -325,6 +325,11 @@ Result<Expr> SchemaCompiler::emit_string(const Facts& facts) {
                        quote});
   }
   GENESIS_TRY(const std::optional<Expr> inner, spelled_string(facts));
+  const bool plain_length = facts.length.least == 0 && !facts.length.most;
+  if (inner && facts.patterns.empty() && facts.formats.size() == 1 && plain_length) {
+    return pool_.well_known(facts.formats.front().text,
+                            pool_.sequence({pool_.literal("\""), *inner, pool_.literal("\"")}));
+  }
   return inner ? pool_.sequence({quote, *inner, quote}) : text_.string();
 }
 

@@ -49,7 +49,9 @@ JsonText::JsonText(ExprPool& pool, const JsonSchemaOptions& options) : pool_(poo
   colon_ = pool.sequence({pool.literal(":"), space_});
   any_character_ = make_character();
   const Expr quote = pool.literal("\"");
-  string_ = pool.sequence({quote, pool.repeat(make_character(), 0, std::nullopt), quote});
+  string_ = pool.well_known(
+      "string",
+      pool.sequence({quote, pool.repeat(make_character(), 0, std::nullopt), pool.literal("\"")}));
   const Expr digit = pool.byte_range('0', '9');
   const Expr minus = pool.optional(pool.literal("-"));
   const auto whole = [&] {

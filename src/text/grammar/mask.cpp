@@ -15,11 +15,6 @@ constexpr std::size_t kWideBytes = 32;
 // Setting this many single bits takes as long as copying the bits of a large vocabulary.
 constexpr std::size_t kLongList = 700;
 
-void set_bit(std::span<std::uint64_t> bits, std::int32_t token) {
-  const auto at = static_cast<std::size_t>(token);
-  bits[at / 64] |= std::uint64_t{1} << (at % 64);
-}
-
 void clear_bit(std::span<std::uint64_t> bits, std::int32_t token) {
   const auto at = static_cast<std::size_t>(token);
   bits[at / 64] &= ~(std::uint64_t{1} << (at % 64));
@@ -40,18 +35,6 @@ bool takes_plain(const State& state) {
 }
 
 }  // namespace
-
-void Mask::write(std::span<std::uint64_t> allowed) const {
-  if (base != nullptr) {
-    const auto rest = std::ranges::copy(*base, allowed.begin()).out;
-    std::fill(rest, allowed.end(), 0);
-  } else {
-    std::ranges::fill(allowed, 0);
-  }
-  for (const std::int32_t token : tokens) {
-    set_bit(allowed, token);
-  }
-}
 
 MaskMaker::MaskMaker(Automaton& automaton,
                      std::shared_ptr<const VocabularyTrie> vocabulary,
@@ -108,7 +91,7 @@ Mask MaskMaker::make(State* state) {
   return mask;
 }
 
-void MaskMaker::walk(const ByteTrie& trie, Part part, State* from, Found& found) {
+void MaskMaker::walk(const ByteTrie& trie, ByteTrie::Part part, State* from, Found& found) {
   if (part.first == part.last) {
     return;
   }
@@ -175,14 +158,32 @@ const TokenBits* MaskMaker::walk_wide(State* state, Found& found) {
   for (std::size_t i = way->endless ? 0 : 1; i < way->states.size(); ++i) {
     found.worst_cost = std::max(found.worst_cost, way->states[i]->cost);
   }
+  const ByteTrie& any = vocabulary_->all_remainders();
   if (way->endless && way->states.size() == 1) {
-    walk_all(vocabulary_->all_remainders(), state, found);
+    walk_all(any, state, found);
+    walk_all(vocabulary_->long_tokens(), state, found);
     return &vocabulary_->all_plain();
   }
   const std::size_t last = way->states.size() - 1;
   const std::size_t most = way->endless ? VocabularyTrie::kMostPlain : last;
+  // Far from the limits of its length a string may end after any of its characters.
+  State* const closed = automaton_.step_byte(state, '"');
+  const bool same_close =
+      most == VocabularyTrie::kMostPlain && std::ranges::all_of(way->states, [&](State* at) {
+        return automaton_.step_byte(at, '"') == closed;
+      });
+  if (same_close) {
+    walk(any, any.quoted, state, found);
+  }
   for (std::size_t count = 0; count <= most; ++count) {
-    walk_all(vocabulary_->remainders(count), way->states[std::min(count, last)], found);
+    const ByteTrie& trie = vocabulary_->remainders(count);
+    State* const from = way->states[std::min(count, last)];
+    if (same_close) {
+      walk(trie, {0, trie.quoted.first}, from, found);
+      walk(trie, {trie.quoted.last, trie.size()}, from, found);
+    } else {
+      walk_all(trie, from, found);
+    }
   }
   if (most == VocabularyTrie::kMostPlain) {
     walk_all(vocabulary_->long_tokens(), state, found);
@@ -195,22 +196,41 @@ const MaskMaker::NodeMask& MaskMaker::node_mask(std::uint32_t node) {
   if (known != node_masks_.end()) {
     return known->second;
   }
-  State* state = automaton_.alone(node);
-  const NodeMask* model = model_of(state);
-  NodeMask made{.state = state};
+  NodeMask made{.state = automaton_.alone(node)};
+  const std::string place = automaton_.place_of(node);
+  const auto shared = place.empty() ? nullptr : vocabulary_->known_masks().find(place);
+  if (shared != nullptr) {
+    made.mask = shared->mask;
+    made.exits = shared->exits;
+    shared_.push_back(shared);
+  } else {
+    make_node_mask(made);
+  }
+  if (shared == nullptr && !place.empty() && made.model == nullptr) {
+    auto kept = std::make_shared<PlaceMask>(PlaceMask{.mask = made.mask, .exits = made.exits});
+    if (!bits_.empty() && made.mask.base == &bits_.back()) {
+      kept->bits = bits_.back();
+      kept->mask.base = &kept->bits;
+    }
+    vocabulary_->known_masks().add(place, std::move(kept));
+  }
+  bytes_ += sizeof(NodeMask) + sizeof(Exit) * made.exits.size() +
+            4 * (made.mask.tokens.size() + made.excluded.size());
+  return node_masks_.emplace(node, std::move(made)).first->second;
+}
+
+void MaskMaker::make_node_mask(NodeMask& made) {
+  const NodeMask* model = model_of(made.state);
   if (model != nullptr) {
-    follow_model(state, *model, made);
+    follow_model(made.state, *model, made);
   } else {
     Found found;
-    made.mask.base = walk_wide(state, found);
+    made.mask.base = walk_wide(made.state, found);
     made.mask.tokens = std::move(found.tokens);
     made.mask.worst_cost = found.worst_cost;
     made.exits = std::move(found.exits);
   }
   settle(made.mask);
-  bytes_ += sizeof(NodeMask) + sizeof(Exit) * made.exits.size() +
-            4 * (made.mask.tokens.size() + made.excluded.size());
-  return node_masks_.emplace(node, std::move(made)).first->second;
 }
 
 // Names other than the declared ones, text without a marker: after most first bytes such a node is

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "text/grammar/automaton.h"
+#include "text/grammar/known_masks.h"
 #include "text/grammar/token_trie.h"
 
 #include <cstdint>
@@ -13,15 +14,6 @@
 #include <vector>
 
 namespace genesis::text::grammar {
-
-// The allowed tokens: those of `base`, which several masks may share, and some more.
-struct Mask {
-  const TokenBits* base = nullptr;
-  std::vector<std::int32_t> tokens;
-  std::uint32_t worst_cost = 0;  // the most tokens that may be needed after one of them
-
-  void write(std::span<std::uint64_t> allowed) const;
-};
 
 // Owned and locked by Machine, as the automaton is.
 class MaskMaker {
@@ -38,12 +30,6 @@ class MaskMaker {
   std::size_t bytes() const { return bytes_; }
 
  private:
-  // A place in a trie after whose byte the rule may have ended.
-  struct Exit {
-    const ByteTrie* trie = nullptr;
-    std::uint32_t node = 0;
-  };
-
   struct Found {
     std::vector<std::int32_t> tokens;
     std::vector<Exit> exits;
@@ -70,13 +56,8 @@ class MaskMaker {
     bool endless = false;
   };
 
-  struct Part {
-    std::uint32_t first = 0;
-    std::uint32_t last = 0;
-  };
-
   Mask make(State* state);
-  void walk(const ByteTrie& trie, Part part, State* from, Found& found);
+  void walk(const ByteTrie& trie, ByteTrie::Part part, State* from, Found& found);
   void walk_all(const ByteTrie& trie, State* from, Found& found);
   // False when plain tokens have to be walked one by one.
   std::optional<PlainWay> plain_way(State* state, const Found& found);
@@ -89,6 +70,7 @@ class MaskMaker {
   void add_specials(State* state, Found& found);
   // Moves long lists of tokens into bits of their own.
   void settle(Mask& mask);
+  void make_node_mask(NodeMask& made);
   const TokenBits* keep(TokenBits bits);
 
   Automaton& automaton_;
@@ -97,6 +79,7 @@ class MaskMaker {
   std::unordered_map<std::uint32_t, NodeMask> node_masks_;
   std::deque<Mask> masks_;
   std::deque<TokenBits> bits_;
+  std::vector<std::shared_ptr<const PlaceMask>> shared_;
   std::vector<State*> path_;
   std::vector<State*> model_path_;
   std::size_t bytes_ = 0;

@@ -42,7 +42,10 @@ class Compiler {
       const Nfa::Rule ends = nfa_.rules[rule];
       // The body of a shared expression is not a call of itself.
       emitting_ = bodies_[rule];
+      const auto first = static_cast<std::uint32_t>(out_.size());
       GENESIS_TRY_VOID(emit(bodies_[rule], ends.start, ends.end));
+      nfa_.rules[rule].first = first;
+      nfa_.rules[rule].last = static_cast<std::uint32_t>(out_.size());
     }
     finish();
     return std::move(nfa_);
@@ -196,7 +199,9 @@ class Compiler {
     if (calls_ == Calls::kNone) {
       return fail(ErrorCode::kUnsupported, "a recursive rule where a regular language is needed");
     }
-    edge(from, Edge::Kind::kCall, rule_of_expr(pool_.rule_body(node.set)), to);
+    const std::uint32_t rule = rule_of_expr(pool_.rule_body(node.set));
+    nfa_.rules[rule].name = node.text;
+    edge(from, Edge::Kind::kCall, rule, to);
     return {};
   }
 
@@ -426,6 +431,29 @@ class LeftRecursion {
 };
 
 }  // namespace
+
+std::string well_known_place(const Nfa& nfa, std::span<const std::uint32_t> states) {
+  for (const Nfa::Rule& rule : nfa.rules) {
+    std::string place = rule.name;
+    for (const std::uint32_t state : states) {
+      if (rule.name.empty()) {
+        break;
+      }
+      if (state == rule.start || state == rule.end) {
+        place += state == rule.start ? " start" : " end";
+      } else if (state >= rule.first && state < rule.last) {
+        place += fmt::format(" {}", state - rule.first);
+      } else {
+        place.clear();
+        break;
+      }
+    }
+    if (!place.empty()) {
+      return place;
+    }
+  }
+  return {};
+}
 
 // Dijkstra's algorithm backwards from the ends, where a call edge opens once its rule's own cost is
 // known (Knuth 1977, "A generalization of Dijkstra's algorithm").

@@ -29,6 +29,9 @@ struct Nfa {
     std::uint32_t start = 0;
     std::uint32_t end = 0;  // no edges leave it
     bool nullable = false;
+    std::string name;         // if well known, see ExprPool
+    std::uint32_t first = 0;  // its other states are those from here
+    std::uint32_t last = 0;   // to before here
   };
 
   std::vector<std::uint32_t> first_edge;  // of a state; one more at the end
@@ -46,6 +49,10 @@ struct Nfa {
     return std::span(edges).subspan(first_edge[state], first_edge[state + 1] - first_edge[state]);
   }
 };
+
+// A name for a set of states that is the same in every grammar, if they all belong to one
+// well-known rule; else empty.
+std::string well_known_place(const Nfa& nfa, std::span<const std::uint32_t> states);
 
 enum class Calls : std::uint8_t {
   kAllowed,

@@ -1,6 +1,7 @@
 #include "text/grammar/token_trie.h"
 
 #include "base/json.h"
+#include "text/grammar/known_masks.h"
 
 #include <algorithm>
 #include <limits>
@@ -80,10 +81,16 @@ ByteTrie make_trie(std::vector<TokenText>& texts) {
   close(0);
   trie.nodes.push_back({.skip = static_cast<std::uint32_t>(trie.nodes.size() + 1),
                         .first_token = static_cast<std::uint32_t>(trie.tokens.size())});
+  for (std::uint32_t i = 0; i < trie.size(); i = trie.nodes[i].skip) {
+    if (trie.nodes[i].byte == '"') {
+      trie.quoted = {i, trie.nodes[i].skip};
+    }
+  }
   return trie;
 }
 
-VocabularyTrie::VocabularyTrie(const Tokenizer& tokenizer) {
+VocabularyTrie::VocabularyTrie(const Tokenizer& tokenizer)
+    : known_masks_(std::make_shared<KnownMasks>()) {
   const std::int32_t size = tokenizer.vocab_size();
   offsets_.push_back(0);
   for (std::int32_t id = 0; id < size; ++id) {
@@ -126,8 +133,8 @@ void VocabularyTrie::sort_out(std::size_t words) {
       continue;
     }
     const std::string_view remainder = text.substr(prefix.bytes);
-    every_remainder.push_back({remainder, id});
     if (prefix.characters <= kMostPlain) {
+      every_remainder.push_back({remainder, id});
       by_count[prefix.characters].push_back({remainder, id});
     }
   }

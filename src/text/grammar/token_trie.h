@@ -25,9 +25,16 @@ struct ByteTrie {
     std::uint8_t byte = 0;
   };
 
+  // Nodes from `first` to before `last`.
+  struct Part {
+    std::uint32_t first = 0;
+    std::uint32_t last = 0;
+  };
+
   std::vector<Node> nodes;  // one more at the end, which only closes the last range of tokens
   std::vector<std::int32_t> tokens;
   std::size_t depth = 0;
+  Part quoted;  // what begins with a quote
 
   std::uint32_t size() const { return static_cast<std::uint32_t>(nodes.size() - 1); }
 
@@ -48,6 +55,8 @@ ByteTrie make_trie(std::vector<TokenText>& texts);
 // Most of a vocabulary is text that a JSON string holds as it is, "plain" characters; in a string
 // all of it is allowed at once. Other tokens are kept by what stands in them before the first byte
 // that is not plain: how many plain characters, and the remainder from that byte on.
+class KnownMasks;
+
 class VocabularyTrie : public TokenTrie {
  public:
   // Tokens of more plain characters are kept apart.
@@ -73,13 +82,16 @@ class VocabularyTrie : public TokenTrie {
 
   const TokenBits& all_plain() const { return all_plain_; }
 
-  // The remainders of tokens that begin with so many plain characters.
+  // The remainders of tokens that begin with so many plain characters, at most kMostPlain.
   const ByteTrie& remainders(std::size_t characters) const { return remainders_[characters]; }
 
   const ByteTrie& all_remainders() const { return all_remainders_; }
 
   // Whole tokens of more than kMostPlain plain characters, whatever follows them.
   const ByteTrie& long_tokens() const { return long_tokens_; }
+
+  // Of well-known rules, for all grammars.
+  KnownMasks& known_masks() const { return *known_masks_; }
 
  private:
   std::string text_;
@@ -95,6 +107,7 @@ class VocabularyTrie : public TokenTrie {
   std::vector<ByteTrie> remainders_;
   ByteTrie all_remainders_;
   ByteTrie long_tokens_;
+  std::shared_ptr<KnownMasks> known_masks_;
 };
 
 }  // namespace genesis::text::grammar
