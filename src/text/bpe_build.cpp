@@ -223,7 +223,8 @@ void BpeModel::finish() {
   find_byte_tokens();
   if (!bytes_) {
     index_characters();
-    if (prefix_.empty() && suffix_.empty()) {
+    // How an unused piece is taken apart depends on the whole text.
+    if (prefix_.empty() && suffix_.empty() && unused_.empty()) {
       index_joins();
     }
   }
