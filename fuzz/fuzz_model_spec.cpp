@@ -52,7 +52,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   if (const auto spec = genesis::model::spec_from_gguf(**file)) {
     check_promises(*spec);
-    static_cast<void>(genesis::model::load_weights(**file, *spec, true, pool));
+    static_cast<void>(genesis::model::load_weights(**file, *spec, {.fp32 = true}, pool));
   }
   return 0;
 }

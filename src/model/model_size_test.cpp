@@ -17,7 +17,7 @@ TEST(ModelSize, WeightsTakeWhatWasTold) {
       shape.type_of = [](const std::string&) { return kGgufQ8_0; };
       const auto opened = open_test_model(shape);
       const ModelSpec spec = *spec_from_gguf(*opened->file);
-      const auto weights = load_weights(*opened->file, spec, fp32, pool);
+      const auto weights = load_weights(*opened->file, spec, {.fp32 = fp32}, pool);
       ASSERT_TRUE(weights) << weights.error().message;
       const auto told = weight_bytes(spec, fp32 ? kernel::Format::kF32 : kernel::Format::kQ8);
       EXPECT_EQ(weights->memory.size(), static_cast<std::size_t>(told)) << shape.architecture;
