@@ -101,6 +101,14 @@ TEST(HubApi, ChoosesWeights) {
             "model.safetensors config.json tokenizer.json");
   EXPECT_EQ(choice({"model.safetensors", "config.json"}), "not_found");
   EXPECT_EQ(choice({"model-00001-of-00002.safetensors", "config.json"}), "unsupported");
+  EXPECT_EQ(choice({"model-00001-of-00002.safetensors",
+                    "model-00002-of-00002.safetensors",
+                    "model.safetensors.index.json",
+                    "sub/model-00001-of-00002.safetensors",
+                    "config.json",
+                    "tokenizer.json"}),
+            "model.safetensors.index.json config.json tokenizer.json "
+            "model-00001-of-00002.safetensors model-00002-of-00002.safetensors");
   EXPECT_EQ(choice({"m-00001-of-00003.gguf"}), "unsupported");
   EXPECT_EQ(choice({"pytorch_model.bin", "config.json"}), "unsupported");
   EXPECT_EQ(choice({"README.md"}), "not_found");
