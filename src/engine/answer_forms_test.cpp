@@ -189,6 +189,16 @@ TEST_F(AnswerForms, AutoTakesACallApart) {
   EXPECT_TRUE(prompt.starts_with("<tools>")) << prompt;
 }
 
+TEST_F(AnswerForms, ACallInAnotherFormIsToldWhenItIsWhole) {
+  const std::string_view whole = R"({"name": "add", "arguments": {"a": "x"}})";
+  EXPECT_EQ(say(whole, kHermes, with_tools).calls, std::vector<std::string>{R"(add {"a": "x"})"});
+  Sampling sampling{.temperature = 0.0, .max_tokens = 38};
+  const Said cut = say(whole, kHermes, with_tools, sampling);
+  EXPECT_TRUE(cut.calls.empty());
+  EXPECT_EQ(cut.text, whole.substr(0, 38));
+  EXPECT_EQ(cut.finish, FinishReason::kLength);
+}
+
 TEST_F(AnswerForms, AutoMayAnswer) {
   const Said said = say("Hello, <b>you</b>.", kHermes, with_tools);
   EXPECT_EQ(said.text, "Hello, <b>you</b>.");

@@ -162,7 +162,8 @@ Result<AnswerPlan> plan_answer(const ChatRequest& request,
         .reasoning = voice.reasoning,
         .starts_in_reasoning = plan.prompt.starts_in_reasoning,
         .tool_names = text::tool_names(form.tools),
-        .flow = text::CallFlow::kLive,
+        .flow = input.tool_choice.mode == Mode::kAuto ? text::CallFlow::kLiveBehindMarker
+                                                      : text::CallFlow::kLive,
     };
   }
   if (input.format.kind == AnswerFormat::Kind::kText && form.tools.empty()) {

@@ -5,8 +5,9 @@
 
 Each row is asked twice: with tool_choice "auto", where the model may answer in words, and "required", where the form
 of a call is forced. Prints, for each part and both ways, how many answers hold calls, how many of these are parseable
-(a known tool, arguments that are valid JSON for its schema) and how many match the expected calls exactly, by the
-leaderboard's own rules for values. Fails when a call is not parseable, or a forced answer holds none.
+(known tools, arguments that are JSON objects), valid for the tools' schemas, and how many match the expected calls
+exactly, by the leaderboard's own rules for values. Fails when a call is not parseable, or a forced answer holds none or
+one that is not valid.
 
 Without --rows the package is fetched with pip into a temporary folder; only its data files are read.
 """
@@ -123,35 +124,38 @@ def exact(calls, truth):
 
 
 def read_calls(document, tools):
-    """([(name, arguments)], what is wrong or None)."""
+    """([(name, arguments)], what is wrong or None, whether all are valid for their schemas)."""
     schemas = {tool["function"]["name"]: tool["function"]["parameters"] for tool in tools}
-    calls = []
+    calls, valid = [], True
     for call in document["choices"][0]["message"].get("tool_calls") or []:
         name = call["function"]["name"]
         try:
             arguments = json.loads(call["function"]["arguments"])
-            jsonschema.validate(arguments, schemas[name])
-        except (KeyError, ValueError, jsonschema.ValidationError) as error:
-            return calls, f"{name}: {type(error).__name__}: {str(error)[:150]}"
+            valid = valid and isinstance(arguments, dict) and jsonschema.Draft202012Validator(schemas[name]).is_valid(
+                arguments
+            )
+        except (KeyError, ValueError) as error:
+            return calls, f"{name}: {type(error).__name__}: {str(error)[:150]}", False
         calls.append((name, arguments))
-    return calls, None
+    return calls, None, valid
 
 
 def measure(engine, rows, truth, choice):
     answers = engine.post_all("/v1/chat/completions", [body(row, choice) for row in rows])
-    counts = {"rows": len(rows), "with_calls": 0, "parseable": 0, "exact": 0}
+    counts = {"rows": len(rows), "with_calls": 0, "parseable": 0, "valid": 0, "exact": 0}
     problems = []
     for row, (status, document) in zip(rows, answers):
         if status != 200:
             problems.append(f"{row['id']}: status {status}: {document['error']['message']}")
             continue
-        calls, wrong = read_calls(document, tools_of(row))
+        calls, wrong, valid = read_calls(document, tools_of(row))
         held = bool(document["choices"][0]["message"].get("tool_calls"))
         counts["with_calls"] += held
-        if wrong or (choice == "required" and not held):
-            problems.append(f"{row['id']}: {wrong or 'no call'}")
+        if wrong or (choice == "required" and not (held and valid)):
+            problems.append(f"{row['id']}: {wrong or 'no call, or one that is not valid'}")
             continue
         counts["parseable"] += held
+        counts["valid"] += held and valid
         counts["exact"] += held and exact(calls, truth[row["id"]])
     return counts, problems
 

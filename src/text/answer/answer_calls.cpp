@@ -125,6 +125,11 @@ bool AnswerParser::begin_reader(CallReader::Form form, std::string name, char c)
   return read_call(c);
 }
 
+bool AnswerParser::is_live() const {
+  return options_.flow == CallFlow::kLive ||
+         (options_.flow == CallFlow::kLiveBehindMarker && opener_ == dialect_->openers.data());
+}
+
 bool AnswerParser::read_call(char c) {
   const CallReader::Status status = reader_->push(c);
   if (status == CallReader::Status::kBroken) {
@@ -133,7 +138,7 @@ bool AnswerParser::read_call(char c) {
   if (!told_ || ended_) {
     held_.push_back(c);
   }
-  if (!told_ && (reader_->made() || (options_.flow == CallFlow::kLive && reader_->ready()))) {
+  if (!told_ && (reader_->made() || (is_live() && reader_->ready()))) {
     tell_call();
   }
   if (told_ && !ended_ && reader_->made()) {

@@ -52,6 +52,9 @@ enum class CallFlow : std::uint8_t {
   // grammar, whose JSON cannot break: the one way to an incomplete object is then an answer cut for
   // length, which ends in kCallEnd with `cut`, and has finish reason "length".
   kLive,
+  // So behind the format's first opening marker, which a grammar of "text, or calls" knows; calls
+  // in other forms are text to it, and are told whole.
+  kLiveBehindMarker,
 };
 
 struct AnswerOptions {
@@ -123,6 +126,7 @@ class AnswerParser {
   bool take_header(char c);
   bool take_item(char c);
   bool begin_reader(CallReader::Form form, std::string name, char c);
+  bool is_live() const;
   bool read_call(char c);
   void tell_call();
   void flush_arguments();
