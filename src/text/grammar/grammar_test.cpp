@@ -203,6 +203,21 @@ TEST(Grammar, MasksAreWhatEveryTokenSays) {
   }
 }
 
+// After the first quote almost everything is as inside the string, but the string may not end yet.
+TEST(Grammar, PlacesLikeAStringAreNotOne) {
+  const auto start = gbnf(
+      "root ::= \"x\" e \",1\" | \"y\" e \",2\"\n"
+      "e ::= \"\\\"\" (\"a\" [^\\x22]+ | [^a\\x22] [^\\x22]*) \"\\\"\"");
+  ASSERT_TRUE(start.has_value()) << start.error().message;
+  for (const std::string_view text : {"x\"", "y\"", "x\"a", "y\"b", "x\"ab", "x\"ab\""}) {
+    GrammarMatcher at = *start;
+    for (const char c : text) {
+      ASSERT_TRUE(at.accept(c)) << text;
+    }
+    EXPECT_EQ(allowed(at), accepted(at)) << text;
+  }
+}
+
 TEST(Grammar, AnswersAreFinishedWithinTheLimit) {
   for (std::size_t i = 0; i < kSchemas.size(); ++i) {
     SCOPED_TRACE(kSchemas[i]);
