@@ -37,6 +37,19 @@ Result<Finder> Finder::parse(const boost::json::object& component,
   return for_text(*text);
 }
 
+std::shared_ptr<Regex::Workspace> Finder::workspace() const {
+  const auto* regex = std::get_if<Regex>(&how_);
+  return regex != nullptr ? regex->workspace() : nullptr;
+}
+
+bool Finder::find_all(std::string_view text,
+                      const std::shared_ptr<Regex::Workspace>& workspace,
+                      std::vector<Match>& out) const {
+  const auto* regex = std::get_if<Regex>(&how_);
+  return regex != nullptr && workspace ? regex->find_all(text, *workspace, out)
+                                       : find_all(text, out);
+}
+
 bool Finder::find_all(std::string_view text, std::vector<Match>& out) const {
   if (const auto* regex = std::get_if<Regex>(&how_)) {
     return regex->find_all(text, out);

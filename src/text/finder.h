@@ -33,6 +33,12 @@ class Finder {
   // Appends the matches; false when a hostile pattern ran into its limit.
   bool find_all(std::string_view text, std::vector<Match>& out) const;
 
+  // For many texts in a row, from one thread: what they need is made once. Null if nothing is.
+  std::shared_ptr<Regex::Workspace> workspace() const;
+  bool find_all(std::string_view text,
+                const std::shared_ptr<Regex::Workspace>& workspace,
+                std::vector<Match>& out) const;
+
   // The text looked for, or null if it is a pattern.
   const std::string* plain() const { return std::get_if<std::string>(&how_); }
 

@@ -17,10 +17,11 @@ void Split::split(Pieces& pieces) const {
   std::vector<Piece> out;
   out.reserve(pieces.list.size() * 4);
   std::vector<Match> matches;
+  const auto workspace = finder_.workspace();
   std::size_t failures = 0;
   for (const Piece& piece : pieces.list) {
     matches.clear();
-    if (failures < kMaxFailures && !finder_.find_all(piece.text, matches)) {
+    if (failures < kMaxFailures && !finder_.find_all(piece.text, workspace, matches)) {
       ++failures;
     }
     cut(piece, matches, {behavior_, invert_}, out);

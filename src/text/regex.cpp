@@ -60,27 +60,59 @@ Result<Regex> Regex::compile(std::string_view oniguruma) {
   return Regex(std::move(owned));
 }
 
+class Regex::Workspace {
+ public:
+  explicit Workspace(const pcre2_code* code)
+      : data_(pcre2_match_data_create_from_pattern(code, nullptr)),
+        context_(pcre2_match_context_create(nullptr)),
+        stack_(pcre2_jit_stack_create(kJitStackStart, kJitStackMost, nullptr)) {
+    if (usable()) {
+      pcre2_set_match_limit(context_.get(), kMatchLimit);
+      pcre2_set_depth_limit(context_.get(), kDepthLimit);
+      pcre2_set_heap_limit(context_.get(), kHeapLimitKiB);
+      pcre2_jit_stack_assign(context_.get(), nullptr, stack_.get());
+    }
+  }
+
+  bool usable() const { return data_ && context_ && stack_; }
+
+  pcre2_match_data* data() const { return data_.get(); }
+
+  pcre2_match_context* context() const { return context_.get(); }
+
+ private:
+  MatchData data_;
+  MatchContext context_;
+  JitStack stack_;
+};
+
+std::shared_ptr<Regex::Workspace> Regex::workspace() const {
+  return std::make_shared<Workspace>(code_.get());
+}
+
 bool Regex::find_all(std::string_view text, std::vector<Match>& out) const {
-  const MatchData data(pcre2_match_data_create_from_pattern(code_.get(), nullptr));
-  const MatchContext context(pcre2_match_context_create(nullptr));
-  const JitStack stack(pcre2_jit_stack_create(kJitStackStart, kJitStackMost, nullptr));
-  if (!data || !context || !stack) {
+  Workspace workspace(code_.get());
+  return find_all(text, workspace, out);
+}
+
+bool Regex::find_all(std::string_view text, Workspace& workspace, std::vector<Match>& out) const {
+  if (!workspace.usable()) {
     return false;
   }
-  pcre2_set_match_limit(context.get(), kMatchLimit);
-  pcre2_set_depth_limit(context.get(), kDepthLimit);
-  pcre2_set_heap_limit(context.get(), kHeapLimitKiB);
-  pcre2_jit_stack_assign(context.get(), nullptr, stack.get());
-
   std::size_t at = 0;
   std::size_t last_end = static_cast<std::size_t>(-1);
   while (at <= text.size()) {
-    const int rc = pcre2_match(
-        code_.get(), subject(text), text.size(), at, PCRE2_NO_UTF_CHECK, data.get(), context.get());
+    const int rc = pcre2_match(code_.get(),
+                               subject(text),
+                               text.size(),
+                               at,
+                               PCRE2_NO_UTF_CHECK,
+                               workspace.data(),
+                               workspace.context());
     if (rc < 0) {
       return rc == PCRE2_ERROR_NOMATCH;
     }
-    const PCRE2_SIZE* found = pcre2_get_ovector_pointer(data.get());
+    const PCRE2_SIZE* found = pcre2_get_ovector_pointer(workspace.data());
     const Match match{found[0], found[1]};
     const bool empty = match.end <= match.begin;
     if (!empty || match.begin != last_end) {

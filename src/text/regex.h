@@ -27,6 +27,11 @@ class Regex {
   // hostile pattern reaches; the rest of the text then counts as unmatched.
   bool find_all(std::string_view text, std::vector<Match>& out) const;
 
+  // The memory of a match; making it costs more than most matches. For one thread at a time.
+  class Workspace;
+  std::shared_ptr<Workspace> workspace() const;
+  bool find_all(std::string_view text, Workspace& workspace, std::vector<Match>& out) const;
+
  private:
   explicit Regex(std::shared_ptr<const pcre2_real_code_8> code) : code_(std::move(code)) {}
 

@@ -168,15 +168,15 @@ def compare_gguf(family, file, options, scratch):
     return wrong
 
 
-def mixed_texts(oracle, byte_level):
-    """Prose, code, and words of the vocabulary: short texts and long ones, about 1.5 MB each."""
+def mixed_texts(oracle, byte_level, size):
+    """Prose, code, and words of the vocabulary: short texts and long ones, `size` characters of each."""
     prose = "\n".join(p.read_text(errors="replace") for p in sorted((ROOT / "docs").glob("*.md")))
     code = "\n".join(p.read_text(errors="replace") for p in sorted((ROOT / "src" / "text").glob("*.cpp")))
     generator = Generator(words_of(oracle, byte_level), [], "speed")
     foreign = "".join(generator.word() + generator.rng.choice(["", " ", " ", "\n"]) for _ in range(40_000))
     foreign += "".join(generator.rng.choice(SENTENCES) for _ in range(5_000))
     # Unpaired surrogates cannot stand in JSON.
-    long = [(text * 4)[:500_000].encode(errors="replace").decode() for text in (prose, code, foreign)]
+    long = [(text * 4)[:size].encode(errors="replace").decode() for text in (prose, code, foreign)]
     short = []
     for text in long:
         at = 0
@@ -195,7 +195,7 @@ def speed(oracle, path, byte_level, options):
     os.sched_setaffinity(0, {core})
     probe = Probe(path, core)
     rows = {}
-    for kind, texts in mixed_texts(oracle, byte_level).items():
+    for kind, texts in mixed_texts(oracle, byte_level, options.size).items():
         size = sum(len(t.encode()) for t in texts) / 1e6
         ours, theirs = [], []
         for _ in range(options.rounds):
@@ -218,6 +218,7 @@ def main():
     parser.add_argument("--folder", type=pathlib.Path, default=ROOT / ".cache" / "npm")
     parser.add_argument("--strings", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--size", type=int, default=500_000, help="characters of each kind of text to time")
     parser.add_argument("--show", type=int, default=3, help="print so many disagreements of a family")
     parser.add_argument("--no-huge", dest="huge", action="store_false", help="without words of a megabyte")
     parser.add_argument("--gguf", nargs="*", default=[], help="FAMILY=FILE")
