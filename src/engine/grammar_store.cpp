@@ -15,7 +15,7 @@ class GrammarStore::Compiler {
     if (!trie_) {
       trie_ = text::TokenTrie::build(*tokenizer_);
     }
-    text::GrammarBuilder builder;
+    text::GrammarBuilder builder({.cache_bytes = kCacheBytes});
     GENESIS_TRY(const auto root, build(builder));
     GENESIS_TRY(auto grammar, builder.build(root));
     GENESIS_TRY(auto matcher, text::GrammarMatcher::create(std::move(grammar), trie_));

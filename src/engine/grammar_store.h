@@ -42,8 +42,10 @@ class GrammarStore {
 
   class Compiler;
 
-  // How many grammars are kept: more than a fleet of fifteen agents has forms and tools.
-  static constexpr std::size_t kMostKept = 128;
+  // How many grammars are kept: a fleet of fifteen agents with some forms and tool sets each. With
+  // the masks of one bounded by kCacheBytes, clients cannot fill the memory with them.
+  static constexpr std::size_t kMostKept = 48;
+  static constexpr std::size_t kCacheBytes = 16U << 20;
 
   std::shared_ptr<Compiler> compiler_;
   std::list<Entry> kept_;  // the last used first

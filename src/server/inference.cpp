@@ -210,14 +210,27 @@ void add_timing_headers(const RequestRecord& record, SteadyTime now, net::Header
   headers.add("x-generated-tokens", fmt::format("{}", record.usage.output));
 }
 
+// The field of an error as the client's dialect calls it: upstreams speak OpenAI's.
+void name_field(Error& error, const ChatRequest& request, InferenceRoute route) {
+  const std::string& format = request.input->format.field;
+  if (error.code == ErrorCode::kContextLength && error.param.empty()) {
+    error.param = dialogue_of(route).prompt_field;
+  } else if (!format.empty() &&
+             (error.param == "response_format" || error.param.starts_with("structured_outputs"))) {
+    error.param = format;
+  }
+}
+
 // An answer whose producer reported success must also have ended by its own word.
-Result<Usage> checked(Result<Usage> outcome, const AnswerSink& sink, InferenceRoute route) {
+Result<Usage> checked(Result<Usage> outcome,
+                      const AnswerSink& sink,
+                      const ChatRequest& request,
+                      InferenceRoute route) {
   if (outcome && !sink.complete()) {
     return std::unexpected(incomplete_answer());
   }
-  if (!outcome && outcome.error().code == ErrorCode::kContextLength &&
-      outcome.error().param.empty()) {
-    outcome.error().param = dialogue_of(route).prompt_field;
+  if (!outcome) {
+    name_field(outcome.error(), request, route);
   }
   return outcome;
 }
@@ -281,7 +294,8 @@ Task<void> collect_answer(InferenceContext& context,
                           const AnswerMeta& meta,
                           InferenceRoute route) {
   CollectSink sink(meta.call.request, x.response, context.ports.clock);
-  auto outcome = checked(co_await context.ports.chat.chat(meta.call.request, sink), sink, route);
+  auto outcome = checked(
+      co_await context.ports.chat.chat(meta.call.request, sink), sink, meta.call.request, route);
   if (outcome && !answers_every_text(meta.call.request, sink.answer().embed())) {
     outcome = fail(ErrorCode::kUpstream, "the model's endpoint did not answer every text");
   }
@@ -329,7 +343,8 @@ Task<void> stream_answer(InferenceContext& context,
     }
     return headers;
   });
-  auto outcome = checked(co_await context.ports.chat.chat(meta.call.request, sink), sink, route);
+  auto outcome = checked(
+      co_await context.ports.chat.chat(meta.call.request, sink), sink, meta.call.request, route);
   note(x, sink, outcome);
   if (client_gone(x) || sink.cancel_token().cancelled()) {
     note_client_gone(x);

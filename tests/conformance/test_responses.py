@@ -1,5 +1,7 @@
 """The Responses API of the unmodified openai client."""
 
+import json
+
 import openai
 import pytest
 from harness.gateway import make_config, paid
@@ -81,10 +83,21 @@ def test_what_would_need_a_store_is_refused_by_name(plain, field, value):
     assert error.value.param.startswith(field)
 
 
-def test_a_forced_format_is_refused_by_the_engine(plain):
+def test_a_forced_format(plain):
+    assert isinstance(json.loads(ask(plain, text={"format": {"type": "json_object"}}).output_text), dict)
+    schema = {"type": "object", "properties": {"a": {"type": "array", "uniqueItems": True}}}
     with pytest.raises(openai.BadRequestError) as error:
-        ask(plain, text={"format": {"type": "json_object"}})
-    assert error.value.code == "unsupported"
+        ask(plain, text={"format": {"type": "json_schema", "name": "x", "schema": schema}})
+    assert error.value.param == "text.format" and "uniqueItems" in str(error.value)
+
+
+def test_a_required_tool_is_called(plain):
+    tool = {"type": "function", "name": "look", "parameters": {
+        "type": "object", "properties": {"n": {"type": "integer", "maximum": 9}}, "required": ["n"]}}  # fmt: skip
+    response = ask(plain, tools=[tool], tool_choice="required", parallel_tool_calls=False)
+    calls = [item for item in response.output if item.type == "function_call"]
+    assert [call.name for call in calls] == ["look"]
+    assert json.loads(calls[0].arguments)["n"] <= 9
 
 
 @pytest.fixture
