@@ -3,7 +3,7 @@
 #pragma once
 
 #include "base/result.h"
-#include "engine/local_chat.h"
+#include "engine/text_assets.h"
 #include "model/model_spec.h"
 #include "weights/tensor_file.h"
 

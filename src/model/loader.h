@@ -3,8 +3,8 @@
 #pragma once
 
 #include "base/result.h"
-#include "engine/local_chat.h"
 #include "engine/runner.h"
+#include "engine/text_assets.h"
 #include "model/kv_pool.h"
 
 #include <cstdint>

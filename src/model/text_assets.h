@@ -2,7 +2,7 @@
 #pragma once
 
 #include "base/result.h"
-#include "engine/local_chat.h"
+#include "engine/text_assets.h"
 #include "text/tokenizer.h"
 #include "weights/tensor_file.h"
 
