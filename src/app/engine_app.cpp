@@ -4,6 +4,7 @@
 #include "app/ready_line.h"
 #include "base/log.h"
 #include "base/sha256.h"
+#include "engine/local_chat.h"
 #include "net/server.h"
 #include "server/errors.h"
 #include "server/gateway.h"
