@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "model/gguf_export.h"
+#include "model/hf_folder.h"
 #include "model/hf_spec.h"
 
 #include <boost/json.hpp>
@@ -23,7 +24,6 @@ using boost::json::object;
 using boost::json::value;
 
 constexpr std::size_t kMaxTokenizer = 256U << 20;  // Gemma's has 33 MB
-constexpr std::size_t kMaxConfig = 16U << 20;
 
 // llama_token_type
 enum TokenKind : std::int32_t {
@@ -299,25 +299,6 @@ Frame frame_of(const object& document) {
   return {};
 }
 
-Result<value> read_optional(const std::filesystem::path& path) {
-  std::error_code ignored;
-  if (!std::filesystem::exists(path, ignored)) {
-    return object{};
-  }
-  GENESIS_TRY(const std::string text, read_file(path, kMaxConfig));
-  GENESIS_TRY(value document, parse_json(text));
-  if (!document.is_object()) {
-    return fail(ErrorCode::kDataLoss, path.filename().string() + " is not a JSON object");
-  }
-  return document;
-}
-
-// "bos_token": a string, or an object with a "content".
-std::string special_token(const object& config, std::string_view key) {
-  const object* token = object_at(config, key);
-  return token == nullptr ? text_at(config, key) : text_at(*token, "content");
-}
-
 std::vector<std::int64_t> end_ids(const object& generation, const object& config) {
   for (const object* source : {&generation, &config}) {
     const value* found = source->if_contains("eos_token_id");
@@ -342,9 +323,9 @@ Result<void> put_special_ids(const std::filesystem::path& folder,
                              const object& document,
                              const Vocabulary& vocabulary,
                              weights::GgufMetadata& metadata) {
-  GENESIS_TRY(const value tokenizer, read_optional(folder / "tokenizer_config.json"));
-  GENESIS_TRY(const value generation, read_optional(folder / "generation_config.json"));
-  GENESIS_TRY(const value config, read_optional(folder / "config.json"));
+  GENESIS_TRY(const value tokenizer, read_object(folder / "tokenizer_config.json"));
+  GENESIS_TRY(const value generation, read_object(folder / "generation_config.json"));
+  GENESIS_TRY(const value config, read_object(folder / "config.json"));
   const auto put = [&](std::string_view key, std::optional<std::int64_t> id) {
     if (id && *id >= 0 && std::cmp_less(*id, vocabulary.tokens.size())) {
       metadata.put_u32(fmt::format("tokenizer.ggml.{}", key), static_cast<std::uint32_t>(*id));
@@ -353,7 +334,7 @@ Result<void> put_special_ids(const std::filesystem::path& folder,
     return false;
   };
   const auto named = [&](std::string_view key) -> std::optional<std::int64_t> {
-    return vocabulary.id_of(special_token(tokenizer.get_object(), key));
+    return vocabulary.id_of(token_text(tokenizer.get_object(), key));
   };
   const Frame frame = frame_of(document);
   auto bos = named("bos_token");

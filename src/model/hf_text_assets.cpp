@@ -1,6 +1,7 @@
 // tokenizer.json, or else tokenizer.model, and its companions -> text assets.
 #include "base/file.h"
 #include "base/json.h"
+#include "model/hf_folder.h"
 #include "model/hf_spec.h"
 
 #include <boost/json.hpp>
@@ -20,7 +21,6 @@ using boost::json::value;
 
 // Large enough for every published tokenizer (Gemma's has 33 MB).
 constexpr std::size_t kMaxTokenizer = 256U << 20;
-constexpr std::size_t kMaxConfig = 16U << 20;
 
 // A tokenizer.json does not say which tokens end a generation; the configuration does.
 class EndingTokenizer final : public text::Tokenizer {
@@ -64,29 +64,6 @@ class EndingTokenizer final : public text::Tokenizer {
   std::shared_ptr<const Tokenizer> inner_;
   std::vector<std::int32_t> ends_;
 };
-
-// An absent file is an empty object.
-Result<value> read_object(const std::filesystem::path& path) {
-  std::error_code ignored;
-  if (!std::filesystem::exists(path, ignored)) {
-    return object{};
-  }
-  GENESIS_TRY(const std::string text, read_file(path, kMaxConfig));
-  GENESIS_TRY(value document, parse_json(text));
-  if (!document.is_object()) {
-    return fail(ErrorCode::kDataLoss, path.filename().string() + " is not a JSON object");
-  }
-  return document;
-}
-
-// "bos_token" is a string, or an object with a "content".
-std::string token_text(const object& config, std::string_view key) {
-  const value* found = config.if_contains(key);
-  if (found != nullptr && found->is_object()) {
-    found = found->get_object().if_contains("content");
-  }
-  return found != nullptr && found->is_string() ? std::string(found->get_string()) : std::string();
-}
 
 // "eos_token_id" is an id or a list of ids.
 void add_ids(const object& config, std::int32_t vocab, std::vector<std::int32_t>& ids) {

@@ -7,13 +7,11 @@ Needs GENESIS_BIN_DIR (holding text_probe) and GENESIS_TEST_GGUF. GENESIS_TEST_S
 
 import json
 import os
-import pathlib
 import random
-import subprocess
-import threading
 
 import gguf
 import pytest
+from tokenizer_probe import probe as ask_probe
 from tokenizers import Tokenizer
 
 pytestmark = pytest.mark.limit(900)
@@ -189,24 +187,7 @@ def probe(mode, document, requests, tmp_path):
     """Sends every request to text_probe and returns its replies."""
     path = tmp_path / "document.json"
     path.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
-    binary = pathlib.Path(os.environ["GENESIS_BIN_DIR"]) / "text_probe"
-    child = subprocess.Popen(
-        [binary, mode, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-
-    def feed():
-        for request in requests:
-            child.stdin.write(json.dumps(request).encode() + b"\n")
-        child.stdin.close()
-
-    feeder = threading.Thread(target=feed)
-    feeder.start()
-    replies = [json.loads(line) for line in child.stdout]
-    feeder.join()
-    errors = child.stderr.read().decode()
-    assert child.wait() == 0, errors
-    assert len(replies) == len(requests)
-    return replies
+    return ask_probe(mode, path, requests)
 
 
 def lossy(data):

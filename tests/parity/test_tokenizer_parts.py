@@ -9,16 +9,14 @@ import base64
 import io
 import json
 import os
-import pathlib
 import random
-import subprocess
-import threading
 
 import pytest
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
+from tokenizer_probe import probe
 from tokenizer_texts import SENTENCES, Generator, lossy, request_for
 
 pytestmark = pytest.mark.limit(900)
@@ -35,27 +33,6 @@ EXTRA = [
     (" spaced ", {"special": False}),
     ("K\u00d6LN", {"special": True, "normalized": True}),
 ]
-
-
-def probe(mode, path, requests):
-    binary = pathlib.Path(os.environ["GENESIS_BIN_DIR"]) / "text_probe"
-    child = subprocess.Popen(
-        [binary, mode, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-
-    def feed():
-        for request in requests:
-            child.stdin.write(json.dumps(request).encode() + b"\n")
-        child.stdin.close()
-
-    feeder = threading.Thread(target=feed)
-    feeder.start()
-    replies = [json.loads(line) for line in child.stdout]
-    feeder.join()
-    errors = child.stderr.read().decode()
-    assert child.wait() == 0, errors
-    assert len(replies) == len(requests)
-    return replies
 
 
 def corpus():

@@ -12,7 +12,8 @@ import pytest
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 
-from test_tokenizer_parts import corpus, probe
+from test_tokenizer_parts import corpus
+from tokenizer_probe import probe
 from tokenizer_texts import Generator, lossy, request_for
 
 pytestmark = pytest.mark.limit(900)
