@@ -61,7 +61,6 @@ Result<ChatPrompt> from_messages(const ChatInput& input,
     return fail_param("messages", "'messages' is empty; at least one message is needed");
   }
   const std::string asked = messages_json(input.messages);
-  GENESIS_TRY_VOID(text::check_history(asked));
   const bool listed = voice.traits.lists_tools && !tools.empty();
   const std::string instruction =
       tools.empty() || listed ? std::string() : text::tool_instruction(voice.tools, tools);

@@ -9,8 +9,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
+#include <string>
 #include <vector>
 
 namespace genesis::model {
@@ -150,6 +152,15 @@ struct Mode {
   KvFormat format;
 };
 
+constexpr std::array kModes{Mode{Precision::kQuantized, KvFormat::kInt8},
+                            Mode{Precision::kQuantized, KvFormat::kHalf},
+                            Mode{Precision::kFp32, KvFormat::kFloat}};
+
+std::string mode_name(const testing::TestParamInfo<Mode>& info) {
+  return std::string(info.param.precision == Precision::kFp32 ? "fp32"
+                                                              : kv_format_name(info.param.format));
+}
+
 class Invariance : public testing::TestWithParam<Mode> {};
 
 TEST_P(Invariance, NeighboursChunksAndThreadsChangeNoBit) {
@@ -187,16 +198,7 @@ TEST_P(Invariance, NeighboursChunksAndThreadsChangeNoBit) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats,
-                         Invariance,
-                         testing::Values(Mode{Precision::kQuantized, KvFormat::kInt8},
-                                         Mode{Precision::kQuantized, KvFormat::kHalf},
-                                         Mode{Precision::kFp32, KvFormat::kFloat}),
-                         [](const auto& info) {
-                           return std::string(info.param.precision == Precision::kFp32
-                                                  ? "fp32"
-                                                  : kv_format_name(info.param.format));
-                         });
+INSTANTIATE_TEST_SUITE_P(Formats, Invariance, testing::ValuesIn(kModes), mode_name);
 
 class FamilyInvariance : public testing::TestWithParam<Mode> {};
 
@@ -228,16 +230,7 @@ TEST_P(FamilyInvariance, NeighboursChunksAndThreadsChangeNoBit) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats,
-                         FamilyInvariance,
-                         testing::Values(Mode{Precision::kQuantized, KvFormat::kInt8},
-                                         Mode{Precision::kQuantized, KvFormat::kHalf},
-                                         Mode{Precision::kFp32, KvFormat::kFloat}),
-                         [](const auto& info) {
-                           return std::string(info.param.precision == Precision::kFp32
-                                                  ? "fp32"
-                                                  : kv_format_name(info.param.format));
-                         });
+INSTANTIATE_TEST_SUITE_P(Formats, FamilyInvariance, testing::ValuesIn(kModes), mode_name);
 
 TEST(Executor, AllTiersGiveTheSameBitsForAllFamilies) {
   for (const TestModel& shape : family_models()) {

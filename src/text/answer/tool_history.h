@@ -30,7 +30,7 @@ struct HistoryShape {
   std::string_view instruction;  // from tool_instruction(), goes to the system message; or empty
 };
 
-// The messages as the template wants them, after check_history():
+// The messages, checked as check_history() does, as the template wants them:
 // - arguments become mappings, or text where the template insists, byte for byte;
 // - ids become nine letters and digits where the template insists, the same for the same id;
 // - a turn of several calls becomes several turns where the template takes one call a turn;
